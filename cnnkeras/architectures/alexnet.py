@@ -1,0 +1,175 @@
+"""AlexNet.
+
+Krizhevsky, Sutskever & Hinton (2012), ImageNet Classification with Deep Convolutional Neural Networks, section 3 and figure 2.
+60,965,224 parameters in two towers (conv2, conv4 and conv5 see only the channels of their own GPU); 62,378,344 in one.
+
+Departures from the paper:
+- The 224-pixel crop: (224 - 11) / 4 + 1 is no integer. The authors' code (cuda-convnet) takes the ceiling, so the last windows
+  hang 3 pixels over the right and bottom edge; here zeros are padded there, after the mean is subtracted, as many as the ceiling
+  needs at any size (none at 227, the size of Caffe's version).
+- Local response normalisation runs across the border between the two towers, as in Caffe; the paper does not say.
+- With `initializer: he` the weights are He normal and all biases 0. The paper's N(0, 0.01^2) with biases of 1 counts on inputs of
+  0..255 less their mean and on layers of full width; with fewer channels or standardised inputs the signal dies out.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import annotated_types
+import lazy_loader
+
+from cnnkeras import layers
+from cnnkeras.architectures import Published
+from cnnkeras.convolution import Window, output_sizes
+
+keras = lazy_loader.load("keras")
+
+TASKS = ("classification",)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolutional layer of section 3.5.
+
+    Attributes:
+        name: As the paper counts them.
+        kernel, stride, filters: As printed; stride 1 layers keep the size of the map.
+        bias: Initial biases, section 5.
+        own_tower: In the two-tower net its filters see only their own GPU's channels.
+        then: What follows the ReLU: "norm" (section 3.3) and "pool" (3x3, stride 2, section 3.4).
+    """
+
+    name: str
+    kernel: int
+    stride: int
+    filters: int
+    bias: float
+    own_tower: bool = False
+    then: tuple[str, ...] = ()
+
+
+CONVOLUTIONS = (
+    Convolution("conv1", 11, 4, 96, bias=0.0, then=("norm", "pool")),
+    Convolution("conv2", 5, 1, 256, bias=1.0, own_tower=True, then=("norm", "pool")),
+    Convolution("conv3", 3, 1, 384, bias=0.0),
+    Convolution("conv4", 3, 1, 384, bias=1.0, own_tower=True),
+    Convolution("conv5", 3, 1, 256, bias=1.0, own_tower=True, then=("pool",)),
+)
+FULLY_CONNECTED = {"fc6": 4096, "fc7": 4096}  # biases of 1, section 5
+VARIANTS = {"two_tower": 2, "one_tower": 1}  # towers
+PARAMETERS = {"two_tower": 60_965_224, "one_tower": 62_378_344}
+PAPER_SHAPES = {variant: ((224, 224, 3), (1000,)) for variant in VARIANTS}
+TINY = {"input_shape": (64, 64, 3), "output_shape": (5,), "variant": "two_tower", "width": 1 / 32}
+_ILSVRC_2012 = "ILSVRC-2012 validation"
+_TABLE_2 = "Krizhevsky, Sutskever & Hinton (2012), table 2"
+_TEN = "ten patches (corners and centre, mirrored), softmax averaged"
+_CAFFE = "BVLC/caffe, models/bvlc_alexnet"
+PUBLISHED = (
+    Published("one CNN", "top1_error", 0.407, _ILSVRC_2012, _TEN, _TABLE_2),
+    Published("one CNN", "top5_error", 0.182, _ILSVRC_2012, _TEN, _TABLE_2),
+    Published("five CNNs", "top1_error", 0.381, _ILSVRC_2012, f"average of five similar networks; {_TEN}", _TABLE_2),
+    Published("five CNNs", "top5_error", 0.164, _ILSVRC_2012, f"average of five similar networks; {_TEN}", _TABLE_2),
+    Published("Caffe's AlexNet", "top1_error", 0.429, _ILSVRC_2012, "one network, centre crop", _CAFFE),
+    Published("Caffe's AlexNet", "top5_error", 0.198, _ILSVRC_2012, "one network, centre crop", _CAFFE),
+)
+
+
+def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **options) -> tuple[int]:
+    """Shape (classes,) of the network's output for one picture.
+
+    Raises:
+        ValueError: Another task than classification, no picture (height, width, channels), or one too small for the poolings.
+    """
+    if task not in TASKS:
+        raise ValueError(f"expected a task of {', '.join(TASKS)} for alexnet; received: {task!r}")
+    _check_size(input_shape)
+    return (classes,)
+
+
+def build(
+    *,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    variant: Literal["two_tower", "one_tower"] = "two_tower",
+    width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
+    dropout: Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.5,
+    initializer: Literal["paper", "he"] = "paper",
+    input_mean=0.0,
+    input_std=1.0,
+) -> "keras.Model":
+    """The network: pictures (batch, height, width, channels) in the data's units to logits (batch, classes), float32.
+
+    Args:
+        input_shape: (height, width, channels), at least 64x64; (224, 224, 3) in the paper.
+        output_shape: (classes,).
+        variant: "two_tower" (as published) or "one_tower" (conv2, conv4 and conv5 see all channels).
+        width: Factor on the channels of the hidden layers, rounded to a multiple of the towers, at least one a tower.
+        dropout: Fraction of fc6's and fc7's outputs dropped in training.
+        initializer: "paper": N(0, 0.01^2), biases 1 in conv2, conv4, conv5, fc6, fc7. "he": He normal, biases 0.
+        input_mean: Subtracted from the pictures; one number or one a channel.
+        input_std: Divides them; 1.0 in the paper.
+
+    Raises:
+        ValueError: As `output_shape`.
+    """
+    _check_size(input_shape)
+    towers = VARIANTS[variant]
+    inputs = keras.Input(input_shape, name="inputs")
+    x = layers.build_standardize(input_mean, input_std)(inputs)
+    x = keras.layers.ZeroPadding2D([(0, _overhang(size)) for size in input_shape[:2]], name="pad1")(x)
+    for row in CONVOLUTIONS:
+        x = _convolution(x, row, towers, width, initializer)
+    x = keras.layers.Flatten(name="flatten")(x)
+    for name, units in FULLY_CONNECTED.items():
+        weights = _initializers(initializer, bias=1.0)
+        x = keras.layers.Dense(max(1, round(units * width)), activation="relu", name=name, **weights)(x)
+        x = keras.layers.Dropout(dropout, name=f"drop{name[-1]}")(x)
+    outputs = keras.layers.Dense(*output_shape, dtype="float32", name="fc8", **_initializers(initializer, bias=0.0))(x)
+    return keras.Model(inputs, outputs, name="alexnet")
+
+
+def _convolution(x, row: Convolution, towers: int, width: float, initializer: str):
+    filters = towers * max(1, round(row.filters * width / towers))
+    arguments = {
+        "kernel_size": row.kernel,
+        "strides": row.stride,
+        "padding": "same" if row.stride == 1 else "valid",
+        "activation": "relu",
+        "name": row.name,
+        **_initializers(initializer, row.bias),
+    }
+    if row.own_tower and towers > 1:
+        x = layers.GroupedConv2D(filters, groups=towers, **arguments)(x)
+    else:
+        x = keras.layers.Conv2D(filters, **arguments)(x)
+    if "norm" in row.then:
+        x = layers.LocalResponseNormalization(name=f"norm{row.name[-1]}")(x)
+    if "pool" in row.then:
+        x = keras.layers.MaxPooling2D(3, 2, name=f"pool{row.name[-1]}")(x)
+    return x
+
+
+def _initializers(initializer: str, bias: float) -> dict:
+    if initializer == "he":
+        return {"kernel_initializer": "he_normal", "bias_initializer": "zeros"}
+    return {
+        "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01),
+        "bias_initializer": keras.initializers.Constant(bias),
+    }
+
+
+def _overhang(size: int) -> int:
+    """Zeros after the axis so that conv1's windows reach its end: cuda-convnet's 1 + ceil((size - 11) / 4) positions."""
+    first = CONVOLUTIONS[0]
+    return (first.kernel - size) % first.stride
+
+
+def _check_size(input_shape: tuple[int, ...]) -> None:
+    if len(input_shape) != 3:
+        raise ValueError(f"expected pictures (height, width, channels) for alexnet; received: {tuple(input_shape)}")
+    for size in input_shape[:2]:
+        stack = []
+        for row in CONVOLUTIONS:
+            stack.append(Window(row.name, row.kernel, row.stride, "same" if row.stride == 1 else (0, _overhang(size))))
+            stack += [Window(f"pool{row.name[-1]}", 3, 2)] * ("pool" in row.then)
+        output_sizes((size,), stack)

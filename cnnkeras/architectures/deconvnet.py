@@ -1,0 +1,152 @@
+"""DeconvNet: VGG-16 and its mirror image, for semantic segmentation.
+
+Noh, Hong & Han (2015), Learning Deconvolution Network for Semantic Segmentation, section 3 and table 2 of the supplement, checked
+against the authors' training/002_stage_2/stage_2_train.prototxt. 251,805,653 parameters with batch normalisation (scale and
+shift; 251,772,245 without). Every up-sampling is an unpooling with the switches of the pooling on the other side; the
+deconvolutions have stride 1.
+
+Departures from the paper:
+- Weights are He normal, except the score layer's, N(0, 0.01^2) as in the paper. The authors start the encoder from VGG-16
+  (here: `initial_weights`) and draw the rest from N(0, 0.01^2), whose scale batch normalisation hides.
+- Batch normalisation: epsilon 1e-5 for their 1e-9 (a channel that is constant over a batch would be blown up), shifts
+  start at 0 for their 0.001, and the statistics for prediction are moving averages over about 50 batches, where the
+  authors pass over the data once more to average them.
+- Pictures of any multiple of 32 pixels: fc6 and its deconvolution are as large as the last map (7x7 at the paper's 224).
+"""
+
+from typing import Annotated, Literal
+
+import annotated_types
+import lazy_loader
+
+from cnnkeras import layers
+from cnnkeras.architectures import Published
+
+keras = lazy_loader.load("keras")
+
+TASKS = ("segmentation",)
+ENCODER = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # filters of conv1_1 .. conv5_3
+BOTTLENECK = (4096, 4096)  # fc6, fc7
+DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64, 64))  # filters of deconv5_1 .. deconv1_2
+VARIANTS = {"vgg16": (ENCODER, BOTTLENECK, DECODER)}
+PARAMETERS = {"vgg16": 251_805_653}
+STRIDE = 32
+PAPER_SHAPES = {"vgg16": ((224, 224, 3), (224, 224, 21))}
+TINY = {"input_shape": (32, 32, 3), "output_shape": (32, 32, 4), "variant": "vgg16", "width": 1 / 16}
+_VOC_2012 = "VOC2012 test, trained on trainval with the extra annotations"
+_PROPOSALS = "50 object proposals a picture, maximum over their scores"
+_PAPER = "Noh, Hong & Han (2015), table 1"
+PUBLISHED = (
+    Published("DeconvNet", "mean_iou", 0.696, _VOC_2012, _PROPOSALS, _PAPER),
+    Published("DeconvNet + CRF", "mean_iou", 0.705, _VOC_2012, f"{_PROPOSALS}; dense CRF", _PAPER),
+    Published("EDeconvNet", "mean_iou", 0.717, _VOC_2012, f"{_PROPOSALS}; ensemble with FCN-8s", _PAPER),
+    Published("EDeconvNet + CRF", "mean_iou", 0.725, _VOC_2012, f"{_PROPOSALS}; ensemble with FCN-8s, dense CRF", _PAPER),
+)
+
+
+def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **options) -> tuple[int, int, int]:
+    """Shape (height, width, classes + 1) of the class scores of one picture; class 0 is the background.
+
+    Raises:
+        ValueError: Another task than segmentation, no picture (height, width, channels), or sides that the poolings do not divide.
+    """
+    if task not in TASKS:
+        raise ValueError(f"expected a task of {', '.join(TASKS)} for deconvnet; received: {task!r}")
+    _check_size(input_shape)
+    return (*input_shape[:2], classes + 1)
+
+
+def build(
+    *,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    variant: Literal["vgg16"] = "vgg16",
+    width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
+    batch_norm: bool = True,
+    input_mean=0.0,
+    input_std=1.0,
+) -> "keras.Model":
+    """The network: pictures (batch, height, width, channels) in the data's units to scores (batch, height, width, classes).
+
+    The scores are linear and float32; class 0 is the background.
+
+    Args:
+        input_shape: (height, width, channels), sides multiples of 32; (224, 224, 3) in the paper.
+        output_shape: (height, width, classes + 1).
+        variant: "vgg16".
+        width: Factor on the channels of the hidden layers, rounded, at least 1.
+        batch_norm: Normalise after each convolution and deconvolution, as the paper does.
+        input_mean: Subtracted from the pictures; one number or one a channel.
+        input_std: Divides them; 1.0 in the paper.
+
+    Raises:
+        ValueError: As `output_shape`.
+    """
+    _check_size(input_shape)
+    encoder, bottleneck, decoder = VARIANTS[variant]
+    inputs = keras.Input(input_shape, name="inputs")
+    x = layers.build_standardize(input_mean, input_std)(inputs)
+    switches = {}
+    for number, block in enumerate(encoder, start=1):
+        for index, filters in enumerate(block, start=1):
+            x = _step(x, keras.layers.Conv2D, f"{number}_{index}", filters, 3, width, batch_norm)
+        x, switches[number] = layers.MaxPoolingWithSwitches(2, name=f"pool{number}")(x)
+    last_map = tuple(x.shape[1:3])
+    for name, units, kernel in zip(("fc6", "fc7"), bottleneck, (last_map, 1), strict=True):
+        x = _step(x, keras.layers.Conv2D, name, units, kernel, width, batch_norm)
+    x = _step(x, keras.layers.Conv2DTranspose, "fc6-deconv", encoder[-1][-1], last_map, width, batch_norm)
+    for number, block in zip(range(len(decoder), 0, -1), decoder, strict=True):
+        x = layers.MaxUnpooling(2, name=f"unpool{number}")([x, switches[number]])
+        for index, filters in enumerate(block, start=1):
+            x = _step(x, keras.layers.Conv2DTranspose, f"de{number}_{index}", filters, 3, width, batch_norm)
+    outputs = keras.layers.Conv2D(
+        output_shape[-1],
+        1,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        dtype="float32",
+        name="seg-score",
+    )(x)
+    return keras.Model(inputs, outputs, name="deconvnet")
+
+
+def _step(x, kind, label: str, filters: int, kernel, width: float, batch_norm: bool):
+    """Convolution or deconvolution, batch normalisation, ReLU: 3x3 keep the map's size, the bottleneck's fill it."""
+    names = _names(label)
+    x = kind(
+        max(1, round(filters * width)),
+        kernel,
+        padding="same" if kernel == 3 else "valid",
+        activation=None if batch_norm else "relu",
+        kernel_initializer="he_normal",
+        name=names["convolution"],
+    )(x)
+    if not batch_norm:
+        return x
+    x = keras.layers.BatchNormalization(momentum=0.98, epsilon=1e-5, name=names["normalization"])(x)
+    return keras.layers.ReLU(name=names["relu"])(x)
+
+
+def _names(label: str) -> dict[str, str]:
+    """The prototxt's names: conv1_1 bn1_1 relu1_1, fc6 bnfc6 relu6, fc6-deconv ..., deconv1_1 debn1_1 derelu1_1."""
+    if label == "fc6-deconv":
+        return {"convolution": label, "normalization": f"{label}-bn", "relu": f"{label}-relu"}
+    if label.startswith("fc"):
+        return {"convolution": label, "normalization": f"bn{label}", "relu": f"relu{label[2:]}"}
+    prefix, label = ("de", label[2:]) if label.startswith("de") else ("", label)
+    return {
+        "convolution": f"{prefix}conv{label}",
+        "normalization": f"{prefix}bn{label}",
+        "relu": f"{prefix}relu{label}",
+    }
+
+
+def _check_size(input_shape: tuple[int, ...]) -> None:
+    if len(input_shape) != 3:
+        raise ValueError(f"expected pictures (height, width, channels) for deconvnet; received: {tuple(input_shape)}")
+    height, width = input_shape[:2]
+    if height % STRIDE or width % STRIDE or not height or not width:
+        near = "x".join(str(max(round(side / STRIDE), 1) * STRIDE) for side in (height, width))
+        raise ValueError(
+            f"expected pictures whose sides are multiples of {STRIDE}, so that all poolings divide them, at least "
+            f"{STRIDE}x{STRIDE}; received: {height}x{width}. The nearest size that works: {near}"
+        )

@@ -1,0 +1,168 @@
+"""VGG: the configurations A to E.
+
+Simonyan & Zisserman (2014), Very Deep Convolutional Networks for Large-Scale Image Recognition, section 2.1 and table 1.
+Parameters (table 2, there in millions): A and A-LRN 132,863,336, B 133,047,848, C 133,638,952, D (VGG-16) 138,357,544, E (VGG-19)
+143,667,240.
+
+Departures from the paper:
+- Weights are He normal and biases 0. The paper draws from N(0, 10^-2) and starts the deeper nets from a trained A; taken
+  literally the signal grows by orders of magnitude through the layers, and with its successor, Glorot, it halves in every ReLU layer.
+- `batch_norm: true` adds batch normalisation between each convolution and its ReLU. The paper predates it; the default is without.
+"""
+
+from typing import Annotated, Literal
+
+import annotated_types
+import lazy_loader
+
+from cnnkeras import layers
+from cnnkeras.architectures import Published
+from cnnkeras.convolution import Window, output_sizes
+
+keras = lazy_loader.load("keras")
+
+TASKS = ("classification",)
+# Table 1, a column a variant, in the paper's notation: convKERNEL-FILTERS, blocks end with 2x2 max pooling of stride 2.
+VARIANTS = {
+    "A": ("conv3-64", "conv3-128", "conv3-256 conv3-256", "conv3-512 conv3-512", "conv3-512 conv3-512"),
+    "A-LRN": ("conv3-64 LRN", "conv3-128", "conv3-256 conv3-256", "conv3-512 conv3-512", "conv3-512 conv3-512"),
+    "B": (
+        "conv3-64 conv3-64",
+        "conv3-128 conv3-128",
+        "conv3-256 conv3-256",
+        "conv3-512 conv3-512",
+        "conv3-512 conv3-512",
+    ),
+    "C": (
+        "conv3-64 conv3-64",
+        "conv3-128 conv3-128",
+        "conv3-256 conv3-256 conv1-256",
+        "conv3-512 conv3-512 conv1-512",
+        "conv3-512 conv3-512 conv1-512",
+    ),
+    "D": (
+        "conv3-64 conv3-64",
+        "conv3-128 conv3-128",
+        "conv3-256 conv3-256 conv3-256",
+        "conv3-512 conv3-512 conv3-512",
+        "conv3-512 conv3-512 conv3-512",
+    ),
+    "E": (
+        "conv3-64 conv3-64",
+        "conv3-128 conv3-128",
+        "conv3-256 conv3-256 conv3-256 conv3-256",
+        "conv3-512 conv3-512 conv3-512 conv3-512",
+        "conv3-512 conv3-512 conv3-512 conv3-512",
+    ),
+}
+FULLY_CONNECTED = {"fc6": 4096, "fc7": 4096}
+PARAMETERS = {
+    "A": 132_863_336,
+    "A-LRN": 132_863_336,
+    "B": 133_047_848,
+    "C": 133_638_952,
+    "D": 138_357_544,
+    "E": 143_667_240,
+}
+PAPER_SHAPES = {variant: ((224, 224, 3), (1000,)) for variant in VARIANTS}
+TINY = {"input_shape": (32, 32, 3), "output_shape": (5,), "variant": "D", "width": 1 / 32}
+_ILSVRC_2012 = "ILSVRC-2012 validation"
+_SINGLE = "one network, dense, one scale (table 3)"
+_BEST = "one network, multi-crop and dense, three scales"
+_TWO = "two networks (D and E), multi-crop and dense, three scales"
+_KERAS = "the authors' weights in Keras, one network, centre crop"
+_PAPER = "Simonyan & Zisserman (2014), table"
+PUBLISHED = (
+    Published("A", "top1_error", 0.296, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3"),
+    Published("A-LRN", "top1_error", 0.297, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3"),
+    Published("B", "top1_error", 0.287, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3"),
+    Published("C", "top1_error", 0.273, _ILSVRC_2012, f"{_SINGLE}, trained with scale jitter", f"{_PAPER} 3"),
+    Published("D", "top1_error", 0.256, _ILSVRC_2012, f"{_SINGLE}, trained with scale jitter", f"{_PAPER} 3"),
+    Published("E", "top1_error", 0.255, _ILSVRC_2012, f"{_SINGLE}, trained with scale jitter", f"{_PAPER} 3"),
+    Published("E", "top1_error", 0.244, _ILSVRC_2012, _BEST, f"{_PAPER} 5"),
+    Published("E", "top5_error", 0.071, _ILSVRC_2012, _BEST, f"{_PAPER} 5"),
+    Published("D and E", "top1_error", 0.237, _ILSVRC_2012, _TWO, f"{_PAPER} 6"),
+    Published("D and E", "top5_error", 0.068, _ILSVRC_2012, _TWO, f"{_PAPER} 6"),
+    Published("D", "top1_error", 0.28732, _ILSVRC_2012, _KERAS, "keras-team/keras-applications, README"),
+    Published("E", "top1_error", 0.28744, _ILSVRC_2012, _KERAS, "keras-team/keras-applications, README"),
+)
+
+
+def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **options) -> tuple[int]:
+    """Shape (classes,) of the network's output for one picture.
+
+    Raises:
+        ValueError: Another task than classification, no picture (height, width, channels), or one too small for the poolings.
+    """
+    if task not in TASKS:
+        raise ValueError(f"expected a task of {', '.join(TASKS)} for vgg; received: {task!r}")
+    _check_size(input_shape)
+    return (classes,)
+
+
+def build(
+    *,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    variant: Literal["A", "A-LRN", "B", "C", "D", "E"] = "D",
+    width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
+    dropout: Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.5,
+    batch_norm: bool = False,
+    input_mean=0.0,
+    input_std=1.0,
+) -> "keras.Model":
+    """The network: pictures (batch, height, width, channels) in the data's units to logits (batch, classes), float32.
+
+    Args:
+        input_shape: (height, width, channels), at least 32x32; (224, 224, 3) in the paper.
+        output_shape: (classes,).
+        variant: A column of table 1; "D" is VGG-16, "E" VGG-19.
+        width: Factor on the channels of the hidden layers, rounded, at least 1.
+        dropout: Fraction of fc6's and fc7's outputs dropped in training.
+        batch_norm: Normalise between convolution and ReLU (not in the paper).
+        input_mean: Subtracted from the pictures; one number or one a channel.
+        input_std: Divides them; 1.0 in the paper.
+
+    Raises:
+        ValueError: As `output_shape`.
+    """
+    _check_size(input_shape)
+    inputs = keras.Input(input_shape, name="inputs")
+    x = layers.build_standardize(input_mean, input_std)(inputs)
+    for number, block in enumerate(VARIANTS[variant], start=1):
+        x = _block(x, block, number, width, batch_norm)
+    x = keras.layers.Flatten(name="flatten")(x)
+    for name, units in FULLY_CONNECTED.items():
+        units = max(1, round(units * width))
+        x = keras.layers.Dense(units, activation="relu", kernel_initializer="he_normal", name=name)(x)
+        x = keras.layers.Dropout(dropout, name=f"drop{name[-1]}")(x)
+    outputs = keras.layers.Dense(*output_shape, kernel_initializer="he_normal", dtype="float32", name="fc8")(x)
+    return keras.Model(inputs, outputs, name="vgg")
+
+
+def _block(x, block: str, number: int, width: float, batch_norm: bool):
+    """One block of table 1 and its pooling: (batch, H, W, C) to (batch, H / 2, W / 2, C')."""
+    convolutions = [cell for cell in block.split() if cell != "LRN"]
+    for index, cell in enumerate(convolutions, start=1):
+        kernel, filters = map(int, cell.removeprefix("conv").split("-"))
+        label = f"{number}_{index}"
+        x = keras.layers.Conv2D(
+            max(1, round(filters * width)),
+            kernel,
+            padding="same",
+            activation=None if batch_norm else "relu",
+            kernel_initializer="he_normal",
+            name=f"conv{label}",
+        )(x)
+        if batch_norm:
+            x = keras.layers.BatchNormalization(name=f"bn{label}")(x)
+            x = keras.layers.ReLU(name=f"relu{label}")(x)
+    if "LRN" in block:
+        x = layers.LocalResponseNormalization(name=f"norm{number}")(x)
+    return keras.layers.MaxPooling2D(2, name=f"pool{number}")(x)
+
+
+def _check_size(input_shape: tuple[int, ...]) -> None:
+    if len(input_shape) != 3:
+        raise ValueError(f"expected pictures (height, width, channels) for vgg; received: {tuple(input_shape)}")
+    output_sizes(input_shape[:2], [Window(f"pool{number}", 2, 2) for number in range(1, 6)])

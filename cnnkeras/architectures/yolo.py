@@ -1,0 +1,245 @@
+"""YOLO, version 1: detection as regression, and the classifier that its first layers are trained as.
+
+Redmon, Divvala, Girshick & Farhadi (2016), You Only Look Once, section 2.1 and figure 3, checked against darknet's
+cfg/yolo.cfg and cfg/yolo-tiny.cfg of November 2015. "full" (24 convolutions): 271,703,550 parameters; "fast" (9 convolutions):
+45,089,374. The output of a picture is (S, S, C + 5 B), linear, S = side / stride, the last axis in this order:
+C class probabilities, B confidences, B times (x, y, sqrt w, sqrt h), x and y within the cell, w and h relative to the picture.
+
+Departures from the paper:
+- Darknet keeps its 1470 numbers as all classes, all confidences, all boxes of the picture; here each cell has its own together.
+- Convolutions are He normal. Darknet draws from U(-s, s), s = sqrt(2 / inputs), a third of that variance, which is too little
+  to train from scratch, and starts the biases of fully connected layers at s; here they are 0.
+- The 3x3 convolutions of stride 1 use padding "same", which is darknet's padding of 1.
+- `batch_norm: true` normalises after every convolution, which then has no biases, as in the re-release (yolov1.cfg); the default is
+  the paper's net, without.
+- "small" is ours, for a CPU: the paper's plan (7x7 stem of stride 2, 1x1 reductions, two fully connected layers) in nine
+  convolutions of few channels, stride 16.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import annotated_types
+import lazy_loader
+
+from cnnkeras import layers
+from cnnkeras.architectures import Published
+
+keras = lazy_loader.load("keras")
+
+TASKS = ("detection", "classification")
+
+
+@dataclass(frozen=True)
+class Network:
+    """One variant.
+
+    Attributes:
+        trunk: Figure 3 in darknet's notation, KERNELxKERNEL-FILTERS, "/2" for stride 2; "pool" is 2x2 max pooling of stride 2.
+        pretrained: Convolutions that are trained as a classifier first.
+        fully_connected: Units and activation of the hidden layers after the trunk.
+    """
+
+    trunk: str
+    pretrained: int
+    fully_connected: tuple[tuple[int, str], ...]
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input a cell of the grid."""
+        return 2 ** sum(cell == "pool" or cell.endswith("/2") for cell in self.trunk.split())
+
+
+VARIANTS = {
+    "full": Network(
+        "7x7-64/2 pool 3x3-192 pool 1x1-128 3x3-256 1x1-256 3x3-512 pool"
+        + " 1x1-256 3x3-512" * 4
+        + " 1x1-512 3x3-1024 pool"
+        + " 1x1-512 3x3-1024" * 2
+        + " 3x3-1024 3x3-1024/2 3x3-1024 3x3-1024",
+        pretrained=20,
+        fully_connected=((4096, "leaky"),),
+    ),
+    "fast": Network(
+        "3x3-16 pool 3x3-32 pool 3x3-64 pool 3x3-128 pool 3x3-256 pool 3x3-512 pool 3x3-1024 3x3-1024 3x3-1024",
+        pretrained=7,  # those of darknet's cfg/darknet.cfg
+        fully_connected=((256, "linear"), (4096, "leaky")),
+    ),
+    "small": Network(
+        "7x7-24/2 pool 3x3-48 pool 1x1-24 3x3-64 1x1-32 3x3-96 pool 1x1-48 3x3-128 3x3-128",
+        pretrained=9,
+        fully_connected=((512, "leaky"),),
+    ),
+}
+PARAMETERS = {"full": 271_703_550, "fast": 45_089_374, "small": 3_981_036}
+PAPER_SHAPES = {
+    "full": ((448, 448, 3), (7, 7, 30)),
+    "fast": ((448, 448, 3), (7, 7, 30)),
+    "small": ((112, 112, 3), (7, 7, 20)),
+}
+TINY = {"input_shape": (32, 32, 3), "output_shape": (2, 2, 13), "variant": "small", "width": 1 / 4}
+_VOC_2007 = "VOC2007 test, trained on 07+12 trainval"
+_RULE = "confidence threshold near 0, per-class NMS; the paper does not say whether the mean is 11-point or area"
+_TABLE_1 = "Redmon et al. (2016), table 1"
+PUBLISHED = (
+    Published("YOLO", "map_voc07", 0.634, _VOC_2007, _RULE, _TABLE_1),
+    Published("Fast YOLO", "map_voc07", 0.527, _VOC_2007, _RULE, _TABLE_1),
+    Published(
+        "YOLO", "map_voc10", 0.579, "VOC2012 test, 07 test added to training", "test server", "Redmon et al. (2016), table 3"
+    ),
+)
+
+
+def output_shape(
+    *,
+    task: str,
+    classes: int,
+    input_shape: tuple[int, ...],
+    variant: str = "full",
+    boxes_per_cell: int = 2,
+    **options,
+) -> tuple[int, ...]:
+    """Shape (S, S, classes + 5 boxes_per_cell) for detection, (classes,) for the pre-training as a classifier.
+
+    Raises:
+        ValueError: Another task, no picture (height, width, channels), or a size that the grid cannot take.
+    """
+    if task not in TASKS:
+        raise ValueError(f"expected a task of {', '.join(TASKS)} for yolo; received: {task!r}")
+    _check_size(input_shape, variant, task)
+    if task == "classification":
+        return (classes,)
+    cells = input_shape[0] // VARIANTS[variant].stride
+    return (cells, cells, classes + 5 * boxes_per_cell)
+
+
+def build(
+    *,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    variant: Literal["full", "fast", "small"] = "full",
+    width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
+    boxes_per_cell: Annotated[int, annotated_types.Ge(1)] = 2,
+    dropout: Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.5,
+    batch_norm: bool = False,
+    input_mean=0.0,
+    input_std=1.0,
+) -> "keras.Model":
+    """The network: pictures (batch, side, side, channels) in the data's units to float32 numbers.
+
+    With an output_shape of (S, S, C + 5 B) the detector. With (classes,) the classifier of its first convolutions: they, average
+    pooling, one fully connected layer (section 2.2), to logits; the layers have the detector's names.
+
+    Args:
+        input_shape: (side, side, channels), side a multiple of the variant's stride (64; "small" 16); (448, 448, 3) in the paper,
+            (224, 224, 3) for the classifier, which takes any size from its own stride on.
+        output_shape: As `output_shape` says.
+        variant: "full", "fast", or "small".
+        width: Factor on the channels of the hidden layers, rounded, at least 1.
+        boxes_per_cell: B, boxes that each cell predicts.
+        dropout: Fraction of the first fully connected layer's outputs dropped in training.
+        batch_norm: Normalise after each convolution, as the re-release does.
+        input_mean: Subtracted from the pictures; one number or one a channel. Darknet in 2015: 127.5.
+        input_std: Divides them. Darknet in 2015: 127.5.
+
+    Raises:
+        ValueError: As `output_shape`, or an output_shape that is not this picture's.
+    """
+    network = VARIANTS[variant]
+    detection = len(output_shape) == 3
+    _check_size(input_shape, variant, "detection" if detection else "classification")
+    inputs = keras.Input(input_shape, name="inputs")
+    x = layers.build_standardize(input_mean, input_std)(inputs)
+    for cell, number in _numbered(network.trunk, None if detection else network.pretrained):
+        x = _pool(x, number) if cell == "pool" else _convolution(x, cell, number, width, batch_norm)
+    if detection:
+        _check_grid(output_shape, input_shape, variant, boxes_per_cell)
+        outputs = _head(x, network, output_shape, width, dropout)
+    else:
+        x = keras.layers.GlobalAveragePooling2D(name="avgpool")(x)
+        outputs = keras.layers.Dense(*output_shape, dtype="float32", name="classes")(x)
+    return keras.Model(inputs, outputs, name="yolo")
+
+
+def _numbered(trunk: str, convolutions: int | None) -> list[tuple[str, int]]:
+    """Cells of the trunk up to that many convolutions, each with the number of the convolution (a pooling: the one before)."""
+    cells, number = [], 0
+    for cell in trunk.split():
+        number += cell != "pool"
+        if convolutions is not None and number > convolutions:
+            break
+        cells.append((cell, number))
+    while cells[-1][0] == "pool":  # what pools after the last convolution belongs to the next
+        cells.pop()
+    return cells
+
+
+def _convolution(x, cell: str, number: int, width: float, batch_norm: bool):
+    """Convolution, batch normalisation if asked for, leaky ReLU: (batch, H, W, C) to (batch, H / stride, W / stride, C')."""
+    size, filters = cell.removesuffix("/2").split("-")
+    kernel, strided = int(size.split("x")[0]), cell.endswith("/2")
+    if strided:
+        # Keras' "same" would pad one row less before than darknet does.
+        x = keras.layers.ZeroPadding2D(kernel // 2, name=f"pad{number}")(x)
+    x = keras.layers.Conv2D(
+        max(1, round(int(filters) * width)),
+        kernel,
+        strides=2 if strided else 1,
+        padding="valid" if strided else "same",
+        use_bias=not batch_norm,
+        kernel_initializer="he_normal",
+        name=f"conv{number}",
+    )(x)
+    if batch_norm:
+        # Both constants are darknet's: batchnorm_layer.c, and blas_kernels.cu for the one under the root.
+        x = keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-5, name=f"bn{number}")(x)
+    return keras.layers.LeakyReLU(negative_slope=0.1, name=f"leaky{number}")(x)
+
+
+def _pool(x, number: int):
+    return keras.layers.MaxPooling2D(2, name=f"pool{number}")(x)
+
+
+def _head(x, network: Network, output_shape: tuple[int, ...], width: float, dropout: float):
+    """The fully connected layers: (batch, S, S, channels) to (batch, S, S, C + 5 B)."""
+    x = keras.layers.Flatten(name="flatten")(x)
+    number = _numbered(network.trunk, None)[-1][1]
+    for units, activation in network.fully_connected:
+        number += 1
+        x = keras.layers.Dense(max(1, round(units * width)), kernel_initializer="he_normal", name=f"fc{number}")(x)
+        if activation == "leaky":
+            x = keras.layers.LeakyReLU(negative_slope=0.1, name=f"leaky{number}")(x)
+    x = keras.layers.Dropout(dropout, name=f"drop{number}")(x)
+    rows, columns, numbers = output_shape
+    x = keras.layers.Dense(rows * columns * numbers, dtype="float32", name=f"fc{number + 1}")(x)
+    return keras.layers.Reshape(output_shape, dtype="float32", name="grid")(x)
+
+
+def _check_size(input_shape: tuple[int, ...], variant: str, task: str) -> None:
+    if len(input_shape) != 3:
+        raise ValueError(f"expected pictures (height, width, channels) for yolo; received: {tuple(input_shape)}")
+    (height, width), stride = input_shape[:2], VARIANTS[variant].stride
+    if task == "classification":
+        network = VARIANTS[variant]
+        least = Network(" ".join(cell for cell, _ in _numbered(network.trunk, network.pretrained)), 0, ()).stride
+        if min(height, width) < least:
+            raise ValueError(
+                f"expected pictures of at least {least}x{least} for the classifier of yolo {variant!r}; "
+                f"received: {height}x{width}. Enlarge them"
+            )
+    elif height != width or height % stride or height < stride:
+        lower, upper = max(height // stride, 1) * stride, (height // stride + 1) * stride
+        near = " or ".join(f"{side}x{side}" for side in sorted({lower, upper}))
+        raise ValueError(
+            f"expected square pictures whose side is a multiple of {stride}, the stride of yolo {variant!r}; "
+            f"received: {height}x{width}. The nearest sizes that work: {near}"
+        )
+
+
+def _check_grid(shape: tuple[int, ...], input_shape: tuple[int, ...], variant: str, boxes_per_cell: int) -> None:
+    cells = input_shape[0] // VARIANTS[variant].stride
+    if tuple(shape[:2]) != (cells, cells) or shape[2] <= 5 * boxes_per_cell:
+        raise ValueError(
+            f"expected an output_shape ({cells}, {cells}, classes + {5 * boxes_per_cell}) for {input_shape[0]}-pixel pictures "
+            f"and {boxes_per_cell} boxes a cell; received: {tuple(shape)}. `output_shape` computes it"
+        )

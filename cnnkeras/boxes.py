@@ -1,0 +1,206 @@
+"""Boxes: formats, intersection over union, non-maximum suppression.
+
+A box is `xyxy`: its left, top, right and bottom edges in continuous coordinates, with the origin at the top-left corner
+of the top-left pixel. PASCAL VOC's 1-based inclusive integer corners become (xmin - 1, ymin - 1, xmax, ymax): then the
+"+1 widths" of VOC's devkit are plain widths, and one `iou` serves every protocol. Everything here is NumPy on whole
+arrays.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Format = Literal["xyxy", "xywh", "cxcywh"]
+
+# Pairs of boxes that NMS compares in one NumPy call: enough to hide the call, few enough to stay in a core's cache.
+NMS_BLOCK = 1 << 15
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detected boxes of a whole set of pictures, one row each.
+
+    Attributes:
+        images: int (n,), position of the box's picture in its set, from 0.
+        labels: int (n,), class index.
+        boxes: float (n, 4), xyxy.
+        scores: float (n,).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: np.ndarray) -> "Detections":
+        """The rows that a mask or an index array picks."""
+        return Detections(self.images[rows], self.labels[rows], self.boxes[rows], self.scores[rows])
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Annotated boxes of a whole set of pictures, one row each.
+
+    Attributes:
+        images: int (n,), position of the box's picture in its set, from 0.
+        labels: int (n,), class index.
+        boxes: float (n, 4), xyxy, in the unit of the detections that it is compared with.
+        difficult: bool (n,), PASCAL VOC's flag.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+    difficult: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def convert_boxes(boxes: np.ndarray, source: Format, target: Format) -> np.ndarray:
+    """Boxes in another format.
+
+    Args:
+        boxes: (..., 4) in format `source`.
+        source: `xyxy` left, top, right, bottom; `xywh` left, top, width, height (COCO's); `cxcywh` centre, width,
+            height.
+        target: The same names.
+
+    Returns:
+        (..., 4), a new array.
+
+    Raises:
+        ValueError: A format is not one of the three.
+    """
+    boxes = np.asarray(boxes)
+    first, second = boxes[..., :2], boxes[..., 2:]
+    if source == "xyxy":
+        low, high = first, second
+    elif source == "xywh":
+        low, high = first, first + second
+    elif source == "cxcywh":
+        low, high = first - second / 2, first + second / 2
+    else:
+        raise ValueError(f"expected source to be xyxy, xywh or cxcywh; received: {source!r}")
+    if target == "xyxy":
+        return np.concatenate([low, high], axis=-1)
+    if target == "xywh":
+        return np.concatenate([low, high - low], axis=-1)
+    if target == "cxcywh":
+        return np.concatenate([(low + high) / 2, high - low], axis=-1)
+    raise ValueError(f"expected target to be xyxy, xywh or cxcywh; received: {target!r}")
+
+
+def clip_boxes(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Boxes cut at the edges of their pictures.
+
+    Args:
+        boxes: (n, 4) xyxy in pixels.
+        sizes: (n, 2) or (2,), height and width of each box's picture in pixels.
+
+    Returns:
+        (n, 4); a box outside its picture becomes one without area.
+    """
+    height, width = np.asarray(sizes)[..., 0], np.asarray(sizes)[..., 1]
+    limits = np.stack([width, height, width, height], axis=-1)
+    return np.clip(boxes, 0, limits)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes, pair by pair: |a ∩ b| / |a ∪ b|, 0 where the union has no area.
+
+    Args:
+        a: (..., 4) xyxy.
+        b: (..., 4) xyxy in the same unit; the two are broadcast: `iou(a[:, None], b)` is the matrix of all pairs.
+
+    Returns:
+        (...,) between 0 and 1.
+    """
+    # An edge at a time: arrays (...,) of one coordinate are several times faster than arrays (..., 2).
+    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    union = area(a) + area(b) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Area (...,) of boxes (..., 4) in xyxy."""
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def non_maximum_suppression(
+    boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, *, iou_threshold: float
+) -> np.ndarray:
+    """Greedy non-maximum suppression of a whole set of pictures at once.
+
+    Within each group, from the highest score down, a box is kept unless its IoU with a box kept before is greater than
+    the threshold (YOLO's code, `do_nms_sort`). Of equal scores the earlier row comes first.
+
+    Args:
+        boxes: (n, 4) xyxy.
+        scores: (n,).
+        groups: int (n,): boxes suppress each other only within a group, say a number for each (picture, class).
+        iou_threshold: between 0 and 1.
+
+    Returns:
+        int (m,): rows that are kept, by group and then from the highest score down.
+
+    Raises:
+        ValueError: The lengths differ, or the threshold is out of its range.
+    """
+    if not len(boxes) == len(scores) == len(groups):
+        raise ValueError(
+            f"expected as many boxes as scores and groups; received: {len(boxes)}, {len(scores)}, {len(groups)}"
+        )
+    if not 0 <= iou_threshold <= 1:
+        raise ValueError(f"expected an iou_threshold between 0 and 1; received: {iou_threshold}")
+    # Groups of similar size are the rows of one array, so that NumPy works on all of them at once, rank by rank.
+    boxes, scores, groups = (
+        np.asarray(boxes, np.float64),
+        np.asarray(scores),
+        np.asarray(groups),
+    )
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=groups[order[:1]] - 1))
+    sizes = np.diff(starts, append=len(order))
+    kept = np.ones(len(order), bool)
+    for block in _blocks_of_similar_size(sizes):
+        places = starts[block, None] + np.arange(sizes[block].max())  # (groups of the block, rank)
+        exists = places < (starts + sizes)[block, None]
+        rows = order[np.where(exists, places, 0)]
+        by_score = np.argsort(np.where(exists, -scores[rows], np.inf), axis=1, kind="stable")
+        rows = np.take_along_axis(rows, by_score, axis=1)
+        order[places[exists]] = rows[exists]
+        kept[places[exists]] = _survivors(boxes[rows], exists, iou_threshold)[exists]
+    return order[kept]
+
+
+def _blocks_of_similar_size(sizes: np.ndarray) -> Iterator[np.ndarray]:
+    """Indices of the groups of two or more boxes, in blocks of groups whose sizes differ by a quarter at most."""
+    order = np.argsort(sizes, kind="stable")
+    ascending = sizes[order]
+    start = int(np.searchsorted(ascending, 2))
+    while start < len(order):
+        smallest = int(ascending[start])
+        similar = int(np.searchsorted(ascending, smallest * 5 // 4, side="right"))
+        stop = min(similar, start + max(1, NMS_BLOCK // smallest))
+        yield order[start:stop]
+        start = stop
+
+
+def _survivors(boxes: np.ndarray, exists: np.ndarray, iou_threshold: float) -> np.ndarray:
+    """Which boxes (groups, ranks, 4), by falling score, survive; `exists` (groups, ranks) is False for padding."""
+    survives = exists.copy()
+    for rank in range(boxes.shape[1] - 1):
+        groups = np.flatnonzero(survives[:, rank])
+        if not len(groups):
+            continue
+        overlap = iou(boxes[groups, rank, None], boxes[groups, rank + 1 :])
+        survives[groups, rank + 1 :] &= overlap <= iou_threshold
+    return survives

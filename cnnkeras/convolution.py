@@ -1,0 +1,224 @@
+"""The arithmetic of sliding windows, and the convolution operation written out in NumPy.
+
+"Convolution" is what the lecture and every deep-learning library call so: cross-correlation, the kernel is not flipped
+(Prince, Understanding Deep Learning, section 10.2: z_i = w_1 x_{i-1} + w_2 x_i + w_3 x_{i+1}). Padding is in zeros.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Padding = int | tuple[int, int] | str
+
+
+@dataclass(frozen=True)
+class Window:
+    """A layer that slides a window along each axis of its input.
+
+    Attributes:
+        name: The layer's name.
+        kernel: Taps of the window along an axis.
+        stride: Step of the window.
+        padding: Zeros before and after: one number for both, a pair, "valid" (none), or "same" (as Keras: ceil(L / S) outputs).
+        dilation: Distance between two taps; 1 is a dense kernel.
+    """
+
+    name: str
+    kernel: int
+    stride: int = 1
+    padding: Padding = 0
+    dilation: int = 1
+
+
+def pad_amounts(size: int, kernel: int, stride: int = 1, padding: Padding = 0, dilation: int = 1) -> tuple[int, int]:
+    """Zeros before and after an axis of length `size`.
+
+    "same" pads max((ceil(L / S) - 1) S + D (K - 1) + 1 - L, 0) zeros, the odd one at the end (so for K = 3, S = 2 and even L
+    nothing before: another alignment than padding 1).
+
+    Raises:
+        ValueError: A number out of range, or an unknown word.
+    """
+    for name, value in (("size", size), ("kernel", kernel), ("stride", stride), ("dilation", dilation)):
+        if value < 1:
+            raise ValueError(f"expected a {name} of at least 1; received: {value}")
+    if padding == "valid":
+        return 0, 0
+    if padding == "same":
+        total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+        return total // 2, total - total // 2
+    if isinstance(padding, str):
+        raise ValueError(f"expected a padding of 'valid', 'same' or a number of zeros; received: {padding!r}")
+    before, after = (padding, padding) if isinstance(padding, int) else padding
+    if before < 0 or after < 0:
+        raise ValueError(f"expected a padding of at least 0; received: {padding}")
+    return before, after
+
+
+def output_size(size: int, kernel: int, stride: int = 1, padding: Padding = 0, dilation: int = 1) -> int:
+    """Length of a convolution's or pooling's output along one axis: floor((L + P - D (K - 1) - 1) / S + 1).
+
+    L is the input's length, P all zeros padded (2P of the lecture's formula when both sides get the same), K the kernel, S the
+    stride, D the dilation. Prince, Understanding Deep Learning, section 10.2; Caffe's conv_layer.cpp computes the same.
+
+    Raises:
+        ValueError: The kernel does not fit into the padded input, or a number is out of range.
+    """
+    before, after = pad_amounts(size, kernel, stride, padding, dilation)
+    extent = dilation * (kernel - 1) + 1
+    if size + before + after < extent:
+        raise ValueError(
+            f"expected an input of at least {extent - before - after} for a kernel that spans {extent} "
+            f"with {before + after} padded zeros; received: {size}. Enlarge the input or the padding"
+        )
+    return (size + before + after - extent) // stride + 1
+
+
+def transposed_output_size(size: int, kernel: int, stride: int = 1, padding: Padding = 0, dilation: int = 1) -> int:
+    """Length of a transposed convolution's output along one axis: S (L - 1) + D (K - 1) + 1 - P.
+
+    P is the total that is cut off both ends (2P when both lose the same). "valid" cuts nothing; "same" gives S L, as Keras
+    does (it fills the gap with zeros where the kernel is shorter than the stride, and so it does for "valid" too; here, as in
+    Caffe's deconv_layer.cpp, "valid" ends with the last tap). This is the size of the input that a convolution with the same
+    numbers maps to `size` without remainder.
+
+    Raises:
+        ValueError: More is cut off than there is, or a number is out of range.
+    """
+    if padding == "same":
+        pad_amounts(size, kernel, stride, 0, dilation)
+        return size * stride
+    before, after = pad_amounts(size, kernel, stride, padding, dilation)
+    length = stride * (size - 1) + dilation * (kernel - 1) + 1 - before - after
+    if length < 1:
+        raise ValueError(
+            f"expected a padding that leaves something of {length + before + after} values; received: {padding}. Pad less"
+        )
+    return length
+
+
+def output_sizes(sizes: Sequence[int], stack: Sequence[Window]) -> tuple[int, ...]:
+    """Length along each axis after a stack of layers.
+
+    Raises:
+        ValueError: A layer's window does not fit; the message names the layer and the smallest input that works.
+    """
+    for axis in sizes:
+        length = axis
+        for window in stack:
+            try:
+                length = output_size(length, window.kernel, window.stride, window.padding, window.dilation)
+            except ValueError:
+                received = "x".join(str(size) for size in sizes)
+                smallest = "x".join([str(smallest_input(stack))] * len(sizes))
+                raise ValueError(
+                    f"expected an input of at least {smallest}, so that something is left for {window.name!r}; "
+                    f"received: {received}. Enlarge the input or choose a shallower network"
+                ) from None
+    return tuple(_length(size, stack) for size in sizes)
+
+
+def smallest_input(stack: Sequence[Window]) -> int:
+    """The shortest axis from which a stack of layers leaves at least one value, found backwards from that value."""
+    length = 1
+    for window in reversed(stack):
+        needed = 1
+        while _fitted(needed, window) < length:
+            needed += 1
+        length = needed
+    return length
+
+
+def receptive_field(stack: Sequence[Window]) -> int:
+    """Input values along an axis that one output of a stack of layers sees: 1 + sum of D (K - 1) times the strides before.
+
+    Prince, Understanding Deep Learning, section 10.2.6 and problems 10.9 to 10.11.
+    """
+    field, jump = 1, 1
+    for window in stack:
+        field += window.dilation * (window.kernel - 1) * jump
+        jump *= window.stride
+    return field
+
+
+def convolve_1d(inputs, weights, bias=0.0, stride: int = 1, padding: Padding = 0, dilation: int = 1) -> np.ndarray:
+    """One-dimensional convolution by its definition, one output at a time: h_i = bias + sum over k, c of w_kc x_(i S + k D), c.
+
+    Args:
+        inputs: (L,) for one channel, or (L, C).
+        weights: (K,) for one channel in and out, or (K, C, O).
+        bias: A number, or (O,).
+        stride: S.
+        padding: As in `Window`.
+        dilation: D.
+
+    Returns:
+        float64, (L',) where the weights are (K,), else (L', O).
+
+    Raises:
+        ValueError: Inputs and weights do not fit each other, or the kernel does not fit into the padded input.
+    """
+    inputs, weights = np.asarray(inputs, "float64"), np.asarray(weights, "float64")
+    single = weights.ndim == 1
+    inputs, weights = inputs.reshape(len(inputs), -1), weights.reshape(len(weights), *weights.shape[1:] or (1, 1))
+    outputs = convolve_2d(inputs[None], weights[None], bias, (1, stride), (0, padding), (1, dilation))[0]
+    return outputs[:, 0] if single else outputs
+
+
+def convolve_2d(inputs, weights, bias=0.0, stride=1, padding=0, dilation=1) -> np.ndarray:
+    """Two-dimensional convolution by its definition, one output position at a time.
+
+    h_(i, j), o = bias_o + sum over m, n, c of w_mnco x_(i S + m D, j S + n D), c on the zero-padded input.
+
+    Args:
+        inputs: (H, W) for one channel, or (H, W, C).
+        weights: (K, L) for one channel in and out, or (K, L, C, O).
+        bias: A number, or (O,).
+        stride: One number, or a pair (down, across).
+        padding: One value as in `Window`, or a pair of them (down, across); zeros before and after differ only as a pair of pairs.
+        dilation: One number, or a pair.
+
+    Returns:
+        float64, (H', W') where the weights are (K, L), else (H', W', O).
+
+    Raises:
+        ValueError: Inputs and weights do not fit each other, or the kernel does not fit into the padded input.
+    """
+    inputs, weights = np.asarray(inputs, "float64"), np.asarray(weights, "float64")
+    single = weights.ndim == 2
+    inputs = inputs.reshape(*inputs.shape[:2], -1)
+    weights = weights[:, :, None, None] if single else weights
+    if weights.ndim != 4 or inputs.shape[2] != weights.shape[2]:
+        raise ValueError(
+            f"expected weights (height, width, {inputs.shape[2]} channels, filters); received: shape {weights.shape}"
+        )
+    strides, dilations = _pair(stride), _pair(dilation)
+    axes = list(zip(inputs.shape[:2], weights.shape[:2], strides, _pair(padding), dilations, strict=True))
+    height, width = (output_size(*axis) for axis in axes)
+    padded = np.pad(inputs, [*(pad_amounts(*axis) for axis in axes), (0, 0)])
+    outputs = np.empty((height, width, weights.shape[3]))
+    for i in range(height):
+        for j in range(width):
+            rows = i * strides[0] + np.arange(weights.shape[0]) * dilations[0]
+            columns = j * strides[1] + np.arange(weights.shape[1]) * dilations[1]
+            outputs[i, j] = np.einsum("mnc,mnco->o", padded[np.ix_(rows, columns)], weights) + bias
+    return outputs[:, :, 0] if single else outputs
+
+
+def _pair(value):
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+
+
+def _fitted(size: int, window: Window) -> int:
+    """Length after one layer; 0 where its window does not fit."""
+    try:
+        return output_size(size, window.kernel, window.stride, window.padding, window.dilation)
+    except ValueError:
+        return 0
+
+
+def _length(size: int, stack: Sequence[Window]) -> int:
+    for window in stack:
+        size = _fitted(size, window)
+    return size

@@ -1,0 +1,32 @@
+"""A convolution in groups that stays fast on a CPU."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="cnnkeras")
+class GroupedConv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D(groups=...)` as plain convolutions on slices of the channels.
+
+    Group g of the filters sees only group g of the input channels, as on the two GPUs of Krizhevsky, Sutskever & Hinton
+    (2012), figure 2. Weights, shapes and results are those of `Conv2D`: kernel (height, width, channels / groups, filters).
+    TensorFlow's own grouped convolution is about four times slower on a CPU.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        """(batch, H, W, channels) with (height, width, channels / groups, filters) to (batch, H', W', filters)."""
+        axis = -1 if self.data_format == "channels_last" else 1
+        parts = zip(
+            keras.ops.split(inputs, self.groups, axis=axis), keras.ops.split(kernel, self.groups, axis=-1), strict=True
+        )
+        outputs = [
+            keras.ops.conv(
+                part,
+                filters,
+                strides=list(self.strides),
+                padding=self.padding,
+                dilation_rate=self.dilation_rate,
+                data_format=self.data_format,
+            )
+            for part, filters in parts
+        ]
+        return keras.ops.concatenate(outputs, axis=axis)

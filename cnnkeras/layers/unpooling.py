@@ -1,0 +1,102 @@
+"""Max pooling that remembers where each maximum was, and the unpooling that puts values back there."""
+
+import keras
+
+
+def _check_divisible(layer: keras.layers.Layer, sizes: tuple[int | None, ...], pool_size: int) -> None:
+    if any(size is None or size % pool_size for size in sizes):
+        raise ValueError(
+            f"{layer.name} expected a map whose height and width are known multiples of {pool_size}; "
+            f"received: {sizes}. Choose an input size that all poolings divide"
+        )
+
+
+def _corners(maps, pool_size: int) -> list:
+    """The pool_size^2 strided maps (batch, H / p, W / p, C) in row-major order of their place in the window."""
+    return [maps[:, y::pool_size, x::pool_size, :] for y in range(pool_size) for x in range(pool_size)]
+
+
+@keras.saving.register_keras_serializable(package="cnnkeras")
+class MaxPoolingWithSwitches(keras.layers.Layer):
+    """Max pooling, and the place of each maximum within its window.
+
+    Noh, Hong & Han (2015), section 3.2.1; after Zeiler & Fergus (2014). Maps (batch, H, W, C) to a pair: the maxima
+    (batch, H / p, W / p, C), and the switches of the same shape, uint8, y * p + x of the maximum in its window. Of equal
+    maxima the first in row-major order is taken, as in Caffe (after a ReLU many windows are all 0, so this matters).
+
+    Args:
+        pool_size: Side p of the windows, which do not overlap.
+
+    Raises:
+        ValueError: A side of the map is no multiple of `pool_size`, or `pool_size` is not in 1..16.
+    """
+
+    def __init__(self, pool_size: int = 2, **kwargs):
+        super().__init__(**kwargs)
+        if not 1 <= pool_size <= 16:
+            raise ValueError(f"expected a pool_size of 1 to 16, for switches of one byte; received: {pool_size}")
+        self.pool_size = pool_size
+
+    def build(self, input_shape):
+        """Checks that the windows tile the map."""
+        _check_divisible(self, tuple(input_shape[1:3]), self.pool_size)
+
+    def call(self, inputs):
+        """(batch, H, W, C) to maxima and switches, both (batch, H / p, W / p, C)."""
+        maxima = keras.ops.max_pool(inputs, self.pool_size, self.pool_size, padding="valid", data_format="channels_last")
+        switches = keras.ops.full_like(maxima, self.pool_size**2 - 1, dtype="uint8")
+        corners = _corners(inputs, self.pool_size)
+        for place in reversed(range(len(corners) - 1)):
+            here = keras.ops.cast(place, "uint8")
+            switches = keras.ops.where(keras.ops.equal(corners[place], maxima), here, switches)
+        return maxima, keras.ops.stop_gradient(switches)
+
+    def get_config(self):
+        """The side of the windows."""
+        return {**super().get_config(), "pool_size": self.pool_size}
+
+
+@keras.saving.register_keras_serializable(package="cnnkeras")
+class MaxUnpooling(keras.layers.Layer):
+    """Puts each value back where the maximum of its window was, and 0 elsewhere.
+
+    Noh, Hong & Han (2015), section 3.2.1. Maps the pair of values (batch, H, W, C) and switches of the same shape (from
+    `MaxPoolingWithSwitches`) to (batch, H * p, W * p, C). The gradient is gathered at the switches. Comparisons and
+    reshapes only, so XLA compiles it.
+
+    Args:
+        pool_size: Side p of the windows.
+
+    Raises:
+        ValueError: Values and switches differ in shape.
+    """
+
+    def __init__(self, pool_size: int = 2, **kwargs):
+        super().__init__(**kwargs)
+        self.pool_size = pool_size
+
+    def build(self, input_shape):
+        """Checks that each value has its switch."""
+        values, switches = (tuple(shape[1:]) for shape in input_shape)
+        if values != switches:
+            raise ValueError(
+                f"{self.name} expected one switch a value; received: values {values}, switches {switches}. "
+                "Give the map as many channels as the pooling had"
+            )
+
+    def call(self, inputs):
+        """[values, switches], both (batch, H, W, C), to (batch, H * p, W * p, C)."""
+        values, switches = inputs
+        p = self.pool_size
+        height, width, channels = values.shape[1:]
+        rows = []
+        for y in range(p):
+            places = [keras.ops.equal(switches, keras.ops.cast(y * p + x, "uint8")) for x in range(p)]
+            kept = [keras.ops.where(place, values, keras.ops.zeros_like(values)) for place in places]
+            rows.append(keras.ops.stack(kept, axis=3))  # (batch, H, W, p, C)
+        tiled = keras.ops.stack(rows, axis=2)  # (batch, H, p, W, p, C)
+        return keras.ops.reshape(tiled, (-1, height * p, width * p, channels))
+
+    def get_config(self):
+        """The side of the windows."""
+        return {**super().get_config(), "pool_size": self.pool_size}

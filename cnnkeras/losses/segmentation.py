@@ -1,0 +1,51 @@
+"""Pixel-wise softmax cross-entropy that leaves out void pixels, as DeconvNet is trained (Noh et al. 2015)."""
+
+import keras
+from keras import ops
+
+VOID = 255  # the label of PASCAL VOC's object borders
+
+
+@keras.saving.register_keras_serializable(package="cnnkeras")
+class SegmentationCrossEntropy(keras.losses.Loss):
+    """Softmax cross-entropy from scores, averaged over the batch's pixels that are not void.
+
+        L = -1/|V| Σ_{i in V} log softmax(zᵢ)[yᵢ],  V = the pixels of the whole batch with yᵢ ≠ 255
+
+    The batch, not the picture, is what is averaged over (`normalize: true`, `ignore_label: 255` in DeconvNet's
+    training/*/stage_*_train.prototxt, HyeonwooNoh/DeconvNet@87dd133): a picture counts by its valid pixels. A batch
+    without any has the loss 0. On several devices each averages over its own part of the batch.
+
+    Departures from the paper: none.
+
+    Call: targets (batch, H, W), 0 background, 1.. classes, 255 void; scores (batch, H, W, classes + 1) before softmax.
+    """
+
+    def __init__(self, name="segmentation_cross_entropy", **arguments):
+        super().__init__(name=name, **arguments)
+
+    def call(self, y_true, y_pred):
+        """Share of each picture, (batch,): their mean over the batch is the loss."""
+        valid = ops.not_equal(y_true, VOID)
+        labels = ops.cast(ops.where(valid, y_true, 0), "int32")
+        entropies = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
+        sums = ops.sum(ops.where(valid, entropies, 0.0), axis=(1, 2))
+        valid_pixels = ops.sum(ops.cast(valid, sums.dtype))
+        return sums * (ops.cast(ops.shape(sums)[0], sums.dtype) / ops.maximum(valid_pixels, 1.0))
+
+
+@keras.saving.register_keras_serializable(package="cnnkeras")
+class ValidPixelAccuracy(keras.metrics.Mean):
+    """Fraction of the pixels that are not void whose highest score is their class's.
+
+    Call: targets and scores as for `SegmentationCrossEntropy`.
+    """
+
+    def __init__(self, name="pixel_accuracy", **arguments):
+        super().__init__(name=name, **arguments)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Add a batch."""
+        labels = ops.cast(y_true, "int32")
+        correct = ops.cast(ops.equal(labels, ops.cast(ops.argmax(y_pred, axis=-1), "int32")), self.dtype)
+        return super().update_state(correct, sample_weight=ops.cast(ops.not_equal(labels, VOID), self.dtype))

@@ -1,0 +1,122 @@
+"""Detection by YOLO's grid (Redmon et al. 2016, section 2): boxes to targets, the network's outputs to boxes.
+
+The picture is divided into S x S cells. The network gives, for each cell, [C class probabilities | B confidences | B x
+(x, y, √w, √h)]: x and y are offsets within the cell, 0..1, w and h fractions of the picture.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import lazy_loader
+import numpy as np
+from annotated_types import Ge
+
+from cnnkeras import losses
+from cnnkeras.boxes import Detections, convert_boxes, non_maximum_suppression
+
+keras = lazy_loader.load("keras")
+
+# Objects narrower or lower than this fraction of the picture are no targets (fill_truth_region in src/data.c,
+# pjreddie/darknet@f6afaab).
+SMALLEST_SIDE = 0.005
+
+
+def encode_targets(boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], *, grid: int, classes: int) -> np.ndarray:
+    """Targets of a batch of pictures: in each cell the object whose centre it holds.
+
+    A cell holds one object; the first in order wins it (darknet shuffles a picture's objects anew each time, so the
+    caller does). Objects with a side below `SMALLEST_SIDE` are left out. The caller leaves out difficult ones, as
+    darknet's voc_label.py does.
+
+    Args:
+        boxes: For each picture (n, 4), xyxy as fractions of the picture.
+        labels: For each picture (n,), class indices.
+        grid: S, cells a side.
+        classes: C.
+
+    Returns:
+        float32 (pictures, S, S, 5 + C), the cell's row first, then its column: [1 where there is an object | x, y
+        within the cell, w, h | one-hot class]; zeros where there is none.
+    """
+    counts = [len(picture) for picture in labels]
+    targets = np.zeros((len(counts), grid, grid, 5 + classes), np.float32)
+    if not sum(counts):
+        return targets
+    picture = np.repeat(np.arange(len(counts)), counts)
+    label = np.concatenate(labels).astype(np.int64)
+    centred = convert_boxes(np.concatenate(boxes).astype(np.float64), "xyxy", "cxcywh")
+    cell = np.clip(np.floor(centred[:, :2] * grid), 0, grid - 1).astype(np.int64)  # column, row
+    large = np.flatnonzero((centred[:, 2:] >= SMALLEST_SIDE).all(axis=1))
+    # np.unique gives the first place of each cell in order.
+    first = np.unique((picture * grid + cell[:, 1])[large] * grid + cell[large, 0], return_index=True)[1]
+    kept = large[first]
+    place = picture[kept], cell[kept, 1], cell[kept, 0]
+    targets[*place, 0] = 1
+    targets[*place, 1:3] = centred[kept, :2] * grid - cell[kept]
+    targets[*place, 3:5] = centred[kept, 2:]
+    targets[*place, 5 + label[kept]] = 1
+    return targets
+
+
+def build_loss(
+    *, coord_weight: Annotated[float, Ge(0)] = 5.0, noobj_weight: Annotated[float, Ge(0)] = 0.5
+) -> "keras.losses.Loss":
+    """`YoloLoss` with the paper's λ_coord and λ_noobj (section 2.2) as defaults."""
+    return losses.YoloLoss(coord_weight=coord_weight, noobj_weight=noobj_weight)
+
+
+def build_metrics() -> "list[keras.metrics.Metric]":
+    """`responsible_iou`: mean IoU of the responsible boxes with their objects."""
+    return [losses.ResponsibleIoU()]
+
+
+def decode_outputs(outputs: np.ndarray, *, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every box of the network with its score for every class (section 2 and equation 1).
+
+    The box is ((x + column) / S, (y + row) / S, w², h²) as centre, width and height; the score is confidence x class
+    probability.
+
+    Args:
+        outputs: float (n, S, S, C + 5B).
+        classes: C.
+
+    Returns:
+        boxes: float32 (n, S*S*B, 4), xyxy as fractions of the picture, not cut at its edges.
+        scores: float32 (n, S*S*B, C).
+
+    Raises:
+        ValueError: The last axis fits no whole number of boxes.
+    """
+    outputs = np.asarray(outputs, np.float32)
+    pictures, rows, columns, numbers = outputs.shape
+    boxes_per_cell, remainder = divmod(numbers - classes, 5)
+    if boxes_per_cell < 1 or remainder:
+        raise ValueError(f"expected outputs (..., {classes} + 5 x boxes); received: {outputs.shape}")
+    probabilities, confidences, boxes = np.split(outputs, [classes, classes + boxes_per_cell], axis=-1)
+    scores = confidences[..., :, None] * probabilities[..., None, :]
+    boxes = boxes.reshape(pictures, rows, columns, boxes_per_cell, 4)
+    row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+    corner = np.stack([column, row], axis=-1)[:, :, None].astype(np.float32)
+    centres = (boxes[..., :2] + corner) / np.array([columns, rows], np.float32)
+    centred = np.concatenate([centres, np.square(boxes[..., 2:])], axis=-1)
+    corners = convert_boxes(centred, "cxcywh", "xyxy")
+    return corners.reshape(pictures, -1, 4), scores.reshape(pictures, -1, classes)
+
+
+def detect(outputs: np.ndarray, *, classes: int, confidence_threshold: float, nms_iou: float) -> Detections:
+    """Detections of a set of pictures: scores above the threshold, then NMS in each picture and class.
+
+    Args:
+        outputs: float (n, S, S, C + 5B).
+        classes: C.
+        confidence_threshold: Boxes count for a class if confidence x class probability is greater.
+        nms_iou: Of two boxes of a class whose IoU is greater, the one of lower score is dropped.
+
+    Returns:
+        Boxes as fractions of the picture, not cut at its edges; by picture, class and then from the highest score down.
+    """
+    boxes, scores = decode_outputs(outputs, classes=classes)
+    images, candidates, labels = np.nonzero(scores > confidence_threshold)
+    boxes, scores = boxes[images, candidates], scores[images, candidates, labels]
+    kept = non_maximum_suppression(boxes, scores, images * classes + labels, iou_threshold=nms_iou)
+    return Detections(images[kept], labels[kept], boxes[kept], scores[kept])

@@ -1,0 +1,1 @@
+"""The stages and the command line: the only code that touches files, clocks, the terminal and MLflow."""

@@ -1,0 +1,228 @@
+"""The command line: one click command per stage, and a few for people. Nothing is imported before its command runs."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.errors import InputError
+
+INTERRUPTED = 130  # the shell's exit code for Ctrl-C: 128 + SIGINT
+
+
+class Group(click.Group):
+    """Commands in the order of the pipeline; wrong input is one line and exit code 2, Ctrl-C is exit code 130."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Commands in the order in which this file defines them."""
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        """Find a command; a misspelt one is answered with the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from pipeline.params import unknown
+
+            error.message = unknown(args[0], self.commands, "command")
+            raise
+
+    def invoke(self, ctx: click.Context):
+        """Run a command, turning wrong input into one line."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("Interrupted: nothing was half-written.", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of our output (head, less) left; Python would complain once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(128 + signal.SIGPIPE)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cnnkeras")
+def main() -> None:
+    """Reproducible CNN experiments: params.yaml says what, `dvc repro` runs what changed.
+
+    \b
+    Each stage is a command of its own:
+      cnnkeras train yolo          one stage by hand
+      cnnkeras plan                what `dvc repro` would run, and why
+      cnnkeras show yolo cat.jpg   a trained experiment on your picture
+    """
+
+
+@main.command()
+@click.argument("source")
+def download(source: str) -> None:
+    """Fetch or generate SOURCE's archives into data/raw/SOURCE.
+
+    Example: cnnkeras download digit_scenes
+    """
+    from pipeline import download
+
+    download.run(source)
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; any number gives the same bytes. Default: all cores.")
+def augment(dataset: str, workers: int | None) -> None:
+    """Resize, augment and pack DATASET into data/augmented/DATASET.
+
+    Example: cnnkeras augment digit_detection --workers 4
+    """
+    from pipeline import augment
+
+    augment.run(dataset, workers=workers)
+
+
+@main.command()
+@click.argument("experiment")
+def train(experiment: str) -> None:
+    """Train EXPERIMENT's network; writes results/EXPERIMENT/model and history.csv.
+
+    Example: cnnkeras train yolo
+    """
+    from pipeline import train
+
+    train.run(experiment)
+
+
+@main.command()
+@click.argument("experiment")
+def predict(experiment: str) -> None:
+    """Run EXPERIMENT's network over the test split; writes its raw outputs.
+
+    Example: cnnkeras predict yolo
+    """
+    from pipeline import predict
+
+    predict.run(experiment)
+
+
+@main.command()
+@click.argument("experiment")
+def postprocess(experiment: str) -> None:
+    """Turn EXPERIMENT's raw outputs into probabilities, boxes after threshold and NMS, or label maps.
+
+    Example: cnnkeras postprocess yolo
+    """
+    from pipeline import postprocess
+
+    postprocess.run(experiment)
+
+
+@main.command()
+@click.argument("experiment")
+def evaluate(experiment: str) -> None:
+    """Measure EXPERIMENT's predictions against the truth; writes metrics.json, plots and figures.
+
+    Example: cnnkeras evaluate yolo
+    """
+    from pipeline import evaluate
+
+    evaluate.run(experiment)
+
+
+@main.command()
+@click.argument("experiment")
+def log(experiment: str) -> None:
+    """Show EXPERIMENT's result in MLflow: one run per distinct result, however often it is logged.
+
+    Example: cnnkeras log yolo
+    """
+    from pipeline import log
+
+    log.run(experiment)
+
+
+@main.command()
+def plan() -> None:
+    """Say what `dvc repro` would run, and why.
+
+    Example: cnnkeras plan
+    """
+    from pipeline import plan
+
+    plan.run()
+
+
+@main.command()
+@click.argument("experiment")
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the drawn pictures. Default: show/ here.")
+def show(experiment: str, pictures: tuple[Path, ...], output: Path | None) -> None:
+    """Run a trained EXPERIMENT on your pictures and draw what it sees.
+
+    Example: cnnkeras show yolo street.jpg --output drawn
+    """
+    from pipeline import show
+
+    show.run(experiment, pictures, output=output)
+
+
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), help="The report's file. Default: results/README.md.")
+def report(output: Path | None) -> None:
+    """Print the results table - the paper's number with its protocol, ours with ours - and write it with its figures.
+
+    Example: cnnkeras report
+    """
+    from pipeline import report
+
+    report.run(output=output)
+
+
+@main.command()
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine's loopback.")
+def ui(port: int) -> None:
+    """Serve the MLflow UI on this project's runs, to this machine only.
+
+    Example: cnnkeras ui --port 5001
+    """
+    from pipeline import ui
+
+    ui.run(port=port)
+
+
+@main.command()
+@click.argument("architecture")
+@click.option("--variant", help="A row of the paper's table. Default: the architecture's own.")
+@click.option("--width", type=float, help="Factor on every hidden layer's channels, for example 0.125.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def summary(architecture: str, variant: str | None, width: float | None, as_json: bool) -> None:
+    """Print ARCHITECTURE's layers: shapes, parameters, multiply-adds, receptive field, memory.
+
+    Example: cnnkeras summary vgg --variant E
+    """
+    from pipeline import summary
+
+    summary.run(architecture, variant=variant, width=width, as_json=as_json)
+
+
+@main.command(name="output-size")
+@click.argument("size")
+@click.option("--kernel", required=True, help="Kernel size, for example 3 or 3x5.")
+@click.option("--stride", default="1", show_default=True, help="Step between two applications, for example 2 or 2x1.")
+@click.option("--padding", default="0", show_default=True, help="Zeros at each end, for example 1 or 1x2; or valid, or same.")
+@click.option("--dilation", default="1", show_default=True, help="Zeros between two taps, plus one.")
+@click.option("--transposed", is_flag=True, help="Of the transposed convolution.")
+def output_size(size: str, kernel: str, stride: str, padding: str, dilation: str, transposed: bool) -> None:
+    """Size of a convolution's output for an input of SIZE (40, or 224x224), with the lecture's formula.
+
+    Example: cnnkeras output-size 224x224 --kernel 11 --stride 4 --padding 2
+    """
+    from pipeline import output_size
+
+    output_size.run(size, kernel=kernel, stride=stride, padding=padding, dilation=dilation, transposed=transposed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The backend: silent, seeded, at a precision, on the accelerators of this machine.
+
+Nothing here takes TensorFlow for granted: Keras runs on what KERAS_BACKEND says.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from pipeline.errors import InputError
+
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+def set_up(*, seed: int, precision: str = "float32", xla: bool = False) -> AbstractContextManager[None]:
+    """Prepare the backend, before any network is built; build, load and train inside the context that this returns.
+
+    On TensorFlow every GPU takes memory as it needs it, several share each batch (MirroredStrategy), and operations are
+    deterministic unless `xla`: the two exclude each other. On other backends Keras' default device is used.
+
+    Args:
+        seed: Of Python's, NumPy's and the backend's generators, hence of initial weights and dropout.
+        precision: Keras' dtype policy.
+        xla: Whether the training step will be compiled with XLA.
+
+    Raises:
+        InputError: XLA with mixed precision on several GPUs, which hangs (keras-team/keras#20763).
+    """
+    import_keras()
+    import keras
+
+    gpus = _set_up_tensorflow(deterministic=not xla) if keras.backend.backend() == "tensorflow" else 0
+    if gpus > 1 and xla and precision != "float32":
+        raise InputError(
+            f"expected `xla: false` or `precision: float32` on several GPUs; received: xla with {precision} on {gpus}, "
+            "which hangs (keras-team/keras#20763). Or set CUDA_VISIBLE_DEVICES to a single one"
+        )
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(precision)
+    return _mirrored() if gpus > 1 else contextlib.nullcontext()
+
+
+def import_keras() -> None:
+    """Import Keras with its backend, without the lines that TensorFlow writes to the terminal while it loads.
+
+    TF_CPP_MIN_LOG_LEVEL=0 shows them, and TensorFlow's later messages.
+    """
+    if _LOG_LEVEL in os.environ:
+        import keras  # noqa: F401 (imported for its effect)
+
+        return
+    # 3 keeps fatal errors only; the others reach Python as exceptions, and without a GPU TensorFlow reports one as an error.
+    os.environ[_LOG_LEVEL] = "3"
+    with _stderr_held():
+        import keras  # noqa: F401 (imported for its effect)
+
+
+@contextlib.contextmanager
+def _stderr_held() -> Iterator[None]:
+    """Keep what is written to file descriptor 2, from C++ too, and show it only when the block fails."""
+    sys.stderr.flush()
+    former = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            with os.fdopen(os.dup(former), "wb") as terminal:
+                shutil.copyfileobj(held, terminal)
+            raise
+        finally:
+            os.dup2(former, 2)
+            os.close(former)
+
+
+def _set_up_tensorflow(*, deterministic: bool) -> int:
+    """Returns the number of GPUs."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return len(gpus)
+
+
+def _mirrored() -> AbstractContextManager:
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy().scope()
+
+
+def describe() -> str:
+    """This machine, for people: processor, cores, accelerators."""
+    import keras
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    described = f"{_processor()}, {cores} cores"
+    accelerators = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
+    return ", ".join([described, *accelerators])

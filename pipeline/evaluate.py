@@ -1,0 +1,137 @@
+"""Stage `evaluate`: an experiment's predictions on the test split against the truth, in numbers and figures.
+
+Writes metrics.json (fractions, rounded to 6 decimals; null for what is not defined, such as the average precision of a class
+without objects), plots/ (tables for `dvc plots`) and figures/ (for people). Per-class numbers are a list of rows in
+metrics.json, which `dvc metrics show` leaves out of its table: with one column per class nobody could read it.
+"""
+
+import csv
+import functools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import figures, paths, records
+from pipeline.drawing import grid, write_png
+from pipeline.evaluations import Evaluation, Row, classification, detection, segmentation
+from pipeline.params import load_params
+from pipeline.stage import stage
+
+DECIMALS = 6
+TASKS = {
+    "classification": classification.evaluate,
+    "detection": detection.evaluate,
+    "segmentation": segmentation.evaluate,
+}
+
+
+def run(name: str) -> None:
+    """Evaluate an experiment.
+
+    Raises:
+        InputError: There is no such experiment, or what it needs has not been made.
+    """
+    params = load_params()
+    experiment = params.experiment(name)
+    dataset = paths.augmented(experiment.dataset)
+    inputs = [dataset, paths.history(name), paths.predictions(name)]
+    outputs = [paths.metrics(name), paths.plots(name), paths.figures(name)]
+    with stage("evaluate", name, inputs=inputs, outputs=outputs) as (metrics_file, plots, pictures):
+        split, index = records.open_split(dataset, "test"), records.open_index(dataset)
+        evaluation = TASKS[index.task](split, index.classes, paths.predictions(name), experiment.postprocess)
+        write_metrics(metrics_file, evaluation, examples=len(split))
+        for file, rows in {"per_class.csv": evaluation.per_class, **evaluation.tables}.items():
+            write_table(plots / file, rows)
+        figures.training_curves(
+            pictures / "training_curves.png", read_history(paths.history(name)), title=f"{name} · training"
+        )
+        draw_diagrams(pictures, name, evaluation, examples=len(split))
+        draw_cases(pictures, name, evaluation, count=experiment.evaluate.pictures, examples=len(split))
+
+
+def write_metrics(file: Path, evaluation: Evaluation, *, examples: int) -> None:
+    """Write metrics.json: the metrics, then what they were measured on and how, then the rows per class."""
+    content = {
+        **evaluation.metrics,
+        "examples": examples,
+        "protocol": evaluation.protocol,
+        "conditions": list(evaluation.conditions),
+        "per_class": evaluation.per_class,
+    }
+    file.write_text(json.dumps(_rounded(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_table(file: Path, rows: Sequence[Row]) -> None:
+    """Write rows of one set of columns as CSV; an undefined number is an empty field."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_rounded(rows))
+
+
+def read_history(file: Path) -> dict[str, np.ndarray]:
+    """Columns of history.csv by name; NaN where a field is empty."""
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def draw_diagrams(folder: Path, name: str, evaluation: Evaluation, *, examples: int) -> None:
+    """Draw the bars per class and the diagrams of the task."""
+    score = f"{evaluation.headline} {evaluation.metrics[evaluation.headline]:.3f}"
+    subtitle = f"test split, {examples:,} {evaluation.unit} · {evaluation.protocol} · {score}"
+    column, label = evaluation.shown_per_class
+    figures.per_class(
+        folder / "per_class.png",
+        {row["class"]: row[column] for row in evaluation.per_class},
+        metric=label,
+        title=f"{name} · per class",
+        subtitle=subtitle,
+    )
+    for file, (what, draw) in evaluation.diagrams.items():
+        draw(folder / file, title=f"{name} · {what}", subtitle=subtitle)
+
+
+def draw_cases(folder: Path, name: str, evaluation: Evaluation, *, count: int, examples: int) -> None:
+    """Draw `count` examples spread evenly over the test split, the best ones and the worst ones."""
+    count = min(count, examples)
+    if count == 0:
+        return
+    spread = np.unique(np.linspace(0, examples - 1, count).astype(int))
+    chosen = {
+        "predictions": (spread, f"{count} of {examples:,} test {evaluation.unit}, evenly spaced, not selected"),
+        "best": (
+            evaluation.ranking[:count],
+            f"the highest of {examples:,} test {evaluation.unit} by {evaluation.ranked_by}",
+        ),
+        "worst": (
+            evaluation.ranking[::-1][:count],
+            f"the lowest of {examples:,} test {evaluation.unit} by {evaluation.ranked_by}",
+        ),
+    }
+    draw = functools.cache(evaluation.show)
+    for file, (indices, choice) in chosen.items():
+        cases = [draw(int(index)) for index in indices]
+        sheet = grid(
+            [case.picture for case in cases],
+            [case.caption for case in cases],
+            evaluation.columns,
+            title=f"{name} · {file}",
+            subtitle=f"{choice} · {evaluation.key}",
+            colors=[case.color for case in cases],
+        )
+        write_png(folder / f"{file}.png", sheet)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_rounded(entry) for entry in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), DECIMALS) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,89 @@
+"""What makes two trainings, or two results, the same: fingerprints over params and over the bytes of files.
+
+A training's fingerprint is known before it starts, so that the curves shown while it runs and the result logged after it
+find each other. A result's fingerprint covers everything that the result depends on and everything that came out of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.params import SCRATCH, Params
+from pipeline.records import INDEX
+
+_AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
+
+
+def flatten(entry: Any, *, separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings and lists, each with its path; a list of plain values is one leaf.
+
+    Example: `{"train": {"epochs": 3}}` yields `("train.epochs", 3)` with the separator ".".
+    """
+    if isinstance(entry, Mapping):
+        children = entry.items()
+    elif isinstance(entry, list) and any(isinstance(value, (Mapping, list)) for value in entry):
+        children = enumerate(entry)
+    else:
+        yield prefix, entry
+        return
+    for key, value in children:
+        yield from flatten(value, separator=separator, prefix=f"{prefix}{separator}{key}" if prefix else str(key))
+
+
+def result_params(params: Params, experiment: str) -> dict[str, str]:
+    """Every number that an experiment's result depends on, by its place: `train.epochs`, `dataset.size`, `seed`."""
+    entry = params.experiment(experiment)
+    dataset = params.dataset(entry.dataset)
+    tree = entry.model_dump(mode="json") | {"seed": params.seed}
+    leaves = dict(flatten(tree, separator="."))
+    leaves |= flatten(dataset.model_dump(mode="json"), separator=".", prefix="dataset")
+    leaves |= flatten(params.source(dataset.source).model_dump(mode="json"), separator=".", prefix="source")
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in leaves.items()}
+
+
+def training_params(params: Params, experiment: str) -> dict[str, str]:
+    """Those of `result_params` that are in force before anything is predicted."""
+    leaves = result_params(params, experiment)
+    return {key: value for key, value in leaves.items() if not key.startswith(_AFTER_TRAINING)}
+
+
+def training_fingerprint(params: Params, experiment: str) -> str:
+    """SHA-256 (hexadecimal) of a training's params, those of the trainings that it starts from, and its dataset's index.
+
+    The index holds a digest of every column, so it stands for the data.
+    """
+    chain = [experiment]
+    while (start := params.experiment(chain[-1]).train.initial_weights.experiment) != SCRATCH:
+        chain.append(start)
+    facts = {
+        "chain": [(name, training_params(params, name)) for name in chain],
+        "dataset": digest(paths.augmented(params.experiment(experiment).dataset) / INDEX),
+    }
+    return _digest_json(facts)
+
+
+def result_fingerprint(params: Params, experiment: str) -> str:
+    """SHA-256 (hexadecimal) of a result: its params, and the content of its model, history, predictions and metrics."""
+    made = (paths.model_folder, paths.history, paths.predictions, paths.metrics)
+    facts = {
+        "experiment": experiment,
+        "params": result_params(params, experiment),
+        "content": [digest(place(experiment)) for place in made],
+    }
+    return _digest_json(facts)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 (hexadecimal) of a file's bytes, or of the names and digests of all files below a folder."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return _digest_json([(file.relative_to(path).as_posix(), digest(file)) for file in files])
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_json(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,496 @@
+"""params.yaml as frozen, validated objects: the only file that knows it.
+
+The file is read as YAML 1.2, as DVC reads it (so that 5e-4 is a number), and validated whole before anything runs. What
+a kind of source, an architecture or a loss may be told is declared where it lives - the fields of `sources/KIND.py`'s
+`Source`, the keyword arguments of an architecture's `build` and of a task's `build_loss` - and checked here.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML, YAMLError
+
+from cnnkeras import architectures, tasks
+from pipeline import paths, sources
+from pipeline.errors import InputError
+from pipeline.sources import SourceEntry, Task
+
+SCRATCH = "scratch"  # the experiment to name where the weights come from the layers' own initialisers
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _refuse_unknown_keys(known: Iterable[str], entry: Any) -> None:
+    if not isinstance(entry, Mapping):
+        return
+    known = list(known)
+    for key in entry:
+        if key not in known:
+            raise PydanticCustomError("unknown_key", "{message}", {"key": key, "message": unknown(key, known, "key")})
+
+
+def unknown(received: str, known: Iterable[str], what: str) -> str:
+    """Sentence for a name that is not one of the known ones, with the nearest."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(str(received), known, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"unknown {what} {received!r}{hint} (known: {', '.join(known) or 'none'})"
+
+
+class Entry(BaseModel):
+    """A mapping in params.yaml whose keys are all known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, entry: Any) -> Any:
+        _refuse_unknown_keys(cls.model_fields, entry)
+        return entry
+
+
+class Dataset(Entry):
+    """A source prepared for a task at a size, with an augmentation policy.
+
+    Attributes:
+        source: Entry under `sources:`.
+        task: What the labels are prepared for.
+        size: Height and width of the network's input in pixels, or the length of a signal.
+        examples: `pictures` as they are, or one example per annotated object: its box, enlarged by `object_margin`.
+        object_margin: Border around an object's box, as a fraction of the box's longer side.
+        copies: Augmented versions of each training picture, beside the plain one.
+        augmentation: Albumentations transforms in order, each `{Name: {argument: value}}`.
+    """
+
+    source: str
+    task: Task
+    size: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=2)]
+    examples: Literal["pictures", "objects"] = "pictures"
+    object_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
+    copies: Count = 0
+    augmentation: tuple[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)], ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one network input: (H, W, 3), or (L, 1) for a signal."""
+        return (*self.size, 3 if len(self.size) == 2 else 1)
+
+
+class SGD(Entry):
+    """Stochastic gradient descent with momentum; `weight_decay` is the papers' (its gradient is decay x weight)."""
+
+    name: Literal["sgd"]
+    learning_rate: Rate
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Adam(Entry):
+    """Adam (Kingma and Ba 2015) with Keras' betas and epsilon; `weight_decay` as for SGD."""
+
+    name: Literal["adam"]
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Schedule(Entry):
+    """A learning-rate schedule; the first `warmup_epochs` raise the rate linearly from `warmup_factor` times its value."""
+
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    warmup_factor: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+class Constant(Schedule):
+    """The optimizer's learning rate throughout."""
+
+    name: Literal["constant"]
+
+
+class Step(Schedule):
+    """Times `factor` after every `every_epochs`."""
+
+    name: Literal["step"]
+    every_epochs: Positive
+    factor: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Piecewise(Schedule):
+    """Times `factors[i]` from `epochs[i - 1]` until `epochs[i]`: one factor more than epochs."""
+
+    name: Literal["piecewise"]
+    epochs: tuple[Annotated[float, Field(gt=0)], ...]
+    factors: tuple[Rate, ...]
+
+    @model_validator(mode="after")
+    def _lengths(self) -> "Piecewise":
+        if len(self.factors) != len(self.epochs) + 1:
+            raise ValueError(f"expected {len(self.epochs) + 1} factors for {len(self.epochs)} epochs; received: {len(self.factors)}")
+        if list(self.epochs) != sorted(set(self.epochs)):
+            raise ValueError(f"expected epochs that rise; received: {list(self.epochs)}")
+        return self
+
+
+class Plateau(Schedule):
+    """Times `factor` whenever `val_loss` has not fallen for `patience_epochs`."""
+
+    name: Literal["plateau"]
+    factor: Annotated[float, Field(gt=0, lt=1)]
+    patience_epochs: Positive
+
+
+class EarlyStopping(Entry):
+    """Stop when `val_loss` has not fallen for `patience_epochs`; the best weights are kept."""
+
+    patience_epochs: Positive
+
+
+class InitialWeights(Entry):
+    """Where the weights come from.
+
+    Attributes:
+        experiment: Another experiment, or `scratch` for the layers' own initialisers.
+        layers: Names of the layers to copy, with * and ?.
+    """
+
+    experiment: str
+    layers: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _layers_with_experiment(self) -> "InitialWeights":
+        if (self.experiment == SCRATCH) == bool(self.layers):
+            raise ValueError(f"expected `layers` exactly when `experiment` is not {SCRATCH!r}; received: {list(self.layers)}")
+        return self
+
+
+class Train(Entry):
+    """How a network is trained.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Examples a step, over all devices.
+        optimizer: `sgd` or `adam`.
+        schedule: `constant`, `step`, `piecewise` or `plateau`.
+        early_stopping: When to stop before `epochs`, or nothing.
+        precision: Keras' dtype policy.
+        xla: Compile the step with XLA (then without TensorFlow's op determinism: the two exclude each other).
+        steps_per_execution: Steps between two returns to Python.
+        loss: Keyword arguments of the task's `build_loss`.
+        initial_weights: Another experiment's layers to start from.
+    """
+
+    epochs: Positive
+    batch_size: Positive
+    optimizer: Annotated[SGD | Adam, Field(discriminator="name")]
+    schedule: Annotated[Constant | Step | Piecewise | Plateau, Field(discriminator="name")]
+    early_stopping: EarlyStopping | None = None
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    xla: bool = False
+    steps_per_execution: Positive = 1
+    loss: dict[str, Any] = {}
+    initial_weights: InitialWeights
+
+
+class Input(Entry):
+    """What the network's first layer subtracts and divides by: numbers per channel, or the dataset's own."""
+
+    mean: Literal["dataset"] | float | tuple[float, ...] = "dataset"
+    std: Literal["dataset"] | Rate | tuple[Rate, ...] = "dataset"
+
+
+class Predict(Entry):
+    """How the network's outputs are computed."""
+
+    batch_size: Positive = 64
+
+
+class ClassificationPostprocess(Entry):
+    """Which of the class probabilities are kept by name."""
+
+    top_k: Positive = 5
+
+
+class DetectionPostprocess(Entry):
+    """From YOLO's outputs to boxes.
+
+    Attributes:
+        confidence_threshold: Boxes whose confidence x class probability is lower are dropped.
+        nms_iou: Of two boxes of a class that overlap more than this, the less confident one is dropped.
+        display_threshold: Only boxes at or above it are drawn.
+    """
+
+    confidence_threshold: Fraction
+    nms_iou: Fraction
+    display_threshold: Fraction = 0.2
+
+
+class SegmentationPostprocess(Entry):
+    """From score maps to a label map at the picture's own size; `resize` is how the scores are enlarged."""
+
+    resize: Literal["bilinear", "nearest"] = "bilinear"
+
+
+class Evaluate(Entry):
+    """What the evaluation draws: `pictures` pictures with predictions and truth."""
+
+    pictures: Count = 12
+
+
+POSTPROCESS: dict[str, type[Entry]] = {
+    "classification": ClassificationPostprocess,
+    "detection": DetectionPostprocess,
+    "segmentation": SegmentationPostprocess,
+}
+
+
+class Experiment(Entry):
+    """A dataset, an architecture, a training, a post-processing, an evaluation.
+
+    `model` holds keyword arguments of the architecture's `build`; `postprocess` is the model of the dataset's task.
+    """
+
+    dataset: str
+    architecture: str
+    model: dict[str, Any]
+    input: Input
+    train: Train
+    predict: Predict
+    postprocess: Any
+    evaluate: Evaluate
+
+
+class Params(Entry):
+    """The whole of params.yaml.
+
+    Attributes:
+        seed: Of augmentation and training.
+        mirror: Folder or URL to try first for every file that a source downloads.
+        sources: Where bytes come from.
+        datasets: Sources prepared for a task.
+        experiments: What is trained and measured.
+    """
+
+    seed: Count
+    mirror: str | None = None
+    sources: dict[Name, Any]
+    datasets: dict[Name, Dataset]
+    experiments: dict[Name, Experiment]
+
+    def source(self, name: str) -> SourceEntry:
+        """Entry of a source, or an `InputError` that names the known ones."""
+        return _entry(self.sources, name, "source")
+
+    def dataset(self, name: str) -> Dataset:
+        """Entry of a dataset, or an `InputError` that names the known ones."""
+        return _entry(self.datasets, name, "dataset")
+
+    def experiment(self, name: str) -> Experiment:
+        """Entry of an experiment, or an `InputError` that names the known ones."""
+        return _entry(self.experiments, name, "experiment")
+
+    def task(self, experiment: str) -> Task:
+        """Task of an experiment: its dataset's."""
+        return self.dataset(self.experiment(experiment).dataset).task
+
+    def classes(self, dataset: str) -> tuple[str, ...]:
+        """Class names of a dataset, in order, without background."""
+        return tuple(self.source(self.dataset(dataset).source).classes)
+
+
+def _entry(entries: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in entries:
+        raise InputError(f"{paths.PARAMS}: {unknown(name, entries, what)}")
+    return entries[name]
+
+
+class _File:
+    """A parsed params file that can say where a key is."""
+
+    def __init__(self, path: Path):
+        self.name = path.name if path.name == paths.PARAMS else str(path)
+        try:
+            self.tree = YAML(typ="rt").load(StringIO(path.read_text(encoding="utf-8")))
+        except YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f":{mark.line + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+            raise InputError(f"{self.name}{where}: expected YAML; received: {problem}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.name}: expected UTF-8 text; received: {error}") from error
+        if not isinstance(self.tree, Mapping):
+            raise InputError(f"{self.name}: expected a mapping with seed, sources, datasets and experiments; received: {self.tree!r}")
+        self.plain = _plain(self.tree)
+
+    def line(self, location: tuple[Any, ...]) -> int | None:
+        node, line = self.tree, None
+        for key in location:
+            try:
+                line = node.lc.key(key)[0] + 1 if isinstance(node, Mapping) else node.lc.item(key)[0] + 1
+                node = node[key]
+            except (AttributeError, KeyError, IndexError, TypeError):
+                # Names that pydantic adds to a location (a union's member) are no keys of the file.
+                continue
+        return line
+
+    def error(self, location: tuple[Any, ...], message: str) -> InputError:
+        line = self.line(location)
+        where = ".".join(str(part) for part in location)
+        return InputError(f"{self.name}{f':{line}' if line else ''}: {where + ': ' if where else ''}{message}")
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    if isinstance(node, bool) or node is None:
+        return node
+    # ruamel's scalars are subclasses that remember how they were written.
+    return next((kind(node) for kind in (int, float, str) if isinstance(node, kind)), node)
+
+
+def load_params(path: Path | None = None) -> Params:
+    """Read and validate a params file, by default the project's.
+
+    Raises:
+        InputError: Naming the file, the line, the key, what was expected and what was received.
+    """
+    path = path or paths.params_file()
+    file = _File(path)
+    params = _validate(file, (), Params, file.plain)
+    params = params.model_copy(update={"sources": {name: _source(file, name) for name in params.sources}})
+    for name in params.datasets:
+        _check_dataset(file, params, name)
+    experiments = {name: _experiment(file, params, name) for name in params.experiments}
+    params = params.model_copy(update={"experiments": experiments})
+    for name in params.experiments:
+        _check_initial_weights(file, params, name)
+    return params
+
+
+def _validate(file: _File, location: tuple[str, ...], model: type[BaseModel], entry: Any) -> Any:
+    try:
+        return model.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise file.error(*_explain(location + first["loc"], first, file.plain)) from error
+
+
+def _explain(location: tuple[Any, ...], error: Mapping[str, Any], plain: Any) -> tuple[tuple[Any, ...], str]:
+    """Location in the file, and a sentence for pydantic's error."""
+    inside = _in_file(location, plain)
+    if error["type"] == "unknown_key":
+        return (*inside, error["ctx"]["key"]), error["ctx"]["message"]
+    if error["type"] == "missing":
+        return inside, f"expected the key {location[-1]!r}; received: none"
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        known = error["ctx"].get("expected_tags", "")
+        return inside, f"expected name: {known}; received: {error['ctx'].get('tag', 'no name')!r}"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if "received" in message:
+        return inside, message
+    return inside, f"expected {message}; received: {error['input']!r}"
+
+
+def _in_file(location: tuple[Any, ...], plain: Any) -> tuple[Any, ...]:
+    kept = []
+    for part in location:
+        try:
+            plain = plain[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        kept.append(part)
+    return tuple(kept)
+
+
+def _source(file: _File, name: str) -> SourceEntry:
+    entry = file.plain["sources"][name]
+    location = ("sources", name)
+    if not isinstance(entry, Mapping) or "kind" not in entry:
+        raise file.error(location, f"expected a mapping with a kind ({', '.join(sources.names())}); received: {entry!r}")
+    if entry["kind"] not in sources.names():
+        raise file.error((*location, "kind"), unknown(entry["kind"], sources.names(), "kind of source"))
+    model = sources.load(entry["kind"]).Source
+    unknown_key = next((key for key in entry if key not in model.model_fields), None)
+    if unknown_key is not None:
+        raise file.error((*location, unknown_key), unknown(unknown_key, model.model_fields, "key"))
+    return _validate(file, location, model, entry)
+
+
+def _check_dataset(file: _File, params: Params, name: str) -> None:
+    dataset, location = params.datasets[name], ("datasets", name)
+    if dataset.source not in params.sources:
+        raise file.error((*location, "source"), unknown(dataset.source, params.sources, "source"))
+    kind = params.sources[dataset.source].kind
+    if dataset.task not in sources.load(kind).TASKS:
+        served = ", ".join(sources.load(kind).TASKS)
+        raise file.error((*location, "task"), f"expected a task that a source of kind {kind} serves ({served}); received: {dataset.task!r}")
+
+
+def _experiment(file: _File, params: Params, name: str) -> Experiment:
+    experiment, location = params.experiments[name], ("experiments", name)
+    if name == SCRATCH:
+        raise file.error(location, f"expected another name: {SCRATCH!r} means weights that come from no experiment")
+    if experiment.dataset not in params.datasets:
+        raise file.error((*location, "dataset"), unknown(experiment.dataset, params.datasets, "dataset"))
+    if experiment.architecture not in architectures.names():
+        raise file.error((*location, "architecture"), unknown(experiment.architecture, architectures.names(), "architecture"))
+    dataset = params.datasets[experiment.dataset]
+    architecture = architectures.load(experiment.architecture)
+    model = _arguments(file, (*location, "model"), architecture.build, experiment.model, reserved=BUILD_RESERVED)
+    variant = model.get("variant")
+    if variant is not None and variant not in architecture.VARIANTS:
+        raise file.error((*location, "model", "variant"), unknown(variant, architecture.VARIANTS, "variant"))
+    try:
+        output_shape(architecture, params, experiment.dataset, model)
+    except ValueError as error:
+        raise file.error((*location, "architecture"), f"{experiment.architecture} cannot serve dataset {experiment.dataset}: {error}") from error
+    loss = _arguments(file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss)
+    postprocess = _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)
+    return experiment.model_copy(
+        update={"model": model, "train": experiment.train.model_copy(update={"loss": loss}), "postprocess": postprocess}
+    )
+
+
+BUILD_RESERVED = ("input_shape", "output_shape", "input_mean", "input_std")
+
+
+def _arguments(file: _File, location: tuple[str, ...], function: Callable, entry: Any, *, reserved: Iterable[str] = ()) -> dict[str, Any]:
+    """Keyword arguments from the file, checked against a function's signature; those not given take its defaults."""
+    parameters = {n: p for n, p in inspect.signature(function).parameters.items() if n not in reserved}
+    fields = {n: (p.annotation, ... if p.default is p.empty else p.default) for n, p in parameters.items()}
+    schema = create_model(function.__module__, __base__=Entry, **fields)
+    return dict(_validate(file, location, schema, entry))
+
+
+def output_shape(architecture: ModuleType, params: Params, dataset: str, model: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of one output of an architecture for a dataset.
+
+    Raises:
+        ValueError: The architecture cannot serve the dataset's task or size.
+    """
+    entry = params.dataset(dataset)
+    return architecture.output_shape(
+        task=entry.task, classes=len(params.classes(dataset)), input_shape=entry.input_shape, **model
+    )
+
+
+def _check_initial_weights(file: _File, params: Params, name: str) -> None:
+    seen = [name]
+    location = ("experiments", name, "train", "initial_weights", "experiment")
+    while (other := params.experiments[seen[-1]].train.initial_weights.experiment) != SCRATCH:
+        if other not in params.experiments:
+            raise file.error(location, unknown(other, [*params.experiments, SCRATCH], "experiment"))
+        if other in seen:
+            raise file.error(location, f"expected experiments that do not start from each other; received: {' <- '.join([*seen, other])}")
+        seen.append(other)

@@ -1,0 +1,213 @@
+"""The packed format: a folder per split, a `.npy` file per column, an `index.json` that says what is in them.
+
+A column of equal shapes is one array `COLUMN.npy` (N, ...). A ragged column (boxes of a picture, bytes of a file) is its
+values end to end in `COLUMN.npy` and the N + 1 places where they start in `COLUMN.offsets.npy`. Both are mapped into
+memory, so random access costs one page fault and opening costs nothing; NumPy alone reads them, and never by pickle.
+
+Columns:
+    ids: unicode (N,). inputs: uint8 (N, H, W, 3) RGB pictures or float32 (N, L, 1) signals.
+    classification: labels int32 (N,).
+    detection: boxes ragged float32 (n, 4), corners as fractions of the picture; box_labels ragged int32; difficult ragged bool.
+    segmentation: masks uint8 (N, H, W): 0 background, 1.. classes, 255 void.
+    val and test also: sizes int32 (N, 2), original height and width; originals ragged uint8, the picture's file;
+    original_boxes ragged float64 (n, 4) in original pixels; original_masks ragged uint8, a PNG file.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import InputError
+
+FORMAT = 1
+INDEX = "index.json"
+
+
+class ColumnWriter:
+    """Appends items to one `.npy` file; its length is written into the header when it is closed."""
+
+    def __init__(self, path: Path, dtype: np.dtype, item_shape: tuple[int, ...]):
+        self.dtype, self.item_shape, self.count = np.dtype(dtype), item_shape, 0
+        self._file = path.open("wb")
+        self._digest = hashlib.sha256()
+        self._write_header()
+
+    def append(self, items: np.ndarray) -> None:
+        """Append (n, *item_shape) values."""
+        if items.shape[1:] != self.item_shape:
+            raise ValueError(f"expected items of shape {self.item_shape}; received: {items.shape[1:]}")
+        data = np.ascontiguousarray(items, dtype=self.dtype)
+        payload = data.view(np.uint8).reshape(-1) if data.size else np.empty(0, np.uint8)
+        self._file.write(payload)
+        self._digest.update(payload)
+        self.count += len(data)
+
+    def close(self) -> dict[str, Any]:
+        """Finish the file; returns its entry in the index."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+        return {"dtype": self.dtype.str, "shape": [self.count, *self.item_shape], "sha256": self._digest.hexdigest()}
+
+    def _write_header(self) -> None:
+        # NumPy pads the header so that its first axis can grow in place.
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": (self.count, *self.item_shape),
+        }
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+class SplitWriter:
+    """Writes one split, an example at a time.
+
+    Columns are created by the first example: an array under `fixed` becomes one row of a column of equal shapes, an
+    array (n, ...) under `ragged` may have another n in each example.
+    """
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True)
+        self._folder, self._ids = folder, []
+        self._columns: dict[str, ColumnWriter] = {}
+        self._offsets: dict[str, list[int]] = {}
+
+    def append(
+        self, id: str, *, fixed: Mapping[str, np.ndarray], ragged: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Append one example."""
+        self._ids.append(id)
+        for name, value in fixed.items():
+            value = np.asarray(value)
+            self._column(name, value.dtype, value.shape).append(value[None])
+        for name, values in (ragged or {}).items():
+            self._column(name, values.dtype, values.shape[1:]).append(values)
+            offsets = self._offsets.setdefault(name, [0])
+            offsets.append(offsets[-1] + len(values))
+
+    def _column(self, name: str, dtype: np.dtype, item_shape: tuple[int, ...]) -> ColumnWriter:
+        if name not in self._columns:
+            self._columns[name] = ColumnWriter(self._folder / f"{name}.npy", dtype, item_shape)
+        return self._columns[name]
+
+    def close(self) -> dict[str, Any]:
+        """Finish the split; returns its entry in the index: examples and columns."""
+        columns = {name: writer.close() for name, writer in self._columns.items()}
+        for name, offsets in self._offsets.items():
+            np.save(self._folder / f"{name}.offsets.npy", np.asarray(offsets, np.int64))
+            columns[name]["ragged"] = True
+        ids = np.asarray(self._ids, dtype=np.str_)
+        np.save(self._folder / "ids.npy", ids)
+        columns["ids"] = {
+            "dtype": ids.dtype.str,
+            "shape": list(ids.shape),
+            "sha256": hashlib.sha256(ids.tobytes()).hexdigest(),
+        }
+        return {"examples": len(self._ids), "columns": dict(sorted(columns.items()))}
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a packed dataset holds.
+
+    Attributes:
+        task: classification, detection or segmentation.
+        classes: Class names in order, without background.
+        shape: Of one input: (H, W, 3) or (L, 1).
+        mean: Per channel, over the training split, in the input's own unit (0..255 for pictures).
+        std: Per channel, over the training split.
+        splits: Per split: examples, and each column's dtype, shape and sha256.
+        dropped: What was left out, and how often.
+        versions: Versions of the libraries that the bytes depend on.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    splits: dict[str, Any]
+    dropped: dict[str, int]
+    versions: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write `index.json`."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+        (folder / INDEX).write_text(text, encoding="utf-8")
+
+
+def open_index(folder: Path) -> Index:
+    """Read a packed dataset's index.
+
+    Raises:
+        InputError: There is none, or another format wrote it.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        raise InputError(f"expected a packed dataset at {path}; received: nothing. Run `cnnkeras augment {folder.name}`")
+    entry = json.loads(path.read_text(encoding="utf-8"))
+    if (received := entry.pop("format", None)) != FORMAT:
+        raise InputError(f"{path}: expected format {FORMAT}; received: {received}. Run `cnnkeras augment {folder.name}` again")
+    for key in ("classes", "shape", "mean", "std"):
+        entry[key] = tuple(entry[key])
+    return Index(**entry)
+
+
+class Ragged:
+    """A ragged column: `column[i]` is the array (n_i, ...) of example i."""
+
+    def __init__(self, values: np.ndarray, offsets: np.ndarray):
+        self.values, self.offsets = values, offsets
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        index = range(len(self))[index]
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+
+class Split:
+    """One split of a packed dataset: `len(split)` examples; `split["boxes"]` is a column, an array or `Ragged`."""
+
+    def __init__(self, folder: Path, columns: Mapping[str, Any], examples: int):
+        self._folder, self._columns, self._examples = folder, columns, examples
+
+    def __len__(self) -> int:
+        return self._examples
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
+    def __getitem__(self, name: str) -> "np.ndarray | Ragged":
+        entry = self._columns[name]
+        values = self._load(name, entry["shape"])
+        if not entry.get("ragged"):
+            return values
+        return Ragged(values, self._load(f"{name}.offsets", [self._examples + 1]))
+
+    def _load(self, name: str, shape: list[int]) -> np.ndarray:
+        path = self._folder / f"{name}.npy"
+        try:
+            # An empty file cannot be mapped.
+            array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: expected a whole .npy file; received: {error}. Run augment again") from error
+        if list(array.shape) != shape:
+            raise InputError(f"{path}: expected shape {shape}; received: {list(array.shape)}. Run augment again")
+        return array
+
+
+def open_split(folder: Path, split: str) -> Split:
+    """Open one split ("train", "val" or "test") of the packed dataset in `folder`.
+
+    Raises:
+        InputError: The folder is no packed dataset, or (when a column is read) a column is not as its index says.
+    """
+    entry = open_index(folder).splits[split]
+    return Split(folder / split, entry["columns"], entry["examples"])

@@ -1,0 +1,84 @@
+"""Sources of data: one file per kind, found by its name (`kind: voc` in params.yaml is `pipeline/sources/voc.py`).
+
+A kind's file defines
+
+- `TASKS`: the tasks that its examples can serve;
+- `class Source(SourceEntry)`: the keys of its entry in params.yaml, with `classes` (the class names, in order);
+- `fetch(source, folder)`: put the archives, as published, into the empty `folder`;
+- `examples(source, folder, *, task, split)`: yield that split's `Example`s in a fixed order, reading archives in place.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Literal, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+Task = Literal["classification", "detection", "segmentation"]
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture or signal with what is known about it.
+
+    Attributes:
+        id: Unique within its split; safe as a file name.
+        picture: The picture file's bytes as published, a uint8 RGB array (H, W, 3), or a float32 signal (L, 1).
+        label: Class index, for classification.
+        boxes: float64 (n, 4), corners x0, y0, x1, y1 in pixels, continuous, origin at the picture's top-left corner.
+        labels: int32 (n,), class index of each box.
+        difficult: bool (n,), PASCAL VOC's flag of each box.
+        mask: Label map as the bytes of a palette or grayscale PNG, or uint8 (H, W): 0 background, 1.. classes, 255 void.
+    """
+
+    id: str
+    picture: bytes | np.ndarray
+    label: int | None = None
+    boxes: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    difficult: np.ndarray | None = None
+    mask: bytes | np.ndarray | None = None
+
+
+class SourceEntry(BaseModel):
+    """What every entry under `sources:` has; a kind adds its own keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+
+
+class Kind(Protocol):
+    """What a kind's module offers."""
+
+    TASKS: Sequence[Task]
+    Source: type[SourceEntry]
+
+    def fetch(self, source: SourceEntry, folder: Path) -> None:
+        """Put the archives into `folder`."""
+
+    def examples(self, source: SourceEntry, folder: Path, *, task: Task, split: Split) -> Iterator[Example]:
+        """Yield the examples of a split."""
+
+
+def names() -> list[str]:
+    """Kinds that exist, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load(kind: str) -> ModuleType:
+    """Module of a kind.
+
+    Raises:
+        ValueError: No such kind.
+    """
+    if kind not in names():
+        raise ValueError(f"expected a kind of source: {', '.join(names())}; received: {kind!r}")
+    return importlib.import_module(f"{__name__}.{kind}")

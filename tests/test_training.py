@@ -1,0 +1,328 @@
+"""The data order, the learning rate, the papers' weight decay, weights from another network, and `fit`."""
+
+import keras
+import numpy as np
+import pytest
+from typing_extensions import override
+
+from cnnkeras import training
+from cnnkeras.training import Batches, Constant, LearningRate, Piecewise, Plateau, Step
+
+INPUTS = np.random.default_rng(0).normal(size=(10, 3)).astype("float32")
+TARGETS = np.random.default_rng(1).normal(size=(10, 2)).astype("float32")
+
+
+def batches(seed: int | None = 0, batch_size: int = 4, count: int = 10) -> Batches:
+    return Batches(INPUTS[:count], lambda indices, _: TARGETS[indices], batch_size=batch_size, seed=seed)
+
+
+def dense(units: int = 2, **options) -> keras.Model:
+    """A linear network that starts from fixed weights."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, keras.layers.Dense(units, name="fc", **options)(inputs))
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps the rate of every step and the logs of every epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.rates, self.logs = [], []
+
+    @override
+    def on_train_batch_end(self, batch, logs=None):
+        self.rates.append(float(self.model.optimizer.learning_rate))
+
+    @override
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs.append(dict(logs))
+
+
+def fit(
+    model: keras.Model, *, rate: float = 0.1, momentum: float = 0.0, schedule=None, warmup_epochs: float = 0, **options
+):
+    """Train with mean squared error; returns what a recorder saw."""
+    recorder = Recorder()
+    settings = {
+        "train": batches(),
+        "validation": batches(seed=None),
+        "epochs": 1,
+        "loss": keras.losses.MeanSquaredError(),
+    }
+    settings.update(options)
+    training.fit(
+        model,
+        settings.pop("train"),
+        settings.pop("validation"),
+        optimizer=training.build_optimizer("sgd", learning_rate=rate, momentum=momentum),
+        learning_rate=LearningRate(rate, schedule or Constant(), warmup_epochs=warmup_epochs),
+        callbacks=[recorder],
+        **settings,
+    )
+    return recorder
+
+
+def indices_of(data: Batches) -> list[list[int]]:
+    """Which examples each batch holds."""
+    return [[int(np.flatnonzero((row == INPUTS).all(axis=1))[0]) for row in data[i][0]] for i in range(len(data))]
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    """The order of an epoch does not depend on the epochs before it, differs between epochs and seeds, and repeats nothing."""
+    straight, jump, other = batches(), batches(), batches(seed=1)
+    orders = []
+    for epoch in range(3):
+        straight.epoch = epoch
+        orders.append(indices_of(straight))
+    jump.epoch = other.epoch = 2
+    assert indices_of(jump) == orders[2]
+    assert indices_of(other) != orders[2]
+    assert len({str(order) for order in orders}) == 3
+    assert all(len({index for batch in order for index in batch}) == 8 for order in orders)
+
+
+def test_validation_keeps_the_last_partial_batch():
+    """Without a seed every example comes once, in its own order; with one, the partial batch is left out."""
+    assert indices_of(batches(seed=None)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert [len(batch) for batch in indices_of(batches())] == [4, 4]
+    assert [len(batch) for batch in indices_of(batches(count=3))] == [3]
+
+
+def test_empty_split_is_refused():
+    """A split without examples is an error that says so."""
+    with pytest.raises(ValueError, match="at least one example; received: an empty split"):
+        batches(count=0)
+
+
+def test_fit_asks_for_the_order_of_each_epoch():
+    """The network sees, epoch after epoch, the order of (seed, epoch)."""
+    seen: list[tuple[int, list[int]]] = []
+
+    def targets(indices, epoch):
+        seen.append((epoch, indices.tolist()))
+        return TARGETS[indices]
+
+    data = Batches(INPUTS, targets, batch_size=4, seed=7)
+    fit(dense(), train=data, epochs=3)
+    for epoch in range(3):
+        order = np.random.default_rng([7, epoch]).permutation(10)
+        # Keras looks at the first batches once more to learn their shapes.
+        assert [indices for at, indices in seen if at == epoch][-2:] == [order[:4].tolist(), order[4:8].tolist()]
+
+
+def test_update_is_the_papers():
+    """The step is v <- mu v - lr (g + decay w), w <- w + v for kernels, and without decay for biases.
+
+    For the mean squared error of a linear network over b examples and o outputs, dL/dW = 2/(b o) x^T (xW + b - y) and
+    dL/db = 2/(b o) sum (xW + b - y).
+    """
+    model, rate, momentum, decay = dense(), 0.1, 0.9, 0.3
+    weight, bias = (variable.numpy().astype("float64") for variable in model.weights)
+    velocity_weight, velocity_bias = np.zeros_like(weight), np.zeros_like(bias)
+    data = batches()
+    for epoch in range(2):
+        data.epoch = epoch
+        for inputs, targets in (data[0], data[1]):
+            error = inputs @ weight + bias - targets
+            velocity_weight = momentum * velocity_weight - rate * (2 / error.size * inputs.T @ error + decay * weight)
+            velocity_bias = momentum * velocity_bias - rate * 2 / error.size * error.sum(axis=0)
+            weight, bias = weight + velocity_weight, bias + velocity_bias
+    fit(model, rate=rate, momentum=momentum, weight_decay=decay, epochs=2)
+    np.testing.assert_allclose(model.weights[0].numpy(), weight, rtol=1e-5)
+    np.testing.assert_allclose(model.weights[1].numpy(), bias, rtol=1e-5, atol=1e-7)
+
+
+def test_decay_is_on_kernels_only():
+    """After one step only kernels differ from those without decay, by -lr decay w; biases and batch normalisation do not."""
+    inputs = keras.Input((8, 1))
+    outputs = keras.layers.Conv1D(4, 3)(inputs)
+    outputs = keras.layers.BatchNormalization(gamma_initializer=keras.initializers.Constant(2.0))(outputs)
+    outputs = keras.layers.Dense(2, bias_initializer="ones")(keras.layers.Flatten()(outputs))
+    model = keras.Model(inputs, outputs)
+    start = [variable.numpy() for variable in model.weights]
+    signals = np.random.default_rng(0).normal(size=(4, 8, 1)).astype("float32")
+    after = {}
+    for decay in (0.0, 0.5):
+        model.set_weights(start)
+        data = Batches(signals, lambda indices, _: TARGETS[indices], batch_size=4, seed=0)
+        fit(model, train=data, validation=data, weight_decay=decay)
+        after[decay] = [variable.numpy() for variable in model.weights]
+    assert {variable.name for variable in model.weights} > {"kernel", "bias", "gamma", "beta", "moving_mean"}
+    for variable, first, plain, decayed in zip(model.weights, start, after[0.0], after[0.5], strict=True):
+        expected = plain - 0.1 * 0.5 * first if variable.name == "kernel" else plain
+        np.testing.assert_allclose(decayed, expected, atol=1e-6, err_msg=variable.path)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        (Constant(), {0: 1, 99.5: 1}),
+        (Step(every_epochs=20, decay=0.5), {0: 1, 19.9: 1, 20: 0.5, 39: 0.5, 40: 0.25}),
+        # YOLO v1, section 2.2: 10^-2 for 75 epochs, 10^-3 for 30, 10^-4 for 30.
+        (Piecewise([75, 105], [1, 0.1, 0.01]), {0: 1, 74.9: 1, 75: 0.1, 104: 0.1, 105: 0.01, 134: 0.01}),
+    ],
+)
+def test_schedules(schedule, factors):
+    """Each schedule's factor at hand-picked epochs."""
+    assert {epoch: schedule.factor(epoch) for epoch in factors} == pytest.approx(factors)
+
+
+def test_plateau():
+    """Falls after `patience_epochs` epochs without a new least loss, and starts to count again."""
+    plateau = Plateau(decay=0.1, patience_epochs=2)
+    factors = []
+    for loss in [3.0, 2.0, 2.0, 2.5, 1.0, 1.5, 0.9, 1.0, 1.0, 1.0, 1.0]:
+        plateau.observe(loss)
+        factors.append(plateau.factor(0))
+    assert factors == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+def test_rate_is_set_for_every_step():
+    """A warm-up over one and a half epochs of two steps, then a step: base rate 0.1, from a tenth."""
+    recorder = fit(dense(), schedule=Step(every_epochs=2, decay=0.5), warmup_epochs=1.5, epochs=3)
+    # 0.01 + 0.09 x (0, 1/3, 2/3) during the warm-up, then 0.1, and half of it from epoch 2 on.
+    assert recorder.rates == pytest.approx([0.01, 0.04, 0.07, 0.1, 0.05, 0.05])
+    assert [logs["learning_rate"] for logs in recorder.logs] == pytest.approx([0.04, 0.1, 0.05])
+
+
+def test_plateau_follows_the_validation_loss():
+    """A loss that cannot fall any more, zero, lowers the rate after each `patience_epochs`."""
+    model = dense()
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    zeros = Batches(INPUTS, lambda indices, _: np.zeros_like(TARGETS[indices]), batch_size=10, seed=0)
+    recorder = fit(model, train=zeros, validation=zeros, schedule=Plateau(decay=0.5, patience_epochs=1), epochs=3)
+    assert [logs["learning_rate"] for logs in recorder.logs] == pytest.approx([0.1, 0.1, 0.05])
+
+
+def test_early_stopping_keeps_the_best_epoch():
+    """When the validation loss rises, training stops and the weights are those of the least loss."""
+    model, constant = dense(), np.zeros_like(TARGETS)
+    # Training pulls towards the targets, validation wants zeros: the loss falls no more at some point.
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    validation = Batches(INPUTS, lambda indices, _: constant[indices], batch_size=10)
+    recorder = fit(model, validation=validation, patience_epochs=2, epochs=20)
+    losses = [logs["val_loss"] for logs in recorder.logs]
+    assert len(losses) == 3
+    assert losses == sorted(losses)
+    assert model.evaluate(INPUTS, constant, verbose=0) == pytest.approx(losses[0])
+
+
+def test_divergence_is_an_error():
+    """A loss that overflows ends the training, naming the epoch and the fix."""
+    with pytest.raises(training.DivergedError, match=r"received: (inf|nan) in epoch \d+\. Lower the learning rate"):
+        fit(dense(), rate=1e30, epochs=5)
+
+
+def test_xla_and_several_steps_per_execution_change_nothing_but_speed():
+    """The same weights, within rounding, however the steps are compiled and grouped."""
+    expected = dense()
+    fit(expected, epochs=2, momentum=0.9, schedule=Step(1, 0.5))
+    for options in ({"xla": True}, {"steps_per_execution": 100}):
+        model = dense()
+        fit(model, epochs=2, momentum=0.9, schedule=Step(1, 0.5), **options)
+        for got, wanted in zip(model.get_weights(), expected.get_weights(), strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(precision):
+    """Weights stay float32, and the rate reaches the optimizer through the loss scaling."""
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = dense()
+        recorder = fit(model, train=batches(batch_size=10), epochs=2, schedule=Step(1, 0.5))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert recorder.rates == pytest.approx([0.1, 0.05])
+    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+    assert recorder.logs[1]["loss"] < recorder.logs[0]["loss"]
+
+
+def test_optimizers():
+    """Names outside the list, and a momentum for Adam, are refused."""
+    assert isinstance(training.build_optimizer("adam", learning_rate=0.1), keras.optimizers.Adam)
+    assert not training.build_optimizer("sgd", learning_rate=0.1, momentum=0.9).nesterov
+    for name, momentum in (("rmsprop", 0.0), ("adam", 0.9)):
+        with pytest.raises(ValueError, match="expected sgd, or adam without momentum; received"):
+            training.build_optimizer(name, learning_rate=0.1, momentum=momentum)
+
+
+def classifier(channels: int = 4, *, batch_norm: bool = True, dense_name: str = "fc6") -> keras.Model:
+    inputs = keras.Input((6, 6, 3))
+    outputs = keras.layers.Conv2D(channels, 3, padding="same", name="conv1_1")(inputs)
+    if batch_norm:
+        outputs = keras.layers.BatchNormalization(name="bn1_1")(outputs)
+    outputs = keras.layers.MaxPooling2D(name="pool1")(outputs)
+    outputs = keras.layers.Flatten(name="flatten")(outputs)
+    return keras.Model(inputs, keras.layers.Dense(5, name=dense_name)(outputs))
+
+
+def segmenter(channels: int = 4) -> keras.Model:
+    inputs = keras.Input((6, 6, 3))
+    outputs = keras.layers.Conv2D(channels, 3, padding="same", name="conv1_1")(inputs)
+    outputs = keras.layers.MaxPooling2D(name="pool1")(outputs)
+    outputs = keras.layers.Conv2D(5, 3, name="fc6")(outputs)
+    return keras.Model(inputs, keras.layers.Conv2DTranspose(2, 6, name="fc6-deconv")(outputs))
+
+
+def test_weights_are_copied_by_name():
+    """Layers of both networks under the patterns are copied, a dense layer becomes the same convolution; others are left."""
+    source, target = classifier(), segmenter()
+    before = target.get_layer("fc6-deconv").get_weights()
+    assert training.copy_weights(source, target, ["conv*", "fc?"]) == ["conv1_1", "fc6"]
+    pictures = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
+    plain = classifier(batch_norm=False)
+    training.copy_weights(source, plain, ["*"])
+    encoder = keras.Model(target.input, target.get_layer("fc6").output)
+    np.testing.assert_allclose(encoder(pictures)[:, 0, 0], plain(pictures), rtol=1e-4, atol=1e-5)
+    for now, then in zip(target.get_layer("fc6-deconv").get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_moving_statistics_are_copied():
+    """All of a batch normalisation is copied, its moving mean and variance too."""
+    source, target = classifier(), classifier()
+    source.get_layer("bn1_1").set_weights([np.full(4, value, "float32") for value in (1, 2, 3, 4)])
+    training.copy_weights(source, target, ["bn*"])
+    assert [weight[0] for weight in target.get_layer("bn1_1").get_weights()] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("target", "patterns", "message"),
+    [
+        (lambda: classifier(), ["conv9*"], r"pattern 'conv9\*'; received: none. Both have: conv1_1, bn1_1, fc6"),
+        (lambda: classifier(), ["pool1"], "pattern 'pool1'; received: none"),
+        (lambda: dense(), ["*"], "Both have: no layer in common"),
+        (
+            lambda: segmenter(8),
+            ["*"],
+            "layer conv1_1: expected weights kernel 3 x 3 x 3 x 8, bias 8; received: kernel 3 x 3 x 3 x 4",
+        ),
+    ],
+)
+def test_copying_what_does_not_fit_is_an_error(target, patterns, message):
+    """A pattern without layers, or weights of another size, name the pattern or layer and the shapes; nothing is changed."""
+    target = target()
+    before = target.get_weights()
+    with pytest.raises(ValueError, match=message):
+        training.copy_weights(classifier(), target, patterns)
+    assert all(np.array_equal(now, then) for now, then in zip(target.get_weights(), before, strict=True))
+
+
+def test_only_another_rank_is_reshaped():
+    """Kernels 1 x 3 and 3 x 1 have the same size and mean different things."""
+    models = []
+    for size in ((1, 3), (3, 1)):
+        inputs = keras.Input((6, 6, 3))
+        models.append(keras.Model(inputs, keras.layers.Conv2D(4, size, name="conv")(inputs)))
+    with pytest.raises(ValueError, match="layer conv: expected weights kernel 3 x 1 x 3 x 4"):
+        training.copy_weights(*models, ["conv"])
+
+
+def test_rate_never_leaves_the_schedule():
+    """After the warm-up the rate is exactly the schedule's, and it is never above the base rate."""
+    rate = LearningRate(0.1, Step(30, 0.1), warmup_epochs=5)
+    assert all(rate.at(epoch) <= 0.1 for epoch in np.linspace(0, 60, 601))
+    assert rate.at(5) == 0.1
+    assert rate.at(0) == pytest.approx(0.01)
