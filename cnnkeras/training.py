@@ -60,10 +60,9 @@ class Batches(keras.utils.PyDataset):
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        self._epoch, count = epoch, len(self._inputs)
-        self._order = (
-            np.arange(count) if self._seed is None else np.random.default_rng([self._seed, epoch]).permutation(count)
-        )
+        self._epoch, self._order = epoch, np.arange(len(self._inputs))
+        if self._seed is not None:
+            np.random.default_rng([self._seed, epoch]).shuffle(self._order)
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -92,7 +91,7 @@ class _EpochOrder(keras.callbacks.Callback):
 class Constant:
     """The same rate throughout."""
 
-    def factor(self, _epoch: float) -> float:
+    def at(self, _epoch: float) -> float:
         """What the base rate is multiplied by."""
         return 1.0
 
@@ -102,11 +101,11 @@ class Step:
     """Times `factor` after every `every_epochs` epochs."""
 
     every_epochs: float
-    decay: float
+    factor: float
 
-    def factor(self, epoch: float) -> float:
+    def at(self, epoch: float) -> float:
         """What the base rate is multiplied by, `epoch` epochs after the start."""
-        return self.decay ** math.floor(epoch / self.every_epochs)
+        return self.factor ** math.floor(epoch / self.every_epochs)
 
 
 @dataclass(frozen=True)
@@ -116,27 +115,27 @@ class Piecewise:
     epochs: Sequence[float]
     factors: Sequence[float]
 
-    def factor(self, epoch: float) -> float:
+    def at(self, epoch: float) -> float:
         """What the base rate is multiplied by, `epoch` epochs after the start."""
         return self.factors[bisect.bisect_right(self.epochs, epoch)]
 
 
 @dataclass
 class Plateau:
-    """Times `decay` when the validation loss has not fallen below its least for `patience_epochs` epochs, and again.
+    """Times `factor` when the validation loss has not fallen below its least for `patience_epochs` epochs, and again.
 
     AlexNet (section 5) and VGG (section 3.1) divide by 10 when the validation error stops improving.
     """
 
-    decay: float
+    factor: float
     patience_epochs: int
     _least: float = field(default=math.inf, init=False)
     _waited: int = field(default=0, init=False)
-    _factor: float = field(default=1.0, init=False)
+    _now: float = field(default=1.0, init=False)
 
-    def factor(self, _epoch: float) -> float:
+    def at(self, _epoch: float) -> float:
         """What the base rate is multiplied by now."""
-        return self._factor
+        return self._now
 
     def observe(self, validation_loss: float) -> None:
         """Take in an epoch's validation loss."""
@@ -145,10 +144,16 @@ class Plateau:
             return
         self._waited += 1
         if self._waited >= self.patience_epochs:
-            self._factor, self._waited = self._factor * self.decay, 0
+            self._now, self._waited = self._now * self.factor, 0
 
 
 Schedule = Constant | Step | Piecewise | Plateau
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "step": Step,
+    "piecewise": Piecewise,
+    "plateau": Plateau,
+}
 
 
 class LearningRate(keras.callbacks.Callback):
@@ -172,7 +177,7 @@ class LearningRate(keras.callbacks.Callback):
 
     def at(self, epoch: float) -> float:
         """The rate `epoch` epochs after the start, a fraction being the part of the epoch that is over."""
-        rate = self._rate * self._schedule.factor(epoch)
+        rate = self._rate * self._schedule.at(epoch)
         if epoch >= self._warmup_epochs:
             return rate
         return rate * (self._warmup_factor + (1 - self._warmup_factor) * epoch / self._warmup_epochs)

@@ -56,6 +56,26 @@ def main() -> None:
       cnnkeras plan                what `dvc repro` would run, and why
       cnnkeras show yolo cat.jpg   a trained experiment on your picture
     """
+    _use_code_of_this_project()
+
+
+def _use_code_of_this_project() -> None:
+    """Start again with the code of the project that one is in, if that is another copy of it than the installed one.
+
+    `dvc exp run --temp` and `--queue` work in a copy, whose code is what DVC records. So does who has two clones and one
+    environment.
+    """
+    from pipeline import paths
+
+    try:
+        root = paths.root()
+    except InputError:
+        return  # commands such as `summary` need no project; the others say so themselves
+    code = root / "pipeline" / Path(__file__).name
+    if code.is_file() and not code.samefile(__file__):
+        search_path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+        command = [sys.executable, "-P", "-m", "pipeline.cli", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": search_path})
 
 
 @main.command()
@@ -72,7 +92,9 @@ def download(source: str) -> None:
 
 @main.command()
 @click.argument("dataset")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; any number gives the same bytes. Default: all cores.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes; any number gives the same bytes. Default: all cores."
+)
 def augment(dataset: str, workers: int | None) -> None:
     """Resize, augment and pack DATASET into data/augmented/DATASET.
 
@@ -181,7 +203,9 @@ def report(output: Path | None) -> None:
 
 
 @main.command()
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine's loopback.")
+@click.option(
+    "--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine's loopback."
+)
 def ui(port: int) -> None:
     """Serve the MLflow UI on this project's runs, to this machine only.
 
@@ -211,7 +235,9 @@ def summary(architecture: str, variant: str | None, width: float | None, as_json
 @click.argument("size")
 @click.option("--kernel", required=True, help="Kernel size, for example 3 or 3x5.")
 @click.option("--stride", default="1", show_default=True, help="Step between two applications, for example 2 or 2x1.")
-@click.option("--padding", default="0", show_default=True, help="Zeros at each end, for example 1 or 1x2; or valid, or same.")
+@click.option(
+    "--padding", default="0", show_default=True, help="Zeros at each end, for example 1 or 1x2; or valid, or same."
+)
 @click.option("--dilation", default="1", show_default=True, help="Zeros between two taps, plus one.")
 @click.option("--transposed", is_flag=True, help="Of the transposed convolution.")
 def output_size(size: str, kernel: str, stride: str, padding: str, dilation: str, transposed: bool) -> None:
@@ -225,4 +251,4 @@ def output_size(size: str, kernel: str, stride: str, padding: str, dilation: str
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="cnnkeras")

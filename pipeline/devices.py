@@ -5,15 +5,18 @@ Nothing here takes TensorFlow for granted: Keras runs on what KERAS_BACKEND says
 
 import contextlib
 import os
+import platform
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from pipeline.errors import InputError
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_FATAL_ONLY = "3"  # errors reach Python as exceptions; to have no GPU is an error that does not
 
 
 def set_up(*, seed: int, precision: str = "float32", xla: bool = False) -> AbstractContextManager[None]:
@@ -30,10 +33,10 @@ def set_up(*, seed: int, precision: str = "float32", xla: bool = False) -> Abstr
     Raises:
         InputError: XLA with mixed precision on several GPUs, which hangs (keras-team/keras#20763).
     """
-    import_keras()
+    backend = import_keras()
     import keras
 
-    gpus = _set_up_tensorflow(deterministic=not xla) if keras.backend.backend() == "tensorflow" else 0
+    gpus = _set_up_tensorflow(deterministic=not xla) if backend == "tensorflow" else 0
     if gpus > 1 and xla and precision != "float32":
         raise InputError(
             f"expected `xla: false` or `precision: float32` on several GPUs; received: xla with {precision} on {gpus}, "
@@ -44,19 +47,16 @@ def set_up(*, seed: int, precision: str = "float32", xla: bool = False) -> Abstr
     return _mirrored() if gpus > 1 else contextlib.nullcontext()
 
 
-def import_keras() -> None:
-    """Import Keras with its backend, without the lines that TensorFlow writes to the terminal while it loads.
+def import_keras() -> str:
+    """Import Keras with its backend, whose name is returned, without the lines that TensorFlow writes while it loads.
 
     TF_CPP_MIN_LOG_LEVEL=0 shows them, and TensorFlow's later messages.
     """
-    if _LOG_LEVEL in os.environ:
-        import keras  # noqa: F401 (imported for its effect)
+    with contextlib.nullcontext() if _LOG_LEVEL in os.environ else _stderr_held():
+        os.environ.setdefault(_LOG_LEVEL, _FATAL_ONLY)
+        import keras
 
-        return
-    # 3 keeps fatal errors only; the others reach Python as exceptions, and without a GPU TensorFlow reports one as an error.
-    os.environ[_LOG_LEVEL] = "3"
-    with _stderr_held():
-        import keras  # noqa: F401 (imported for its effect)
+        return keras.backend.backend()  # a lazily loaded Keras is imported by this line
 
 
 @contextlib.contextmanager
@@ -82,6 +82,9 @@ def _set_up_tensorflow(*, deterministic: bool) -> int:
     """Returns the number of GPUs."""
     import tensorflow as tf
 
+    if os.environ[_LOG_LEVEL] == _FATAL_ONLY:
+        tf.get_logger().setLevel("ERROR")  # Python's side, which warns of every second network that a process builds
+
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -100,7 +103,12 @@ def describe() -> str:
     """This machine, for people: processor, cores, accelerators."""
     import keras
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    described = f"{_processor()}, {cores} cores"
     accelerators = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
-    return ", ".join([described, *accelerators])
+    return ", ".join([_processor(), f"{os.cpu_count()} cores", *accelerators])
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")  # Linux; elsewhere Python knows better
+    lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -20,8 +20,8 @@ BAR = (128, 184, 245)
 RIGHT, WRONG = (26, 127, 55), (207, 34, 46)  # captions of right and wrong predictions
 VOID = 255
 GAP = 18  # pixels between the columns of a grid
-# Sasha Trubetskoy's "20 simple, distinct colors" (sashamaps.net), reordered. The VOC colour map itself is for label files:
-# its first colours are too dark to be told apart on photographs.
+# Sasha Trubetskoy's "20 simple, distinct colors" (sashamaps.net), reordered, a dark green for his beige, which is lost on
+# white. The VOC colour map itself is for label files: its first colours are too dark to be told apart on photographs.
 CLASS_COLORS = (
     (230, 25, 75),
     (60, 180, 75),
@@ -42,7 +42,7 @@ CLASS_COLORS = (
     (0, 0, 128),
     (255, 215, 180),
     (128, 128, 128),
-    (255, 250, 200),
+    (0, 90, 50),
 )
 
 

@@ -1,7 +1,7 @@
 """Stage `evaluate`: an experiment's predictions on the test split against the truth, in numbers and figures.
 
-Writes metrics.json (fractions, rounded to 6 decimals; null for what is not defined, such as the average precision of a class
-without objects), plots/ (tables for `dvc plots`) and figures/ (for people). Per-class numbers are a list of rows in
+Writes metrics.json (fractions, rounded to 6 decimals; null for what is not defined, such as the average precision of a
+class without objects), plots/ (tables for `dvc plots`) and figures/ (for people). Per-class numbers are a list of rows in
 metrics.json, which `dvc metrics show` leaves out of its table: with one column per class nobody could read it.
 """
 
@@ -22,6 +22,7 @@ from pipeline.params import load_params
 from pipeline.stage import stage
 
 DECIMALS = 6
+PLOTS = ("confusion", "per_class", "precision_recall")
 TASKS = {
     "classification": classification.evaluate,
     "detection": detection.evaluate,
@@ -44,8 +45,7 @@ def run(name: str) -> None:
         split, index = records.open_split(dataset, "test"), records.open_index(dataset)
         evaluation = TASKS[index.task](split, index.classes, paths.predictions(name), experiment.postprocess)
         write_metrics(metrics_file, evaluation, examples=len(split))
-        for file, rows in {"per_class.csv": evaluation.per_class, **evaluation.tables}.items():
-            write_table(plots / file, rows)
+        write_plots(plots, evaluation)
         figures.training_curves(
             pictures / "training_curves.png", read_history(paths.history(name)), title=f"{name} · training"
         )
@@ -63,6 +63,16 @@ def write_metrics(file: Path, evaluation: Evaluation, *, examples: int) -> None:
         "per_class": evaluation.per_class,
     }
     file.write_text(json.dumps(_rounded(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_plots(folder: Path, evaluation: Evaluation) -> None:
+    """Write each table for `dvc plots` into a folder of its own, where dvc.yaml names its axes; another task's stay empty."""
+    column, _ = evaluation.shown_per_class
+    scores = [{"class": row["class"], "score": row[column]} for row in evaluation.per_class]
+    for name in PLOTS:
+        (folder / name).mkdir()
+    for name, rows in {"per_class": scores, **evaluation.tables}.items():
+        write_table(folder / name / f"{name}.csv", rows)
 
 
 def write_table(file: Path, rows: Sequence[Row]) -> None:

@@ -79,7 +79,13 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], *, 
     with _figure(path, title, subtitle, 8.6) as figure:
         axes = figure.subplots()
         image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8).outline.set_visible(False)
+        is_percent = counts.max() >= UNREADABLE
+        label = (
+            "share of the true class (numbers: percent)"
+            if is_percent
+            else "share of the true class (numbers: examples)"
+        )
+        figure.colorbar(image, ax=axes, label=label, shrink=0.8).outline.set_visible(False)
         axes.set(xlabel="predicted", ylabel="true")
         axes.grid(False)
         axes.spines[:].set_visible(False)
@@ -88,11 +94,13 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], *, 
             axes.set_xticks(range(len(classes)), classes, rotation=90 if turned else 0)
             axes.set_yticks(range(len(classes)), classes)
         if len(classes) <= COUNTED:
-            visible = share >= 0.005 if counts.max() >= UNREADABLE else counts > 0
+            visible = share >= 0.005 if is_percent else counts > 0
             for row, column in np.argwhere(visible):
                 color = "white" if share[row, column] > 0.5 else INK
-                text = f"{share[row, column]:.0%}" if counts.max() >= UNREADABLE else f"{counts[row, column]}"
-                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=10)
+                text = f"{100 * share[row, column]:.0f}" if is_percent else f"{counts[row, column]}"
+                axes.text(
+                    column, row, text, ha="center", va="center", color=color, fontsize=10 if len(classes) <= 12 else 9
+                )
 
 
 def precision_recall(

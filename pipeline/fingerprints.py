@@ -17,31 +17,30 @@ from pipeline.records import INDEX
 _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
 
 
-def flatten(entry: Any, *, separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings and lists, each with its path; a list of plain values is one leaf.
-
-    Example: `{"train": {"epochs": 3}}` yields `("train.epochs", 3)` with the separator ".".
-    """
-    if isinstance(entry, Mapping):
-        children = entry.items()
-    elif isinstance(entry, list) and any(isinstance(value, (Mapping, list)) for value in entry):
-        children = enumerate(entry)
-    else:
-        yield prefix, entry
-        return
-    for key, value in children:
-        yield from flatten(value, separator=separator, prefix=f"{prefix}{separator}{key}" if prefix else str(key))
-
-
 def result_params(params: Params, experiment: str) -> dict[str, str]:
     """Every number that an experiment's result depends on, by its place: `train.epochs`, `dataset.size`, `seed`."""
     entry = params.experiment(experiment)
     dataset = params.dataset(entry.dataset)
-    tree = entry.model_dump(mode="json") | {"seed": params.seed}
-    leaves = dict(flatten(tree, separator="."))
-    leaves |= flatten(dataset.model_dump(mode="json"), separator=".", prefix="dataset")
-    leaves |= flatten(params.source(dataset.source).model_dump(mode="json"), separator=".", prefix="source")
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in leaves.items()}
+    leaves = {
+        **dict(_flatten(entry.model_dump(mode="json"))),
+        **dict(_flatten(dataset.model_dump(mode="json"), "dataset")),
+        **dict(_flatten(params.source(dataset.source).model_dump(mode="json"), "source")),
+        "seed": params.seed,
+    }
+    return {place: value if isinstance(value, str) else json.dumps(value) for place, value in leaves.items()}
+
+
+def _flatten(entry: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings and lists, each with its place; a list of plain values is one leaf."""
+    if isinstance(entry, Mapping):
+        children = entry.items()
+    elif isinstance(entry, list) and any(isinstance(value, Mapping | list) for value in entry):
+        children = enumerate(entry)
+    else:
+        yield place, entry
+        return
+    for key, value in children:
+        yield from _flatten(value, f"{place}.{key}" if place else str(key))
 
 
 def training_params(params: Params, experiment: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -35,8 +36,6 @@ _PATIENCE_SECONDS = 2  # that a finished training waits for its last epoch to be
 _FAREWELL_SECONDS = 60  # that the process may live on after that
 _LOOK_SECONDS = 1
 _RETRY_SECONDS = 30
-
-_running: list[subprocess.Popen] = []  # left to finish by themselves
 
 
 @contextmanager
@@ -107,7 +106,7 @@ def _end(child: subprocess.Popen | None, status: str) -> None:
     try:
         child.wait(_PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
-        _running.append(child)
+        threading.Thread(target=child.wait, daemon=True).start()  # it ends by itself
 
 
 def _pass_on(order: Mapping, parent: int) -> None:

@@ -36,7 +36,7 @@ class _Result:
     params: Params
     fingerprint: str
     training: str
-    metrics: dict[str, Any]
+    metrics: dict[str, float]
     curves: tracking.Points
 
     @property
@@ -75,9 +75,18 @@ def _read(params: Params, experiment: str) -> _Result:
         params=params,
         fingerprint=fingerprints.result_fingerprint(params, experiment),
         training=fingerprints.training_fingerprint(params, experiment),
-        metrics=json.loads(paths.metrics(experiment).read_text(encoding="utf-8")),
+        metrics=_figures_of_merit(json.loads(paths.metrics(experiment).read_text(encoding="utf-8"))),
         curves=live.read_points(paths.history(experiment)),
     )
+
+
+def _figures_of_merit(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The fractions that metrics.json opens with.
+
+    Its rows per class are left to the artifacts plots/ and figures/: as metrics, the UI would draw a chart for every class
+    above those of the result.
+    """
+    return {key: value for key, value in metrics.items() if isinstance(value, float) and math.isfinite(value)}
 
 
 def _show(store: tracking.Store, result: _Result) -> bool:
@@ -123,7 +132,7 @@ def _complete(store: tracking.Store, run: tracking.Run, result: _Result) -> None
         example=np.array(records.open_split(folder, "test")["inputs"][:1]),
         output_shape=_output_shape(result),
     )
-    final = {(key, 0): value for key, value in _numbers(result.metrics).items()}
+    final = {(key, 0): value for key, value in result.metrics.items()}
     store.log_points(run_id, final, model_id=model_id, dataset_name=result.dataset, dataset_digest=digest)
     store.client.set_terminated(run_id, "FINISHED")
 
@@ -149,16 +158,9 @@ def _description(result: _Result) -> str:
     """Markdown at the top of the run's page: what it is, and its figures of merit."""
     entry = result.params.experiment(result.experiment)
     task = result.params.task(result.experiment)
-    rows = [f"| {key} | {value:.4g} |" for key, value in result.metrics.items() if isinstance(value, float)]
+    rows = [f"| {key} | {value:.4g} |" for key, value in result.metrics.items()]
     about = f"**{entry.architecture}** on **{entry.dataset}** ({task}), measured on the test split."
     return "\n".join([about, "", "| metric | value |", "| --- | --- |", *rows])
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Finite numbers of metrics.json by their place: `map_voc07`, `per_class/three/ap`."""
-    leaves = fingerprints.flatten(metrics, separator="/")
-    numbers = {key: value for key, value in leaves if isinstance(value, int | float) and not isinstance(value, bool)}
-    return {key: float(value) for key, value in numbers.items() if math.isfinite(value)}
 
 
 def _data(folder: Path) -> dict[str, Any]:

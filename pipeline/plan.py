@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.params import load_params
 
 _MISSING = "nothing"
+_NEVER_RUN = "never run"
 
 
 def run() -> None:
@@ -47,7 +48,9 @@ def _reasons(repo: Repo) -> dict[str, list[str]]:
     for stage in networkx.lexicographical_topological_sort(graph.reverse(), key=position.__getitem__):
         rerun = [before for before in graph.successors(stage) if before.addressing in reasons]
         made_again = {output.fs_path for before in rerun for output in before.outs}
-        why = [*_own_reasons(stage, made_again), *(f"follows {before.addressing}" for before in rerun)]
+        why = list(_own_reasons(stage, made_again))
+        if rerun and why != [_NEVER_RUN]:
+            why.append(f"follows {', '.join(before.addressing for before in rerun)}")
         if why:
             reasons[stage.addressing] = why
     return reasons
@@ -56,7 +59,7 @@ def _reasons(repo: Repo) -> dict[str, list[str]]:
 def _own_reasons(stage: Stage, made_again: set[str]) -> Iterator[str]:
     """What changed for a stage itself; inputs that an earlier stage makes again are that one's reason."""
     if not any(output.hash_info for output in stage.outs):
-        yield "never run"
+        yield _NEVER_RUN
         return
     if stage.changed_stage():
         yield "its definition in dvc.yaml changed"

@@ -25,11 +25,16 @@ from typing import Any
 
 import numpy as np
 
-# A server that is gone must cost seconds; MLflow's own limits (7 retries of 120 s) make it minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# MLflow's own limits are 7 retries of 120 s. Until a server has answered once it gets one short try; then it may be slow, for
+# example to store a network of 500 MB.
+_FIRST_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+for _key, _value in {
+    **_LIMITS,
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}.items():
+    os.environ.setdefault(_key, _value)
 
 import mlflow
 from mlflow import entities
@@ -37,6 +42,7 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
 import cnnkeras
 from pipeline import provenance, serving
@@ -49,7 +55,6 @@ EXPERIMENT = "cnnkeras.experiment"
 Run = entities.Run
 Points = Mapping[tuple[str, int], float]  # (metric, step) -> value
 
-_PROBE_SECONDS = 5
 _METRICS_PER_BATCH = 1000  # MLflow's limits
 _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
@@ -61,6 +66,11 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 def store_uri() -> str:
     """Address of the tracking store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{provenance.home() / 'mlflow.db'}"
+
+
+def artifacts_uri() -> str:
+    """Address of the folder that holds the files of the project's own store."""
+    return (provenance.home() / "mlartifacts").as_uri()
 
 
 @contextlib.contextmanager
@@ -83,24 +93,25 @@ class Store:
     def __init__(self) -> None:
         self.uri = store_uri()
         try:
-            with _short_timeout():
+            with _first_limits():
                 self.client = mlflow.MlflowClient(self.uri)
-                self._experiment_id = self._find_or_create_experiment()
-        except MlflowException as error:
+                self.experiment_id = self._find_or_create_experiment()
+        except (MlflowException, SQLAlchemyError) as error:
             raise InputError(
-                f"expected a tracking store at {self.uri}; received: {_one_line(error)}. "
-                "Start it, or correct or unset MLFLOW_TRACKING_URI, and log again"
+                f"expected a usable MLflow store at {self.uri}; received: {_reason(error)}. "
+                "Start the server, or correct or unset MLFLOW_TRACKING_URI, and log again"
             ) from error
 
     def _find_or_create_experiment(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cnnkeras"
         if found := self.client.get_experiment_by_name(name):
+            if found.lifecycle_stage == entities.LifecycleStage.DELETED:
+                self.client.restore_experiment(found.experiment_id)  # its name cannot be given to another one
             return found.experiment_id
-        is_ours = "MLFLOW_TRACKING_URI" not in os.environ
         return self.client.create_experiment(
             name,
-            artifact_location=(provenance.home() / "mlartifacts").as_uri() if is_ours else None,
-            # The UI then opens it on its runs, without asking whether it is about language models.
+            artifact_location=None if os.environ.get("MLFLOW_TRACKING_URI") else artifacts_uri(),
+            # Tells the UI that this is not about language models.
             tags={"mlflow.experimentKind": "custom_model_development"},
         )
 
@@ -109,7 +120,7 @@ class Store:
         conditions = [f"tags.`cnnkeras.{key}` = '{value}'" for key, value in tags.items()]
         return list(
             self.client.search_runs(
-                [self._experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"]
+                [self.experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"]
             )
         )
 
@@ -120,7 +131,7 @@ class Store:
     def create(self, name: str, tags: Mapping[str, str]) -> Run:
         """Create a run with status RUNNING."""
         return self.client.create_run(
-            self._experiment_id,
+            self.experiment_id,
             run_name=name,
             tags={"mlflow.user": getpass.getuser(), "mlflow.source.type": "LOCAL", **tags},
         )
@@ -176,12 +187,12 @@ class Store:
             example: Inputs (n, ...) that the model takes.
             output_shape: Of one output.
         """
-        for left in self.client.search_logged_models([self._experiment_id], f"source_run_id = '{run.info.run_id}'"):
+        for left in self.client.search_logged_models([self.experiment_id], f"source_run_id = '{run.info.run_id}'"):
             if left.status == entities.LoggedModelStatus.READY:
                 return left.model_id
             self.client.delete_logged_model(left.model_id)  # half-written when an earlier log was interrupted
         params = self.client.get_run(run.info.run_id).data.params
-        logged = self.client.create_logged_model(self._experiment_id, name, run.info.run_id, params=params)
+        logged = self.client.create_logged_model(self.experiment_id, name, run.info.run_id, params=params)
         inputs = TensorSpec(example.dtype, (-1, *example.shape[1:]))
         outputs = TensorSpec(np.dtype(np.float32), (-1, *output_shape))
         with tempfile.TemporaryDirectory() as temporary:
@@ -212,15 +223,14 @@ class Store:
 
 
 @contextlib.contextmanager
-def _short_timeout() -> Iterator[None]:
-    """One short try at every request, unless the user has set other limits."""
-    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": ("1", "0"), "MLFLOW_HTTP_REQUEST_TIMEOUT": ("10", str(_PROBE_SECONDS))}
-    changed = {key: long for key, (long, _) in limits.items() if os.environ[key] == long}
-    os.environ.update({key: limits[key][1] for key in changed})
+def _first_limits() -> Iterator[None]:
+    """Have MLflow, which reads its limits at every request, try once and shortly; limits that the user has set stay."""
+    ours = {key: value for key, value in _LIMITS.items() if os.environ.get(key) == value}
+    os.environ.update({key: _FIRST_LIMITS[key] for key in ours})
     try:
         yield
     finally:
-        os.environ.update(changed)
+        os.environ.update(ours)
 
 
 @contextlib.contextmanager
@@ -232,12 +242,15 @@ def outage_is_input_error(uri: str) -> Iterator[None]:
         if not urllib.parse.urlsplit(uri).scheme.startswith("http") or isinstance(error, RestException):
             raise
         raise InputError(
-            f"expected the tracking server at {uri} to go on answering; received: {_one_line(error)}. "
+            f"expected the tracking server at {uri} to go on answering; received: {_reason(error)}. "
             "Log again: what is there already is kept"
         ) from error
 
 
-def _one_line(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    """What the first of a chain of errors says, such as "Connection refused", in one line."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
     return " ".join(str(error).split())[:300]
 
 

@@ -4,28 +4,20 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+def available() -> int:
+    """How many processes this one may keep busy."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the one with process id `parent`, which started it, ends (Linux only)."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # the parent ended before the kernel was told
-
-
-def _start_worker(parent: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    die_with_parent(parent)
-    # Ctrl-C goes to the whole process group; the parent alone decides what to do with it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    initializer(*arguments)
-
-
+@contextmanager
 def ordered_map(
     function: Callable[[Any], Any],
     tasks: Iterable[Any],
@@ -33,42 +25,68 @@ def ordered_map(
     workers: int,
     initializer: Callable[..., None],
     arguments: tuple[Any, ...] = (),
-) -> Iterator[Any]:
-    """Yield `function(task)` of each task, in the order of `tasks`, computed by `workers` processes.
+) -> Iterator[Iterator[Any]]:
+    """`function(task)` of each task, in the order of `tasks`, computed by `workers` processes while the block runs.
 
     At most 2 x `workers` + 1 tasks are under way, so memory does not grow with their number. With one worker everything runs
-    in this process.
+    in this process. The processes have ended when the block has, however it ends.
 
     Args:
         function: Of a module's top level, so that it can be found from another process.
         tasks: Read in this process, one at a time.
         workers: At least 1.
         initializer: Called once in every worker with `arguments`, before its first task.
+        arguments: Inherited by the workers as they are, not pickled.
 
     Raises:
-        Whatever `function` raises; the processes are stopped first.
+        Whatever `function` raises.
     """
     if workers < 1:
         raise ValueError(f"expected at least 1 worker; received: {workers}")
     if workers == 1:
         initializer(*arguments)
-        yield from map(function, tasks)
+        yield map(function, tasks)
         return
-    # Forked before this process starts any thread of its own: a worker starts in milliseconds, where importing what it
-    # needs afresh takes seconds.
+    # A forked worker starts in milliseconds, where importing what it needs afresh takes seconds.
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("fork"),
         initializer=_start_worker,
         initargs=(os.getpid(), initializer, arguments),
     )
-    waiting: deque[Any] = deque()
     try:
-        for task in tasks:
-            waiting.append(pool.submit(function, task))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        # The first task forks all of them: now, before the caller starts threads (a progress bar has one) that forks do not copy.
+        pool.submit(int).result()
+        yield _in_order(pool, function, tasks, under_way=2 * workers + 1)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, function: Callable[[Any], Any], tasks: Iterable[Any], *, under_way: int
+) -> Iterator[Any]:
+    waiting: deque[Future] = deque()
+    for task in tasks:
+        waiting.append(pool.submit(function, task))
+        if len(waiting) == under_way:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _start_worker(parent: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    _die_with(parent)
+    # Ctrl-C goes to the whole process group; the parent alone decides what to do with it. Its SIGTERM handler is none of ours.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    initializer(*arguments)
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux to kill this process when `parent`, the process that started it, ends."""
+    if not sys.platform.startswith("linux"):
+        return
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
+    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before that line

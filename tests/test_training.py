@@ -158,29 +158,29 @@ def test_decay_is_on_kernels_only():
     ("schedule", "factors"),
     [
         (Constant(), {0: 1, 99.5: 1}),
-        (Step(every_epochs=20, decay=0.5), {0: 1, 19.9: 1, 20: 0.5, 39: 0.5, 40: 0.25}),
+        (Step(every_epochs=20, factor=0.5), {0: 1, 19.9: 1, 20: 0.5, 39: 0.5, 40: 0.25}),
         # YOLO v1, section 2.2: 10^-2 for 75 epochs, 10^-3 for 30, 10^-4 for 30.
         (Piecewise([75, 105], [1, 0.1, 0.01]), {0: 1, 74.9: 1, 75: 0.1, 104: 0.1, 105: 0.01, 134: 0.01}),
     ],
 )
 def test_schedules(schedule, factors):
     """Each schedule's factor at hand-picked epochs."""
-    assert {epoch: schedule.factor(epoch) for epoch in factors} == pytest.approx(factors)
+    assert {epoch: schedule.at(epoch) for epoch in factors} == pytest.approx(factors)
 
 
 def test_plateau():
     """Falls after `patience_epochs` epochs without a new least loss, and starts to count again."""
-    plateau = Plateau(decay=0.1, patience_epochs=2)
+    plateau = Plateau(factor=0.1, patience_epochs=2)
     factors = []
     for loss in [3.0, 2.0, 2.0, 2.5, 1.0, 1.5, 0.9, 1.0, 1.0, 1.0, 1.0]:
         plateau.observe(loss)
-        factors.append(plateau.factor(0))
+        factors.append(plateau.at(0))
     assert factors == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
 
 
 def test_rate_is_set_for_every_step():
     """A warm-up over one and a half epochs of two steps, then a step: base rate 0.1, from a tenth."""
-    recorder = fit(dense(), schedule=Step(every_epochs=2, decay=0.5), warmup_epochs=1.5, epochs=3)
+    recorder = fit(dense(), schedule=Step(every_epochs=2, factor=0.5), warmup_epochs=1.5, epochs=3)
     # 0.01 + 0.09 x (0, 1/3, 2/3) during the warm-up, then 0.1, and half of it from epoch 2 on.
     assert recorder.rates == pytest.approx([0.01, 0.04, 0.07, 0.1, 0.05, 0.05])
     assert [logs["learning_rate"] for logs in recorder.logs] == pytest.approx([0.04, 0.1, 0.05])
@@ -191,7 +191,7 @@ def test_plateau_follows_the_validation_loss():
     model = dense()
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     zeros = Batches(INPUTS, lambda indices, _: np.zeros_like(TARGETS[indices]), batch_size=10, seed=0)
-    recorder = fit(model, train=zeros, validation=zeros, schedule=Plateau(decay=0.5, patience_epochs=1), epochs=3)
+    recorder = fit(model, train=zeros, validation=zeros, schedule=Plateau(factor=0.5, patience_epochs=1), epochs=3)
     assert [logs["learning_rate"] for logs in recorder.logs] == pytest.approx([0.1, 0.1, 0.05])
 
 

@@ -58,7 +58,7 @@ CONVOLUTIONS = (
 FULLY_CONNECTED = {"fc6": 4096, "fc7": 4096}  # biases of 1, section 5
 VARIANTS = {"two_tower": 2, "one_tower": 1}  # towers
 PARAMETERS = {"two_tower": 60_965_224, "one_tower": 62_378_344}
-PAPER_SHAPES = {variant: ((224, 224, 3), (1000,)) for variant in VARIANTS}
+PAPER_SHAPES = dict.fromkeys(VARIANTS, ((224, 224, 3), (1000,)))
 TINY = {"input_shape": (64, 64, 3), "output_shape": (5,), "variant": "two_tower", "width": 1 / 32}
 _ILSVRC_2012 = "ILSVRC-2012 validation"
 _TABLE_2 = "Krizhevsky, Sutskever & Hinton (2012), table 2"
@@ -74,7 +74,7 @@ PUBLISHED = (
 )
 
 
-def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **options) -> tuple[int]:
+def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_options) -> tuple[int]:
     """Shape (classes,) of the network's output for one picture.
 
     Raises:

@@ -40,11 +40,13 @@ PUBLISHED = (
     Published("DeconvNet", "mean_iou", 0.696, _VOC_2012, _PROPOSALS, _PAPER),
     Published("DeconvNet + CRF", "mean_iou", 0.705, _VOC_2012, f"{_PROPOSALS}; dense CRF", _PAPER),
     Published("EDeconvNet", "mean_iou", 0.717, _VOC_2012, f"{_PROPOSALS}; ensemble with FCN-8s", _PAPER),
-    Published("EDeconvNet + CRF", "mean_iou", 0.725, _VOC_2012, f"{_PROPOSALS}; ensemble with FCN-8s, dense CRF", _PAPER),
+    Published(
+        "EDeconvNet + CRF", "mean_iou", 0.725, _VOC_2012, f"{_PROPOSALS}; ensemble with FCN-8s, dense CRF", _PAPER
+    ),
 )
 
 
-def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **options) -> tuple[int, int, int]:
+def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_options) -> tuple[int, int, int]:
     """Shape (height, width, classes + 1) of the class scores of one picture; class 0 is the background.
 
     Raises:

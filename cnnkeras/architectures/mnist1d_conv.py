@@ -56,7 +56,9 @@ PUBLISHED = (
 )
 
 
-def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], variant: str = "udl", **options) -> tuple[int]:
+def output_shape(
+    *, task: str, classes: int, input_shape: tuple[int, ...], variant: str = "udl", **_options
+) -> tuple[int]:
     """Shape (classes,) of the network's output for one example.
 
     Raises:

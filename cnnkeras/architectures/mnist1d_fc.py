@@ -43,14 +43,16 @@ PUBLISHED = (
 )
 
 
-def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **options) -> tuple[int]:
+def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_options) -> tuple[int]:
     """Shape (classes,) of the network's output for one example of any shape.
 
     Raises:
-        ValueError: Another task than classification.
+        ValueError: Another task than classification, or an example of no values.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for mnist1d_fc; received: {task!r}")
+    if not input_shape or min(input_shape) < 1:
+        raise ValueError(f"expected inputs of at least one value for mnist1d_fc; received: {tuple(input_shape)}")
     return (classes,)
 
 

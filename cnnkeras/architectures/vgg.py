@@ -64,7 +64,7 @@ PARAMETERS = {
     "D": 138_357_544,
     "E": 143_667_240,
 }
-PAPER_SHAPES = {variant: ((224, 224, 3), (1000,)) for variant in VARIANTS}
+PAPER_SHAPES = dict.fromkeys(VARIANTS, ((224, 224, 3), (1000,)))
 TINY = {"input_shape": (32, 32, 3), "output_shape": (5,), "variant": "D", "width": 1 / 32}
 _ILSVRC_2012 = "ILSVRC-2012 validation"
 _SINGLE = "one network, dense, one scale (table 3)"
@@ -88,7 +88,7 @@ PUBLISHED = (
 )
 
 
-def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **options) -> tuple[int]:
+def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_options) -> tuple[int]:
     """Shape (classes,) of the network's output for one picture.
 
     Raises:

@@ -16,6 +16,7 @@ Departures from the paper:
   convolutions of few channels, stride 16.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -24,6 +25,7 @@ import lazy_loader
 
 from cnnkeras import layers
 from cnnkeras.architectures import Published
+from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
 
@@ -31,11 +33,28 @@ TASKS = ("detection", "classification")
 
 
 @dataclass(frozen=True)
+class Step:
+    """One layer of a trunk: a convolution, or, without filters, the 2x2 max pooling after it."""
+
+    number: int
+    kernel: int
+    stride: int
+    filters: int
+
+    @property
+    def window(self) -> Window:
+        """Its window along an axis; darknet pads convolutions by half the kernel."""
+        if not self.filters:
+            return Window(f"pool{self.number}", self.kernel, self.stride)
+        return Window(f"conv{self.number}", self.kernel, self.stride, self.kernel // 2)
+
+
+@dataclass(frozen=True)
 class Network:
     """One variant.
 
     Attributes:
-        trunk: Figure 3 in darknet's notation, KERNELxKERNEL-FILTERS, "/2" for stride 2; "pool" is 2x2 max pooling of stride 2.
+        trunk: Figure 3: KERNELxKERNEL-FILTERS, with "/2" for stride 2; "pool" is 2x2 max pooling of stride 2.
         pretrained: Convolutions that are trained as a classifier first.
         fully_connected: Units and activation of the hidden layers after the trunk.
     """
@@ -44,10 +63,25 @@ class Network:
     pretrained: int
     fully_connected: tuple[tuple[int, str], ...]
 
+    def steps(self, convolutions: int | None = None) -> list[Step]:
+        """The layers of the trunk, up to that many convolutions."""
+        steps, number = [], 0
+        for cell in self.trunk.split():
+            if cell == "pool":
+                steps.append(Step(number, 2, 2, 0))
+                continue
+            if number == convolutions:
+                break
+            number += 1
+            size, filters = cell.removesuffix("/2").split("-")
+            steps.append(Step(number, int(size.split("x")[0]), 2 if cell.endswith("/2") else 1, int(filters)))
+        # What pools after the last convolution of a part belongs to the next part.
+        return steps[:-1] if not steps[-1].filters else steps
+
     @property
     def stride(self) -> int:
         """Pixels of the input a cell of the grid."""
-        return 2 ** sum(cell == "pool" or cell.endswith("/2") for cell in self.trunk.split())
+        return math.prod(step.stride for step in self.steps())
 
 
 VARIANTS = {
@@ -85,7 +119,12 @@ PUBLISHED = (
     Published("YOLO", "map_voc07", 0.634, _VOC_2007, _RULE, _TABLE_1),
     Published("Fast YOLO", "map_voc07", 0.527, _VOC_2007, _RULE, _TABLE_1),
     Published(
-        "YOLO", "map_voc10", 0.579, "VOC2012 test, 07 test added to training", "test server", "Redmon et al. (2016), table 3"
+        "YOLO",
+        "map_voc10",
+        0.579,
+        "VOC2012 test, 07 test added to training",
+        "test server",
+        "Redmon et al. (2016), table 3",
     ),
 )
 
@@ -97,7 +136,7 @@ def output_shape(
     input_shape: tuple[int, ...],
     variant: str = "full",
     boxes_per_cell: int = 2,
-    **options,
+    **_options,
 ) -> tuple[int, ...]:
     """Shape (S, S, classes + 5 boxes_per_cell) for detection, (classes,) for the pre-training as a classifier.
 
@@ -150,8 +189,8 @@ def build(
     _check_size(input_shape, variant, "detection" if detection else "classification")
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
-    for cell, number in _numbered(network.trunk, None if detection else network.pretrained):
-        x = _pool(x, number) if cell == "pool" else _convolution(x, cell, number, width, batch_norm)
+    for step in network.steps(None if detection else network.pretrained):
+        x = _convolution(x, step, width, batch_norm) if step.filters else _pool(x, step)
     if detection:
         _check_grid(output_shape, input_shape, variant, boxes_per_cell)
         outputs = _head(x, network, output_shape, width, dropout)
@@ -161,30 +200,16 @@ def build(
     return keras.Model(inputs, outputs, name="yolo")
 
 
-def _numbered(trunk: str, convolutions: int | None) -> list[tuple[str, int]]:
-    """Cells of the trunk up to that many convolutions, each with the number of the convolution (a pooling: the one before)."""
-    cells, number = [], 0
-    for cell in trunk.split():
-        number += cell != "pool"
-        if convolutions is not None and number > convolutions:
-            break
-        cells.append((cell, number))
-    while cells[-1][0] == "pool":  # what pools after the last convolution belongs to the next
-        cells.pop()
-    return cells
-
-
-def _convolution(x, cell: str, number: int, width: float, batch_norm: bool):
+def _convolution(x, step: Step, width: float, batch_norm: bool):
     """Convolution, batch normalisation if asked for, leaky ReLU: (batch, H, W, C) to (batch, H / stride, W / stride, C')."""
-    size, filters = cell.removesuffix("/2").split("-")
-    kernel, strided = int(size.split("x")[0]), cell.endswith("/2")
+    number, strided = step.number, step.stride > 1
     if strided:
         # Keras' "same" would pad one row less before than darknet does.
-        x = keras.layers.ZeroPadding2D(kernel // 2, name=f"pad{number}")(x)
+        x = keras.layers.ZeroPadding2D(step.kernel // 2, name=f"pad{number}")(x)
     x = keras.layers.Conv2D(
-        max(1, round(int(filters) * width)),
-        kernel,
-        strides=2 if strided else 1,
+        max(1, round(step.filters * width)),
+        step.kernel,
+        strides=step.stride,
         padding="valid" if strided else "same",
         use_bias=not batch_norm,
         kernel_initializer="he_normal",
@@ -196,14 +221,14 @@ def _convolution(x, cell: str, number: int, width: float, batch_norm: bool):
     return keras.layers.LeakyReLU(negative_slope=0.1, name=f"leaky{number}")(x)
 
 
-def _pool(x, number: int):
-    return keras.layers.MaxPooling2D(2, name=f"pool{number}")(x)
+def _pool(x, step: Step):
+    return keras.layers.MaxPooling2D(step.kernel, step.stride, name=f"pool{step.number}")(x)
 
 
 def _head(x, network: Network, output_shape: tuple[int, ...], width: float, dropout: float):
     """The fully connected layers: (batch, S, S, channels) to (batch, S, S, C + 5 B)."""
     x = keras.layers.Flatten(name="flatten")(x)
-    number = _numbered(network.trunk, None)[-1][1]
+    number = network.steps()[-1].number
     for units, activation in network.fully_connected:
         number += 1
         x = keras.layers.Dense(max(1, round(units * width)), kernel_initializer="he_normal", name=f"fc{number}")(x)
@@ -221,12 +246,7 @@ def _check_size(input_shape: tuple[int, ...], variant: str, task: str) -> None:
     (height, width), stride = input_shape[:2], VARIANTS[variant].stride
     if task == "classification":
         network = VARIANTS[variant]
-        least = Network(" ".join(cell for cell, _ in _numbered(network.trunk, network.pretrained)), 0, ()).stride
-        if min(height, width) < least:
-            raise ValueError(
-                f"expected pictures of at least {least}x{least} for the classifier of yolo {variant!r}; "
-                f"received: {height}x{width}. Enlarge them"
-            )
+        output_sizes((height, width), [step.window for step in network.steps(network.pretrained)])
     elif height != width or height % stride or height < stride:
         lower, upper = max(height // stride, 1) * stride, (height // stride + 1) * stride
         near = " or ".join(f"{side}x{side}" for side in sorted({lower, upper}))

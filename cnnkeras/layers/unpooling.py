@@ -12,8 +12,13 @@ def _check_divisible(layer: keras.layers.Layer, sizes: tuple[int | None, ...], p
 
 
 def _corners(maps, pool_size: int) -> list:
-    """The pool_size^2 strided maps (batch, H / p, W / p, C) in row-major order of their place in the window."""
-    return [maps[:, y::pool_size, x::pool_size, :] for y in range(pool_size) for x in range(pool_size)]
+    """The p^2 maps (batch, H / p, W / p, C) of each place in a window, in row-major order.
+
+    Windows are cut out of a reshaped map: slices of step 1 copy several times faster than slices of step p.
+    """
+    height, width, channels = maps.shape[1:]
+    windows = keras.ops.reshape(maps, (-1, height // pool_size, pool_size, width // pool_size, pool_size * channels))
+    return [windows[:, :, y, :, x * channels : (x + 1) * channels] for y in range(pool_size) for x in range(pool_size)]
 
 
 @keras.saving.register_keras_serializable(package="cnnkeras")
@@ -43,13 +48,14 @@ class MaxPoolingWithSwitches(keras.layers.Layer):
 
     def call(self, inputs):
         """(batch, H, W, C) to maxima and switches, both (batch, H / p, W / p, C)."""
-        maxima = keras.ops.max_pool(inputs, self.pool_size, self.pool_size, padding="valid", data_format="channels_last")
-        switches = keras.ops.full_like(maxima, self.pool_size**2 - 1, dtype="uint8")
-        corners = _corners(inputs, self.pool_size)
-        for place in reversed(range(len(corners) - 1)):
-            here = keras.ops.cast(place, "uint8")
-            switches = keras.ops.where(keras.ops.equal(corners[place], maxima), here, switches)
-        return maxima, keras.ops.stop_gradient(switches)
+        p = self.pool_size
+        maxima = keras.ops.max_pool(inputs, p, p, padding="valid", data_format="channels_last")
+        # The first place that is not below the maximum: below_0 * (1 + below_1 * (1 + below_2)) for p = 2.
+        one = keras.ops.cast(1, "uint8")
+        switches = keras.ops.zeros_like(maxima, dtype="uint8")
+        for corner in reversed(_corners(keras.ops.stop_gradient(inputs), p)[:-1]):
+            switches = keras.ops.cast(keras.ops.less(corner, maxima), "uint8") * (one + switches)
+        return maxima, switches
 
     def get_config(self):
         """The side of the windows."""
@@ -92,7 +98,7 @@ class MaxUnpooling(keras.layers.Layer):
         rows = []
         for y in range(p):
             places = [keras.ops.equal(switches, keras.ops.cast(y * p + x, "uint8")) for x in range(p)]
-            kept = [keras.ops.where(place, values, keras.ops.zeros_like(values)) for place in places]
+            kept = [values * keras.ops.cast(place, values.dtype) for place in places]
             rows.append(keras.ops.stack(kept, axis=3))  # (batch, H, W, p, C)
         tiled = keras.ops.stack(rows, axis=2)  # (batch, H, p, W, p, C)
         return keras.ops.reshape(tiled, (-1, height * p, width * p, channels))

@@ -44,7 +44,7 @@ class ValidPixelAccuracy(keras.metrics.Mean):
     def __init__(self, name="pixel_accuracy", **arguments):
         super().__init__(name=name, **arguments)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true, y_pred, sample_weight=None):  # noqa: ARG002 - part of Keras' interface
         """Add a batch."""
         labels = ops.cast(y_true, "int32")
         correct = ops.cast(ops.equal(labels, ops.cast(ops.argmax(y_pred, axis=-1), "int32")), self.dtype)

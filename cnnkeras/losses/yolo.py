@@ -25,8 +25,7 @@ class YoloLoss(keras.losses.Loss):
     to the gradient. Responsible is the box of highest IoU; where every IoU is zero, the one whose (x/S, y/S, w, h) is
     nearest (`best_rmse` in src/detection_layer.c, pjreddie/darknet@f6afaab); the first of equals. Boxes of an object's
     cell that are not responsible pay the no-object term as those of empty cells do. Summed over the outputs, averaged
-    over the batch. Any finite
-    output gives a gradient without NaN: square roots are taken of targets only.
+    over the batch. No finite output gives a NaN: square roots are taken of targets only.
 
     Departures from the paper: the factor ½, which makes the gradient that of the authors' code (the negative of its
     `delta`), so that the paper's learning rates hold; its equation as printed has twice that gradient. Where the code
@@ -79,7 +78,7 @@ class ResponsibleIoU(keras.metrics.Mean):
     def __init__(self, name="responsible_iou", **arguments):
         super().__init__(name=name, **arguments)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true, y_pred, sample_weight=None):  # noqa: ARG002 - part of Keras' interface
         """Add a batch."""
         y_true, y_pred = ops.convert_to_tensor(y_true, self.dtype), ops.convert_to_tensor(y_pred, self.dtype)
         boxes = _split_outputs(y_pred, y_true)[2]

@@ -15,8 +15,7 @@ def evaluate(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     Raises:
         ValueError: As `true_class_ranks`.
     """
-    ranks = true_class_ranks(scores, labels)
-    top1, top5 = (float(np.mean(ranks < k)) if len(ranks) else float("nan") for k in (1, 5))
+    top1, top5 = (top_k_accuracy(scores, labels, k) for k in (1, 5))
     return {"top1_accuracy": top1, "top5_accuracy": top5, "top1_error": 1 - top1, "top5_error": 1 - top5}
 
 

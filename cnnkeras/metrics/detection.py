@@ -14,6 +14,7 @@ Equal scores are taken by picture, and then in the order given. A class without 
 precision: NaN, left out of the mean.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,14 +157,14 @@ def match_voc(detections: Detections, objects: Objects, *, iou_threshold: float)
     is_difficult = objects.difficult[object_]
     outcomes[detection[is_difficult]] = UNCOUNTED
     detection, object_ = detection[~is_difficult], object_[~is_difficult]
-    by_score = np.lexsort((detection, detections.images[detection], -detections.scores[detection]))
+    by_score = np.argsort(-detections.scores[detection], kind="stable")
     first = np.unique(object_[by_score], return_index=True)[1]
     outcomes[detection[by_score[first]]] = HIT
     return outcomes
 
 
 def match_coco(detections: Detections, objects: Objects, *, iou_thresholds: np.ndarray) -> np.ndarray:
-    """What COCO's rule makes of each detection at each of the ascending thresholds: int8 (thresholds, n), as `match_voc`."""
+    """What COCO's rule makes of each detection at each of the ascending thresholds: int8 (thresholds, n)."""
     thresholds = np.asarray(iou_thresholds)[:, None]
     detection, object_, overlap = _overlapping_pairs(detections, objects, thresholds[0, 0])
     classes = int(max(detections.labels.max(initial=0), objects.labels.max(initial=0))) + 1
@@ -176,7 +177,7 @@ def match_coco(detections: Detections, objects: Objects, *, iou_thresholds: np.n
     outcomes = np.full((len(thresholds), len(detections)), WRONG, np.int8)
     is_taken = np.zeros((len(thresholds), len(objects)), bool)
     bounds = np.flatnonzero(np.diff(rank, prepend=-1, append=-1))
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in itertools.pairwise(bounds):
         pairs = slice(start, stop)
         is_free = (overlap[pairs] >= thresholds) & ~is_taken[:, object_[pairs]]
         firsts = np.flatnonzero(np.diff(detection[pairs], prepend=-1))
@@ -191,7 +192,7 @@ def match_coco(detections: Detections, objects: Objects, *, iou_thresholds: np.n
 def _overlapping_pairs(
     detections: Detections, objects: Objects, least: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of detections and objects of one picture and class that overlap, and their IoU; by detection, then object."""
+    """Rows of detections and objects of one picture and class that overlap, and their IoU; by detection, object."""
     classes = int(max(detections.labels.max(initial=0), objects.labels.max(initial=0))) + 1
     keys = objects.images.astype(np.int64) * classes + objects.labels
     order = np.argsort(keys, kind="stable")

@@ -6,13 +6,13 @@ takes the test split of the packed dataset, the class names, the folder that the
 experiment's `postprocess` params.
 """
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from pipeline.drawing import INK
 
@@ -40,7 +40,7 @@ class Evaluation:
         protocol: The protocol's name.
         conditions: What else one must know to compare the numbers, a sentence each.
         unit: What the examples are: "pictures" or "signals".
-        tables: Further tables for `dvc plots`, by file name.
+        tables: Further tables for `dvc plots`, by name.
         diagrams: Further diagrams: file name to (what it shows, a function that draws it: path, title, subtitle).
         ranking: Example indices, the best result first.
         ranked_by: What the ranking goes by.
@@ -67,4 +67,5 @@ class Evaluation:
 
 def read_picture(file: np.ndarray) -> np.ndarray:
     """The picture (H, W, 3) in uint8 RGB of a picture file's bytes, as `originals` of a packed dataset holds them."""
-    return cv2.imdecode(np.asarray(file), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    with Image.open(io.BytesIO(np.asarray(file).tobytes())) as image:
+        return np.array(image.convert("RGB"))

@@ -1,4 +1,4 @@
-"""Class probabilities against labels: top-k accuracy, the confusion matrix, the surest and the most mistaken examples."""
+"""Class probabilities against labels: top-k accuracy, the confusion matrix, the best and worst examples."""
 
 import functools
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ SIDE = 224
 
 
 def evaluate(
-    split: Split, classes: Sequence[str], predictions: Path, postprocess: ClassificationPostprocess
+    split: Split,
+    classes: Sequence[str],
+    predictions: Path,
+    postprocess: ClassificationPostprocess,  # noqa: ARG001 - as in the other tasks
 ) -> Evaluation:
     """Measure `predictions/probabilities.npy`, float (N, C), against the labels of the split."""
     probabilities = np.load(predictions / "probabilities.npy")
@@ -42,7 +45,7 @@ def evaluate(
         ],
         unit="signals" if is_signal else "pictures",
         tables={
-            "confusion.csv": [
+            "confusion": [
                 {"actual": classes[actual], "predicted": classes[predicted]}
                 for actual, predicted in zip(labels, probabilities.argmax(axis=1), strict=True)
             ]

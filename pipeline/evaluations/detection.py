@@ -69,18 +69,21 @@ def evaluate(split: Split, classes: Sequence[str], predictions: Path, postproces
         protocol="VOC 2007, VOC 2010 and COCO average precision",
         conditions=[
             "VOC: IoU of at least 0.5, objects marked difficult count neither way; COCO: mean over IoU 0.5 to 0.95",
-            f"boxes of score above {postprocess.confidence_threshold:g}, NMS per class at IoU {postprocess.nms_iou:g}, "
-            "at the pictures' own size",
+            f"boxes of score above {postprocess.confidence_threshold:g}, NMS per class at IoU {postprocess.nms_iou:g}",
         ],
         unit="pictures",
-        tables={"precision_recall.csv": table},
+        tables={"precision_recall": table},
         diagrams={
-            "precision_recall.png": ("precision and recall", functools.partial(_diagram, rows, measured.curves, table))
+            "precision_recall.png": (
+                "precision and recall at IoU ≥ 0.5",
+                functools.partial(_diagram, rows, measured.curves, table),
+            )
         },
         ranking=np.lexsort((-mean_iou, -f1)),
         ranked_by="F1 (ties: mean IoU of what was found)",
-        key="left: annotated, right: predicted with its score; dashed: missed (left), wrong (right) · shown and counted: "
-        f"score ≥ {postprocess.display_threshold:g}; found: right class, IoU ≥ {metrics.VOC_IOU:g}",
+        key="left: annotated, right: predicted with its score; dashed: missed (left), wrong (right) · shown and "
+        f"counted: score ≥ {postprocess.display_threshold:g}; found: right class, IoU ≥ {metrics.VOC_IOU:g}"
+        + ("; objects marked difficult count neither way" if objects.difficult.any() else ""),
         columns=3,
         show=functools.partial(_case, split, classes, matches, f1),
     )
@@ -123,7 +126,7 @@ def match(detections: Detections, objects: Objects) -> Matches:
 
 
 def score_pictures(matches: Matches, pictures: int) -> tuple[np.ndarray, np.ndarray]:
-    """F1 of each picture, 1 where nothing was to be found and nothing was, and the mean IoU of what was found, else 0."""
+    """F1 of each picture (1: nothing to be found, nothing found) and the mean IoU of what was found (0: nothing)."""
 
     def count(images: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         return np.bincount(images, weights, minlength=pictures)

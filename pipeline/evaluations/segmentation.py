@@ -40,8 +40,8 @@ def evaluate(
         shown_per_class=("iou", "intersection over union"),
         protocol="VOC mean intersection over union",
         conditions=[
-            "one confusion matrix over all pixels of the split at the pictures' own size; background is a class, void is left out",
-            f"one pass over the whole resized picture; the scores are enlarged ({postprocess.resize}) before the best class is taken",
+            "one confusion matrix over all pixels of the split; background is a class, void is left out",
+            f"one pass over the whole picture; scores brought to its own size ({postprocess.resize}) before the arg-max",
         ],
         unit="pictures",
         tables={},

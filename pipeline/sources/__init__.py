@@ -4,14 +4,16 @@ A kind's file defines
 
 - `TASKS`: the tasks that its examples can serve;
 - `class Source(SourceEntry)`: the keys of its entry in params.yaml, with `classes` (the class names, in order);
-- `fetch(source, folder)`: put the archives, as published, into the empty `folder`;
-- `examples(source, folder, *, task, split)`: yield that split's `Example`s in a fixed order, reading archives in place.
+- `fetch(source, folder, *, mirrors)`: put the archives, as published, into the empty `folder`; `mirrors` are folders and URLs
+  to look for each file before its own addresses (a kind that generates its data has no use for them);
+- `examples(source, folder, *, task, split)`: that split's `Example`s as a sequence, always in the same order, each read from the
+  archives in place when it is asked for.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, Protocol
@@ -36,6 +38,7 @@ class Example:
         labels: int32 (n,), class index of each box.
         difficult: bool (n,), PASCAL VOC's flag of each box.
         mask: Label map as the bytes of a palette or grayscale PNG, or uint8 (H, W): 0 background, 1.. classes, 255 void.
+        dropped: How many annotations were left out, by reason.
     """
 
     id: str
@@ -45,6 +48,7 @@ class Example:
     labels: np.ndarray | None = None
     difficult: np.ndarray | None = None
     mask: bytes | np.ndarray | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 class SourceEntry(BaseModel):
@@ -61,11 +65,11 @@ class Kind(Protocol):
     TASKS: Sequence[Task]
     Source: type[SourceEntry]
 
-    def fetch(self, source: SourceEntry, folder: Path) -> None:
+    def fetch(self, source: SourceEntry, folder: Path, *, mirrors: Sequence[str]) -> None:
         """Put the archives into `folder`."""
 
-    def examples(self, source: SourceEntry, folder: Path, *, task: Task, split: Split) -> Iterator[Example]:
-        """Yield the examples of a split."""
+    def examples(self, source: SourceEntry, folder: Path, *, task: Task, split: Split) -> Sequence[Example]:
+        """Examples of a split."""
 
 
 def names() -> list[str]:

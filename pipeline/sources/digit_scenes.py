@@ -12,9 +12,9 @@ pixel around it is void (255), as VOC's annotators drew it.
 """
 
 import io
-import os
+import itertools
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,12 +23,13 @@ from typing import Annotated, Literal
 import cv2
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cnnkeras.tasks.segmentation import VOID, encode_png
 from pipeline import sources
+from pipeline.archives import Archives
 from pipeline.sources import voc
-from pipeline.workers import ordered_map
+from pipeline.workers import available, ordered_map
 
 TASKS = ("classification", "detection", "segmentation")
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -42,7 +43,9 @@ CELLS = 8  # a published digit has 8x8 grey values
 MARGIN = 2  # empty cells around it, so that turning it cuts nothing off
 DETAIL = 8  # pixels a cell in the up-scaled digit
 INK_LEVEL = 0.5  # cut between ink and paper
-SHARPENING = 2.0  # times what a blur by SHARPENING_RADIUS cells takes away; by eye: less fills loops, more wobbles strokes
+SHARPENING = (
+    2.0  # times what a blur by SHARPENING_RADIUS cells takes away; by eye: less fills loops, more wobbles strokes
+)
 SHARPENING_RADIUS = 0.7
 SMALLEST_DIGIT = 24  # pixels high: a crowded scene makes its digits smaller, down to this
 JPEG_QUALITY = 92
@@ -123,35 +126,26 @@ class Scene:
     hidden: np.ndarray
 
 
-def fetch(source: Source, folder: Path) -> None:
+def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:  # noqa: ARG001 - nothing is downloaded
     """Make the scenes and write them to `folder` as one archive in VOC layout, the same bytes every time."""
     _handwriting(source.seed)  # read once, before the processes are forked
     tasks = [(split, number) for split in sources.SPLITS for number in range(getattr(source.scenes, split))]
     chunks = [tasks[start : start + 32] for start in range(0, len(tasks), 32)]
     lists = _ImageSets()
-    with tarfile.open(folder / ARCHIVE, "w", format=tarfile.USTAR_FORMAT) as archive:
-        finished = ordered_map(
-            _encode_scenes, chunks, workers=os.cpu_count() or 1, initializer=_set_source, arguments=(source,)
-        )
-        for scenes in finished:
-            for (split, id), labels, files in scenes:
-                lists.add(split, id, labels)
-                for name, data in files.items():
-                    _add(archive, f"{ROOT}/{name}", data)
+    drawn = ordered_map(_encode_scenes, chunks, workers=available(), initializer=_set_source, arguments=(source,))
+    with drawn as results, tarfile.open(folder / ARCHIVE, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for (split, id), labels, files in itertools.chain.from_iterable(results):
+            lists.add(split, id, labels)
+            for name, data in files.items():
+                _add(archive, f"{ROOT}/{name}", data)
         for name, data in lists.files().items():
             _add(archive, f"{ROOT}/ImageSets/{name}", data)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> Iterator[sources.Example]:
-    """Yield a split's scenes, read like any other VOC archive."""
-    entry = voc.Source(
-        kind="voc",
-        root=ROOT,
-        classes=source.classes,
-        files=(voc.ArchiveFile(name=ARCHIVE),),
-        splits={"train": "train", "val": "val", "test": "test"},
-    )
-    return voc.examples(entry, folder, task=task, split=split)
+def examples(source: Source, folder: Path, *, task: str, split: str) -> voc.Pictures:
+    """Scenes of a split, read like the pictures of any other VOC archive."""
+    archives = Archives([folder / ARCHIVE])
+    return voc.Pictures(archives, ROOT, source.classes, voc.read_list(archives, ROOT, split, task), task)
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -199,7 +193,7 @@ def _encode_scenes(tasks: list[tuple[str, int]]) -> list[tuple[tuple[str, str], 
         files = {
             f"JPEGImages/{id}.jpg": _jpeg(scene.picture),
             f"Annotations/{id}.xml": _annotation(id, scene),
-            f"SegmentationClass/{id}.png": _palette_png(scene.mask),
+            f"SegmentationClass/{id}.png": encode_png(scene.mask),
         }
         finished.append(((split, id), scene.labels, files))
     return finished
@@ -209,14 +203,6 @@ def _jpeg(picture: np.ndarray) -> bytes:
     encoded, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert encoded
     return data.tobytes()
-
-
-def _palette_png(mask: np.ndarray) -> bytes:
-    image = Image.fromarray(mask, mode="P")
-    image.putpalette(voc.palette().tobytes())
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
 
 
 def _annotation(id: str, scene: Scene) -> bytes:
@@ -301,7 +287,7 @@ def _finish(picture: np.ndarray, owner: np.ndarray, placed: list[tuple[int, np.n
         void |= ring
         boxes.append(_box(visible))
         hidden.append(1 - visible.sum() / (ink >= 0.5).sum())
-    mask[void] = voc.VOID
+    mask[void] = VOID
     return Scene(picture, mask, [label for label, _ in placed], np.asarray(boxes), np.asarray(hidden))
 
 

@@ -1,9 +1,270 @@
+"""PASCAL VOC: pictures with boxes and label maps, read in place from .tar and .zip archives in the devkit's layout.
+
+    ROOT/JPEGImages/ID.jpg  ROOT/Annotations/ID.xml  ROOT/SegmentationClass/ID.png
+    ROOT/ImageSets/Main/LIST.txt (detection)  ROOT/ImageSets/Segmentation/LIST.txt (segmentation)
+
+Source: Everingham et al., "The PASCAL Visual Object Classes Challenge 2012 (VOC2012) Development Kit", sections 2-5.
+
+Boxes are published as 1-based inclusive pixels and become continuous corners: (xmin, ymin, xmax, ymax) is
+(xmin - 1, ymin - 1, xmax, ymax). What genuine files contain besides is read as follows: coordinates may be fractions
+and stand in any order; a `<part>`'s own box is none of an object's; missing tags other than `<name>` and `<bndbox>` have
+their usual meaning (not difficult); a box without area or outside the picture is dropped and counted, one that sticks out
+is clipped.
+"""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+from xml.etree import ElementTree
+
 import numpy as np
-VOID=255
-def palette():
-    labels = np.arange(256, dtype=np.uint8)
-    colours = np.zeros((256, 3), np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            colours[:, channel] |= (labels >> (3 * bit + channel) & 1) << (7 - bit)
-    return colours
+from annotated_types import Ge, Gt, Lt
+from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline import sources
+from pipeline.archives import Archives
+from pipeline.errors import InputError
+from pipeline.fetch import PublishedFile, fetch_files
+
+TASKS = ("classification", "detection", "segmentation")
+# In the devkit's order: class k has palette index k + 1 in the label maps.
+CLASSES = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+_SAFE_ID = re.compile(r"[\w][\w.\- ]*")
+
+ListName = Annotated[str, Field(pattern=r"^[\w\-]+$")]
+Share = Annotated[float, Gt(0), Lt(1)]
+
+
+class Splits(BaseModel):
+    """Which of VOC's lists (ImageSets/*/LIST.txt) serves which split.
+
+    Attributes:
+        train: A list.
+        val: A list, or a share of the list `train`, drawn by `seed`; train is then the rest.
+        test: A list.
+        seed: Draws the share.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: ListName
+    val: ListName | Share
+    test: ListName
+    seed: Annotated[int, Ge(0)] = 0
+
+
+class Source(sources.SourceEntry):
+    """Entry of a `voc` source.
+
+    Attributes:
+        files: The archives.
+        root: Folder inside the archives that holds JPEGImages; empty where they hold it themselves.
+        classes: Class names in the order of the label maps' palette.
+        splits: Which list serves which split.
+    """
+
+    kind: Literal["voc"]
+    files: Annotated[tuple[PublishedFile, ...], Field(min_length=1)]
+    root: str
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSES
+    splits: Splits
+
+    @model_validator(mode="after")
+    def _has_distinct_classes(self) -> "Source":
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes: expected distinct names; received: {self.classes}")
+        return self
+
+
+def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
+    """Fetch the archives, as published."""
+    fetch_files(source.files, folder, mirrors=mirrors)
+
+
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":
+    """Pictures of a split.
+
+    Raises:
+        InputError: The archives are not in VOC's layout.
+    """
+    archives = Archives([folder / file.name for file in source.files])
+    splits = source.splits
+    carved = isinstance(splits.val, float) and split != "test"
+    ids = read_list(archives, source.root, splits.train if carved else getattr(splits, split), task)
+    if carved:
+        ids = _carve(ids, splits.val, splits.seed, split)
+    return Pictures(archives, source.root, source.classes, ids, task)
+
+
+def _carve(ids: list[str], share: float, seed: int, split: str) -> list[str]:
+    """The ids that a share of a list leaves to train, or gives to val, in the list's order."""
+    count = max(1, round(share * len(ids)))
+    drawn = set(np.random.default_rng(seed).permutation(len(ids))[:count].tolist())
+    return [id for position, id in enumerate(ids) if (position in drawn) == (split == "val")]
+
+
+def read_list(archives: Archives, root: str, name: str, task: str) -> list[str]:
+    """Ids in one of VOC's lists: those of ImageSets/Segmentation for segmentation, of ImageSets/Main otherwise.
+
+    Raises:
+        InputError: There is no such list, it is empty, or an id is not fit to be a file's name.
+    """
+    folder = f"{_below(root)}ImageSets/{'Segmentation' if task == 'segmentation' else 'Main'}/"
+    member = f"{folder}{name}.txt"
+    if member not in archives:
+        known = sorted(PurePosixPath(known).stem for known in archives if known.startswith(folder))
+        listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+        raise InputError(f"expected a list {member} in the archive; received: {listed or f'nothing below {folder}'}")
+    # A list of a class has a second column: 1, 0 or -1.
+    ids = [line.split()[0] for line in archives[member].decode("utf-8", "replace").splitlines() if line.strip()]
+    if not ids:
+        raise InputError(f"{member}: expected an id a line; received: an empty list")
+    for id in ids:
+        if not _SAFE_ID.fullmatch(id):
+            raise InputError(f"{member}: expected ids of letters, digits, '.', '-' and '_'; received: {id!r}")
+    return ids
+
+
+def _below(root: str) -> str:
+    return f"{root.strip('/')}/" if root.strip("/") else ""
+
+
+class Pictures(Sequence[sources.Example]):
+    """Pictures of an archive in VOC layout with their boxes and, for segmentation, their label maps.
+
+    For segmentation a picture without an annotation file has no boxes (None).
+    """
+
+    def __init__(self, archives: Archives, root: str, classes: Sequence[str], ids: Sequence[str], task: str):
+        self._archives, self._below, self._classes, self._ids, self._task = archives, _below(root), classes, ids, task
+        folder = f"{self._below}JPEGImages/"
+        self._pictures = {PurePosixPath(name).stem: name for name in archives if name.startswith(folder)}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, index: int) -> sources.Example:
+        """Read one picture.
+
+        Raises:
+            InputError: Its file, its annotation or its label map is missing or not as VOC defines it.
+        """
+        id = self._ids[index]
+        if id not in self._pictures:
+            raise InputError(f"expected a picture {self._below}JPEGImages/{id}.jpg in the archive; received: none")
+        picture = self._archives[self._pictures[id]]
+        annotation = f"{self._below}Annotations/{id}.xml"
+        mask = self._archives[f"{self._below}SegmentationClass/{id}.png"] if self._task == "segmentation" else None
+        if mask is not None and annotation not in self._archives:
+            return sources.Example(id=id, picture=picture, mask=mask)
+        size = _picture_size(self._pictures[id], picture)
+        boxes, labels, difficult, dropped = read_annotation(self._archives[annotation], annotation, self._classes, size)
+        return sources.Example(
+            id=id, picture=picture, boxes=boxes, labels=labels, difficult=difficult, mask=mask, dropped=dropped
+        )
+
+
+def _picture_size(member: str, picture: bytes) -> tuple[int, int]:
+    """Width and height as the picture's file says: an annotation's own `<size>` is missing or wrong in places."""
+    try:
+        with Image.open(io.BytesIO(picture)) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"{member}: expected a picture; received: {error}") from error
+
+
+def read_annotation(
+    xml: bytes, member: str, classes: Sequence[str], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
+    """The objects of an annotation file.
+
+    Args:
+        xml: The file.
+        member: Its name, for messages.
+        classes: Class names, in order.
+        size: The picture's width and height in pixels.
+
+    Returns:
+        Boxes float64 (n, 4) as continuous corners in pixels, labels int32 (n,), difficult bool (n,), and how many objects were
+        dropped, by reason.
+
+    Raises:
+        InputError: The file is no XML, or an object has no name, an unknown one, no box, or a coordinate that is no number.
+    """
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise InputError(f"{member}: expected XML; received: {error}") from error
+    boxes, labels, difficult, dropped = [], [], [], Counter()
+    width, height = size
+    for element in root.findall("object"):
+        label = _read_label(element, member, classes)
+        x0, y0, x1, y1 = _read_corners(element, member)
+        if x0 >= x1 or y0 >= y1:
+            dropped["boxes without area"] += 1
+        elif x1 <= 0 or y1 <= 0 or x0 - 1 >= width or y0 - 1 >= height:
+            dropped["boxes outside the picture"] += 1
+        else:
+            boxes.append((max(x0 - 1, 0), max(y0 - 1, 0), min(x1, width), min(y1, height)))
+            labels.append(label)
+            difficult.append(_read_number(element, "difficult", member, missing=0) != 0)
+    return (
+        np.array(boxes, np.float64).reshape(-1, 4),
+        np.array(labels, np.int32),
+        np.array(difficult, bool),
+        dict(dropped),
+    )
+
+
+def _read_label(element: ElementTree.Element, member: str, classes: Sequence[str]) -> int:
+    name = (element.findtext("name") or "").strip()
+    if name not in classes:
+        raise InputError(f"{member}: expected an object's name among {', '.join(classes)}; received: {name!r}")
+    return list(classes).index(name)
+
+
+def _read_corners(element: ElementTree.Element, member: str) -> tuple[float, float, float, float]:
+    """xmin, ymin, xmax, ymax as published."""
+    box = element.find("bndbox")  # only direct children: a <part> inside the object has a box of its own
+    if box is None:
+        raise InputError(f"{member}: expected a <bndbox> in each object; received: none")
+    x0, y0, x1, y1 = (_read_number(box, tag, member) for tag in ("xmin", "ymin", "xmax", "ymax"))
+    return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+
+
+def _read_number(element: ElementTree.Element, tag: str, member: str, *, missing: float | None = None) -> float:
+    text = element.findtext(tag)
+    if text is None and missing is not None:
+        return missing
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = np.nan
+    if not np.isfinite(number):
+        raise InputError(f"{member}: expected a number in <{tag}>; received: {text!r}")
+    return number

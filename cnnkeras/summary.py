@@ -1,0 +1,133 @@
+"""The layer table of a network: shapes, parameters, multiply-adds, receptive field, memory."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+from cnnkeras import layers
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer of a network, for one example.
+
+    Attributes:
+        name: The layer's name.
+        kind: Its class.
+        output_shape: Without the batch; of the first output, where there are several.
+        parameters: Numbers that training changes.
+        multiply_adds: Of the convolutions and fully connected layers; biases, normalisation and activations are not counted.
+        receptive_field: Input values that one output sees, along each spatial axis of the network's input. Where the network
+            branches, the widest path counts; a field may reach beyond the picture, into the padding.
+        activation_bytes: Memory of all outputs of the layer.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    receptive_field: tuple[int, ...]
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """What one value of a map sees along one axis: `field` values of the input; its neighbour's begin `jump` further on."""
+
+    field: float
+    jump: float
+
+    def through(self, taps: int, stride: float = 1) -> "_Reach":
+        """After a window of `taps` neighbouring values that moves by `stride` of them."""
+        return _Reach(self.field + (taps - 1) * self.jump, self.jump * stride)
+
+
+def build_outline(build: Callable[..., keras.Model], **arguments) -> keras.Model:
+    """A network without memory for its weights: for its shapes and counts, at any size, in milliseconds.
+
+    Args:
+        build: An architecture's `build`.
+        **arguments: Its arguments.
+    """
+    with keras.StatelessScope(initialize_variables=False):
+        return build(**arguments)
+
+
+def layer_table(model: keras.Model) -> list[LayerRow]:
+    """One row a layer, in the order of computation.
+
+    Args:
+        model: A functional network with one input, built by an architecture; its weights are not read.
+    """
+    reaches = {id(model.input): tuple(_Reach(1, 1) for _ in model.input.shape[1:-1])}
+    rows = []
+    for layer in model.layers:
+        outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
+        if not isinstance(layer, keras.layers.InputLayer):
+            inputs = layer.input if isinstance(layer.input, list | tuple) else [layer.input]
+            seen = [_after(layer, tensor.shape[1:], reaches[id(tensor)]) for tensor in inputs]
+            widest = tuple(max(axis, key=lambda reach: reach.field) for axis in zip(*seen, strict=True))
+            reaches |= dict.fromkeys(map(id, outputs), widest)
+        rows.append(_row(layer, outputs, tuple(round(reach.field) for reach in reaches[id(outputs[0])])))
+    return rows
+
+
+def _row(layer: keras.layers.Layer, outputs: list[keras.KerasTensor], receptive_field: tuple[int, ...]) -> LayerRow:
+    return LayerRow(
+        name=layer.name,
+        kind=type(layer).__name__,
+        output_shape=tuple(outputs[0].shape[1:]),
+        parameters=sum(math.prod(weight.shape) for weight in layer.trainable_weights),
+        multiply_adds=_multiply_adds(layer),
+        receptive_field=receptive_field,
+        activation_bytes=sum(math.prod(tensor.shape[1:]) * _item_bytes(tensor.dtype) for tensor in outputs),
+    )
+
+
+def _item_bytes(dtype: str) -> int:
+    """Of one number: the digits in the names of the types are bits."""
+    return int("".join(filter(str.isdigit, dtype)) or 8) // 8
+
+
+def _multiply_adds(layer: keras.layers.Layer) -> int:
+    """Each weight of a kernel works once at every position of the output, or of the input of a transposed convolution."""
+    if isinstance(layer, keras.layers.Dense):
+        return math.prod(layer.kernel.shape)
+    if not hasattr(layer, "kernel_size"):
+        return 0
+    transposed = isinstance(layer, keras.layers.Conv1DTranspose | keras.layers.Conv2DTranspose)
+    positions = (layer.input if transposed else layer.output).shape[1:-1]
+    return math.prod(positions) * math.prod(layer.kernel.shape)
+
+
+def _after(layer: keras.layers.Layer, shape: tuple[int, ...], reaches: tuple[_Reach, ...]) -> tuple[_Reach, ...]:
+    """What one output of a layer sees, along each axis of the network's input, through an input of this shape."""
+    if len(shape) != len(reaches) + 1:
+        return reaches  # already flat: it sees what there is
+    if isinstance(layer, keras.layers.Flatten | keras.layers.GlobalAveragePooling2D):
+        return tuple(reach.through(taps=size) for reach, size in zip(reaches, shape, strict=False))
+    if isinstance(layer, layers.MaxUnpooling):
+        return tuple(reach.through(taps=1, stride=1 / layer.pool_size) for reach in reaches)
+    windows = _windows(layer, len(reaches))
+    # A window never holds more values than the map has.
+    return tuple(
+        reach.through(min(taps, size), stride)
+        for reach, size, (taps, stride) in zip(reaches, shape, windows, strict=False)
+    )
+
+
+def _windows(layer: keras.layers.Layer, axes: int) -> list[tuple[int, float]]:
+    """Values under the layer's window and its step in values, along each axis; (1, 1) for what works value by value."""
+    if isinstance(layer, layers.MaxPoolingWithSwitches):
+        return [(layer.pool_size, layer.pool_size)] * axes
+    if hasattr(layer, "pool_size"):
+        return list(zip(layer.pool_size, layer.strides, strict=True))
+    if not hasattr(layer, "kernel_size"):
+        return [(1, 1)] * axes
+    windows = zip(layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
+    if isinstance(layer, keras.layers.Conv1DTranspose | keras.layers.Conv2DTranspose):
+        return [(math.ceil((dilation * (kernel - 1) + 1) / stride), 1 / stride) for kernel, stride, dilation in windows]
+    return [(dilation * (kernel - 1) + 1, stride) for kernel, stride, dilation in windows]

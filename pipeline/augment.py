@@ -1,0 +1,285 @@
+"""Stage `augment`: a source's examples, decoded, augmented, resized and packed into data/augmented/DATASET.
+
+The training split holds each example plain and in `copies` augmented versions; val and test are only resized, and keep the
+original beside. A transform sees the picture at its own size; what it leaves is stretched to the dataset's size.
+
+Which random numbers a version gets depends on (seed, position of the example, number of the object, number of the copy) alone,
+and results are written in order, so the bytes are the same for any number of worker processes.
+
+With `examples: objects` every annotated object that is not difficult is an example: the square around its box, enlarged by
+`object_margin` (`annotated.cut_out`). For segmentation the rest of the square is background, as in the first stage of
+DeconvNet's training (Noh et al. 2015, section 4.1), and void outside the picture.
+Departures from the paper: outside the picture it has black pixels, this the edge's.
+"""
+
+import importlib.metadata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from cnnkeras.tasks.segmentation import encode_png
+from pipeline import annotated, paths, sources
+from pipeline.annotated import AnnotatedPicture
+from pipeline.contact_sheet import draw_contact_sheet
+from pipeline.errors import InputError
+from pipeline.params import Dataset, load_params
+from pipeline.progress import bar
+from pipeline.records import Index, SplitWriter
+from pipeline.sources import Example
+from pipeline.stage import stage
+from pipeline.workers import available, ordered_map
+
+CHUNK = 16  # examples a task: enough to make a worker's answer worth sending
+VERSIONS = ("albumentations", "numpy", "opencv-python-headless", "pillow")
+
+
+def run(name: str, *, workers: int | None = None) -> None:
+    """Pack the dataset `name`.
+
+    Args:
+        name: Entry under `datasets:`.
+        workers: Processes; any number gives the same bytes. Default: as many as there are cores.
+
+    Raises:
+        InputError: The dataset is unknown, its source has not been downloaded, or an example or the policy is not as it has to be.
+    """
+    params = load_params()
+    dataset = params.dataset(name)
+    raw = paths.raw(dataset.source)
+    with stage("augment", name, inputs=[raw], outputs=[paths.augmented(name)]) as (folder,):
+        packer = Packer(name, dataset, params.source(dataset.source), raw, params.seed)
+        index = pack(packer, folder, workers=workers or available())
+        draw_contact_sheet(folder, name, versions=1 + dataset.copies)
+    counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in index.splits.items())
+    print(f"{name}: {counts}", *(f"{count:,} {reason} dropped" for reason, count in index.dropped.items()), sep="; ")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What `SplitWriter.append` takes."""
+
+    id: str
+    fixed: dict[str, np.ndarray]
+    ragged: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Moments:
+    """Count, sum and sum of squares of the values of each channel; exact for pictures, whose values are whole numbers."""
+
+    def __init__(self, inputs: np.ndarray | None = None):
+        values = np.empty((0, 1), np.int64) if inputs is None else inputs.reshape(-1, inputs.shape[-1])
+        values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+        self._count, self._total, self._squares = len(values), values.sum(axis=0), np.square(values).sum(axis=0)
+
+    def __iadd__(self, other: "Moments") -> "Moments":
+        self._count += other._count
+        self._total = self._total + other._total
+        self._squares = self._squares + other._squares
+        return self
+
+    def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel, to 6 decimals; 1 where a channel is constant, so that one may divide by it."""
+        mean = self._total / self._count
+        std = np.sqrt(np.maximum(self._squares / self._count - mean**2, 0))
+        return _rounded(mean), _rounded(np.where(std > 0, std, 1.0))
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(value), 6) for value in values)
+
+
+@dataclass
+class Chunk:
+    """What a worker makes of some examples of a split."""
+
+    split: str
+    examples: int
+    rows: list[Row] = field(default_factory=list)
+    moments: Moments = field(default_factory=Moments)
+    dropped: Counter = field(default_factory=Counter)
+
+
+def pack(packer: "Packer", folder: Path, *, workers: int) -> Index:
+    """Write a dataset's splits and their index into `folder`.
+
+    Raises:
+        InputError: An example is not as it has to be, or a split has none.
+    """
+    tasks = [
+        (split, start, min(start + CHUNK, len(examples)))
+        for split, examples in packer.splits.items()
+        for start in range(0, len(examples), CHUNK)
+    ]
+    total, done = sum(map(len, packer.splits.values())), 0
+    writers = {split: SplitWriter(folder / split) for split in sources.SPLITS}
+    moments, dropped = Moments(), Counter()
+    prepared = ordered_map(_prepare, tasks, workers=workers, initializer=_set_packer, arguments=(packer,))
+    with prepared as chunks, bar(f"augment {packer.name}", total, unit="examples") as shown:
+        for chunk in chunks:
+            for row in chunk.rows:
+                writers[chunk.split].append(row.id, fixed=row.fixed, ragged=row.ragged)
+            if chunk.split == "train":
+                moments += chunk.moments
+            dropped += chunk.dropped
+            done += chunk.examples
+            shown.update(done)
+    splits = {split: writer.close() for split, writer in writers.items()}
+    for split, entry in splits.items():
+        if not entry["examples"]:
+            raise InputError(f"{packer.where}: expected examples in the split {split!r}; received: none")
+    mean, std = moments.mean_and_std()
+    index = Index(
+        task=packer.dataset.task,
+        classes=tuple(packer.source.classes),
+        shape=packer.dataset.input_shape,
+        mean=mean,
+        std=std,
+        splits=splits,
+        dropped=dict(sorted(dropped.items())),
+        versions={package: importlib.metadata.version(package) for package in VERSIONS},
+    )
+    index.write(folder)
+    return index
+
+
+_packer: "Packer"
+
+
+def _set_packer(packer: "Packer") -> None:
+    global _packer
+    _packer = packer
+    cv2.setNumThreads(1)  # the processes are the parallelism
+
+
+def _prepare(task: tuple[str, int, int]) -> Chunk:
+    return _packer.prepare(*task)
+
+
+class Packer:
+    """Turns a dataset's examples into rows of the packed format.
+
+    Args:
+        name: The dataset's name.
+        dataset: Its entry.
+        source: Its source's entry.
+        raw: Folder of the source's archives.
+        seed: Of params.yaml.
+
+    Raises:
+        InputError: Keys of the entry exclude each other, the policy is wrong, or the archives are not as the source's kind has them.
+    """
+
+    def __init__(self, name: str, dataset: Dataset, source: sources.SourceEntry, raw: Path, seed: int):
+        self.name, self.dataset, self.source, self._seed = name, dataset, source, seed
+        self.where = f"params.yaml: datasets.{name}"
+        if dataset.examples == "objects" and dataset.task == "detection":
+            raise InputError(f"{self.where}.examples: expected 'pictures' for detection; received: 'objects'")
+        self._policy = self._build_policy() if dataset.copies else None
+        examples = sources.load(source.kind).examples
+        self.splits: dict[str, Sequence[Example]] = {
+            split: examples(source, raw, task=dataset.task, split=split) for split in sources.SPLITS
+        }
+
+    def _build_policy(self) -> Any:
+        if not self.dataset.augmentation:
+            raise InputError(
+                f"{self.where}.augmentation: expected transforms for the {self.dataset.copies} copies; received: none. "
+                "Without any, all copies would be equal: set copies to 0"
+            )
+        from pipeline.augmentation import Policy  # imports albumentations: 2.4 s
+
+        return Policy(self.dataset.augmentation, f"{self.where}.augmentation", boxes=self.dataset.task == "detection")
+
+    def prepare(self, split: str, start: int, stop: int) -> Chunk:
+        """Rows of the examples `start` to `stop` of a split.
+
+        Raises:
+            InputError: An example is not as it has to be.
+        """
+        chunk = Chunk(split, stop - start)
+        for position in range(start, stop):
+            example = self.splits[split][position]
+            chunk.dropped.update(example.dropped)
+            chunk.rows.extend(
+                self._signal_rows(example) if _is_signal(example) else self._rows(split, position, example)
+            )
+        if split == "train":
+            for row in chunk.rows:
+                chunk.moments += Moments(row.fixed["inputs"])
+        return chunk
+
+    def _signal_rows(self, example: Example) -> Iterator[Row]:
+        dataset = self.dataset
+        if dataset.input_shape != example.picture.shape:
+            raise InputError(
+                f"{self.where}.size: expected [{len(example.picture)}], the signals' length; received: {list(dataset.size)}"
+            )
+        if dataset.copies or dataset.examples != "pictures":
+            raise InputError(
+                f"{self.where}: expected copies: 0 and examples: pictures for signals; received: other values"
+            )
+        yield Row(example.id, {"inputs": example.picture, "labels": np.int32(example.label)})
+
+    def _rows(self, split: str, position: int, example: Example) -> Iterator[Row]:
+        if len(self.dataset.size) != 2:
+            raise InputError(
+                f"{self.where}.size: expected [height, width] for pictures; received: {list(self.dataset.size)}"
+            )
+        whole = annotated.decode(example, len(self.source.classes))
+        for number, (id, label, part) in enumerate(self._parts(example, whole)):
+            row = self._row(id, label, part)
+            if split != "train":
+                yield self._with_original(row, part, example if part is whole else None)
+                continue
+            yield row
+            for copy in range(self.dataset.copies):
+                seed = np.random.SeedSequence([self._seed, position, number, copy])
+                yield self._row(f"{id}+{copy + 1}", label, self._policy.apply(part, seed))
+
+    def _parts(self, example: Example, whole: AnnotatedPicture) -> Iterator[tuple[str, int | None, AnnotatedPicture]]:
+        """Id, class and content of what is an example of this dataset: the whole picture, or its objects."""
+        if self.dataset.examples == "objects":
+            if whole.boxes is None:
+                raise InputError(
+                    f"{self.where}.examples: expected 'pictures', as {example.id} has no boxes; received: 'objects'"
+                )
+            for number in np.flatnonzero(~whole.difficult):
+                label = int(whole.labels[number])
+                yield f"{example.id}.{number + 1}", label, annotated.cut_out(whole, number, self.dataset.object_margin)
+            return
+        if self.dataset.task == "classification" and example.label is None:
+            raise InputError(
+                f"{self.where}.examples: expected 'objects', as pictures of this source have no class of their own; received: 'pictures'"
+            )
+        yield example.id, example.label, whole
+
+    def _row(self, id: str, label: int | None, part: AnnotatedPicture) -> Row:
+        size = self.dataset.size
+        fixed = {"inputs": annotated.resize(part.picture, size)}
+        if self.dataset.task == "classification":
+            return Row(id, fixed | {"labels": np.int32(label)})
+        if self.dataset.task == "segmentation":
+            return Row(id, fixed | {"masks": annotated.resize_mask(part.mask, size)})
+        height, width = part.picture.shape[:2]
+        boxes = (part.boxes / [width, height, width, height]).astype(np.float32)
+        return Row(id, fixed, {"boxes": boxes, "box_labels": part.labels, "difficult": part.difficult})
+
+    def _with_original(self, row: Row, part: AnnotatedPicture, published: Example | None) -> Row:
+        """The row with the original picture and annotations: as published, or of an object cut out of it."""
+        as_published = published is not None and isinstance(published.picture, bytes)
+        picture = published.picture if as_published else annotated.encode(part.picture)
+        ragged = {"originals": np.frombuffer(picture, np.uint8)}
+        if self.dataset.task == "detection":
+            ragged["original_boxes"] = part.boxes
+        if self.dataset.task == "segmentation":
+            ragged["original_masks"] = np.frombuffer(encode_png(part.mask), np.uint8)
+        return Row(row.id, row.fixed | {"sizes": np.array(part.picture.shape[:2], np.int32)}, row.ragged | ragged)
+
+
+def _is_signal(example: Example) -> bool:
+    return isinstance(example.picture, np.ndarray) and example.picture.ndim == 2

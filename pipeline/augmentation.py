@@ -1,0 +1,159 @@
+"""Augmentation policies, written in params.yaml as albumentations transforms: the only file that knows albumentations.
+
+Source: Buslaev et al., "Albumentations: Fast and Flexible Image Augmentations" (Information 11, 2020), version 2.0.8, the last
+under the MIT licence.
+"""
+
+import difflib
+import inspect
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.annotated import AnnotatedPicture
+from pipeline.errors import InputError
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for a newer version
+import albumentations
+from albumentations.core.transforms_interface import (
+    BasicTransform,
+    DualTransform,
+    ImageOnlyTransform,
+    NoOp,
+    Transform3D,
+)
+
+# A box of which a transform leaves less than this share in the picture is dropped: what remains shows too little of it.
+SMALLEST_VISIBLE_SHARE = 0.25
+
+Transforms = Sequence[Mapping[str, Mapping[str, Any]]]
+
+
+class Policy:
+    """A list of transforms, checked, that gives the same result for the same seed.
+
+    Args:
+        transforms: As in params.yaml: `{Name: {argument: value}}`, in order.
+        where: The list's place in params.yaml, for messages.
+        boxes: Whether boxes move with the pictures.
+
+    Raises:
+        InputError: A transform or an argument is unknown (the message names the nearest) or a value is not allowed.
+    """
+
+    def __init__(self, transforms: Transforms, where: str, *, boxes: bool):
+        self._where = where
+        built = [
+            _build(name, arguments or {}, f"{where}.{position}")
+            for position, transform in enumerate(transforms)
+            for name, arguments in transform.items()
+        ]
+        # Without a transform that moves pixels, boxes stay as they are (and Compose would warn of having nothing to do).
+        self._boxes = boxes and any(isinstance(transform, DualTransform) for transform in built)
+        box_parameters = albumentations.BboxParams(
+            format="pascal_voc",
+            label_fields=["positions"],
+            min_visibility=SMALLEST_VISIBLE_SHARE,
+            clip=True,  # a box may stand over the picture's edge by a rounding error
+            filter_invalid_bboxes=True,
+        )
+        self._compose = albumentations.Compose(built, bbox_params=box_parameters if self._boxes else None)
+
+    def apply(self, example: AnnotatedPicture, seed: np.random.SeedSequence) -> AnnotatedPicture:
+        """One augmented version of an example: a function of the example and the seed alone.
+
+        Raises:
+            InputError: A transform cannot be applied to this picture.
+        """
+        transforms = self._compose.transforms
+        # Compose.set_random_seed would give every transform the same stream: two of p = 0.5 would always act together.
+        for transform, own_seed in zip(transforms, seed.generate_state(len(transforms)), strict=True):
+            transform.set_random_seed(int(own_seed))
+        targets = {"image": example.picture}
+        if example.mask is not None:
+            targets["mask"] = example.mask
+        if self._boxes:
+            # As an array: labels in a list would come back as floats.
+            targets |= {"bboxes": example.boxes, "positions": np.arange(len(example.boxes))}
+        try:
+            result = self._compose(**targets)
+        except Exception as error:  # albumentations' own, OpenCV's and Python's: no common base class
+            raise InputError(
+                f"{self._where}: expected transforms that fit the pictures; received: {_first_line(error)}"
+            ) from error
+        return self._collect(example, result)
+
+    def _collect(self, example: AnnotatedPicture, result: Mapping[str, Any]) -> AnnotatedPicture:
+        picture = result["image"]
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise InputError(
+                f"{self._where}: expected transforms that keep pictures RGB with values 0..255; received: {picture.dtype} "
+                f"of shape {picture.shape}. The network's first layer does the normalisation"
+            )
+        changes: dict[str, Any] = {"picture": picture}
+        if example.mask is not None:
+            changes["mask"] = result["mask"]
+        if self._boxes:
+            kept = np.asarray(result["positions"], np.int64)
+            changes |= {
+                "boxes": np.asarray(result["bboxes"], np.float64).reshape(-1, 4),
+                "labels": example.labels[kept],
+                "difficult": example.difficult[kept],
+            }
+        return replace(example, **changes)
+
+
+def transform_names() -> list[str]:
+    """Names of the transforms of pictures that albumentations has."""
+    bases = (BasicTransform, DualTransform, ImageOnlyTransform, Transform3D)
+    return sorted(
+        name
+        for name, value in vars(albumentations).items()
+        if inspect.isclass(value)
+        and issubclass(value, DualTransform | ImageOnlyTransform | NoOp)
+        and not issubclass(value, Transform3D)
+        and value not in bases
+    )
+
+
+def _build(name: str, arguments: Mapping[str, Any], where: str) -> BasicTransform:
+    if name not in transform_names():
+        raise InputError(f"{where}: unknown transform {name!r}{_nearest(name, transform_names())}")
+    transform = getattr(albumentations, name)
+    known = [parameter for parameter in inspect.signature(transform.__init__).parameters if parameter != "self"]
+    for argument in arguments:
+        if argument not in known:
+            raise InputError(
+                f"{where}.{name}: unknown argument {argument!r}{_nearest(argument, known)} (known: {', '.join(known)})"
+            )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return transform(**arguments)
+    except (ValueError, TypeError, UserWarning) as error:
+        raise InputError(f"{where}.{name}: {_value_error(error, arguments)}") from error
+
+
+def _nearest(received: str, known: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(received, known, n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def _value_error(error: Exception, arguments: Mapping[str, Any]) -> str:
+    """Albumentations hands on all that pydantic writes: the argument stands on the second line, the problem on the third."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    if len(lines) < 3 or "validation error" not in lines[0]:
+        return f"expected arguments that it accepts; received: {dict(arguments)} ({_first_line(error)})"
+    argument = lines[1].split(".")[0]
+    if lines[2].startswith("Field required"):
+        return f"expected the argument {argument!r}; received: none"
+    problem = lines[2].split(" [type=")[0].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{argument}: expected {problem}; received: {arguments.get(argument, dict(arguments))!r}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

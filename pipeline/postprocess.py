@@ -1,0 +1,174 @@
+"""Stage `postprocess`: from the network's outputs for the test split to predictions.
+
+    classification  probabilities.npy, float32 (N, C); top_k.csv
+    detection       detections.json, COCO results; images.json, the pictures and categories that they refer to
+    segmentation    label_maps/ID.png, at the pictures' own size, as palette PNGs in PASCAL VOC's colours
+
+Equal outputs give equal files: rows have a fixed order, numbers in text are rounded (probabilities and scores to 6
+decimals, boxes to hundredths of a pixel), and nothing says when it was written.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkeras.boxes import Detections, clip_boxes, convert_boxes
+from cnnkeras.tasks import classification, detection, segmentation
+from pipeline import paths, progress
+from pipeline.errors import InputError
+from pipeline.params import ClassificationPostprocess, DetectionPostprocess, SegmentationPostprocess, load_params
+from pipeline.records import Split, open_index, open_split
+from pipeline.stage import stage
+
+SCORE_DECIMALS = 6
+PIXEL_DECIMALS = 2
+
+
+def run(name: str) -> None:
+    """Post-process an experiment's outputs.
+
+    Raises:
+        InputError: There is no such experiment, what it needs has not been made or does not fit together, or the
+            outputs are no numbers.
+    """
+    experiment = load_params().experiment(name)
+    dataset, raw = paths.augmented(experiment.dataset), paths.raw_outputs(name)
+    with stage("postprocess", name, inputs=[dataset, raw], outputs=[paths.predictions(name)]) as (folder,):
+        index, split = open_index(dataset), open_split(dataset, "test")
+        outputs = _read_outputs(raw, name, examples=len(split), classes=index.classes)
+        WRITERS[index.task](outputs, split, index.classes, experiment.postprocess, folder)
+
+
+def write_probabilities(
+    outputs: np.ndarray, split: Split, classes: Sequence[str], settings: ClassificationPostprocess, folder: Path
+) -> None:
+    """Write probabilities.npy, a row per example, and top_k.csv with the most probable classes by name.
+
+    Args:
+        outputs: float (N, C), logits.
+        split: Its column `ids` names the examples.
+        classes: C names.
+        settings: How many classes are named.
+        folder: Where the files go.
+    """
+    probabilities = classification.decode_outputs(outputs)
+    np.save(folder / "probabilities.npy", probabilities)
+    best = classification.top_k(probabilities, settings.top_k)
+    with (folder / "top_k.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["id", "rank", "class", "probability"])
+        for id, row, labels in zip(split["ids"], probabilities, best, strict=True):
+            writer.writerows(
+                [id, rank, classes[label], f"{row[label]:.{SCORE_DECIMALS}f}"] for rank, label in enumerate(labels, 1)
+            )
+
+
+def write_detections(
+    outputs: np.ndarray, split: Split, classes: Sequence[str], settings: DetectionPostprocess, folder: Path
+) -> None:
+    """Write detections.json and images.json; `image_id` counts the split's pictures from 1, `category_id` the classes.
+
+    Args:
+        outputs: float (N, S, S, C + 5B), as the architecture `yolo` gives them.
+        split: Its columns `ids` and `sizes` describe the pictures.
+        classes: C names.
+        settings: Threshold of the scores, and of the IoU for non-maximum suppression.
+        folder: Where the files go.
+    """
+    found = detection.detect(
+        outputs,
+        classes=len(classes),
+        confidence_threshold=settings.confidence_threshold,
+        nms_iou=settings.nms_iou,
+    )
+    sizes = np.asarray(split["sizes"])
+    _write_rows(folder / "detections.json", coco_results(found, sizes))
+    images = [
+        {"id": number, "file_name": str(id), "width": int(width), "height": int(height)}
+        for number, (id, (height, width)) in enumerate(zip(split["ids"], sizes, strict=True), 1)
+    ]
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, 1)]
+    text = json.dumps({"images": images, "categories": categories}, indent=1, ensure_ascii=False)
+    (folder / "images.json").write_text(text + "\n", encoding="utf-8")
+
+
+def coco_results(found: Detections, sizes: np.ndarray) -> list[dict[str, Any]]:
+    """Detections in COCO's results form, in pixels, cut at the picture's edges and rounded.
+
+    A box that lies outside its picture, or is thinner than can be told, is left out. By picture, then from the highest
+    score down, then by class.
+
+    Args:
+        found: Boxes as fractions of the picture.
+        sizes: (N, 2), height and width of each picture in pixels.
+
+    Returns:
+        Per detection `image_id`, `category_id` (both from 1), `bbox` [left, top, width, height] and `score`.
+    """
+    sizes = sizes[found.images].astype(np.float64)
+    corners = clip_boxes(found.boxes * np.tile(sizes[:, ::-1], 2), sizes)
+    # Corners are rounded, not widths: so that neighbours that touch still do.
+    boxes = convert_boxes(np.round(corners, PIXEL_DECIMALS), "xyxy", "xywh").round(PIXEL_DECIMALS)
+    scores = np.round(found.scores.astype(np.float64), SCORE_DECIMALS)
+    order = np.lexsort((found.labels, -scores, found.images))
+    order = order[(boxes[order, 2:] > 0).all(axis=1)]
+    columns = (found.images[order] + 1, found.labels[order] + 1, boxes[order], scores[order])
+    return [
+        {"image_id": image, "category_id": category, "bbox": box, "score": score}
+        for image, category, box, score in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def write_label_maps(
+    outputs: np.ndarray, split: Split, _classes: Sequence[str], settings: SegmentationPostprocess, folder: Path
+) -> None:
+    """Write label_maps/ID.png for every picture: 0 background, 1.. the classes in order.
+
+    Args:
+        outputs: float (N, H, W, C + 1), scores at the network's size, background first.
+        split: Its columns `ids` and `sizes` describe the pictures.
+        settings: How the scores are enlarged.
+        folder: Where the folder goes.
+    """
+    (folder / "label_maps").mkdir()
+    with progress.bar("postprocess", len(outputs), unit="pictures") as bar:
+        for number, (id, size) in enumerate(zip(split["ids"], split["sizes"], strict=True)):
+            labels = segmentation.decode_outputs(outputs[number], size, resize=settings.resize)
+            (folder / "label_maps" / f"{id}.png").write_bytes(segmentation.encode_png(labels))
+            bar.update(number + 1)
+
+
+WRITERS = {
+    "classification": write_probabilities,
+    "detection": write_detections,
+    "segmentation": write_label_maps,
+}
+
+
+def _read_outputs(raw: Path, name: str, *, examples: int, classes: Sequence[str]) -> np.ndarray:
+    """The outputs, mapped into memory, after a look at whether they are numbers and of this test split."""
+    place = raw.relative_to(paths.root())
+    outputs = np.load(raw / "outputs.npy", mmap_mode="r", allow_pickle=False)
+    facts = json.loads((raw / "outputs.json").read_text(encoding="utf-8"))
+    if len(outputs) != examples or facts["classes"] != list(classes):
+        raise InputError(
+            f"{place}: expected outputs for {examples} examples of the classes {', '.join(classes)}; "
+            f"received: {len(outputs)} of {', '.join(facts['classes'])}. Run `cnnkeras predict {name}` again"
+        )
+    for number, output in enumerate(outputs):
+        if not np.isfinite(output).all():
+            raise InputError(
+                f"{place}/outputs.npy: expected finite numbers; received: NaN or infinity for test example {number}. "
+                f"The training has diverged: lower experiments.{name}.train.optimizer.learning_rate"
+            )
+    return outputs
+
+
+def _write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """A JSON list, one row a line."""
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    file.write_text(f"[\n{lines}\n]\n" if lines else "[]\n", encoding="utf-8")

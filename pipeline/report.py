@@ -1,0 +1,221 @@
+"""`cnnkeras report`: what every experiment reached, beside what was published, each with its own data and protocol."""
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cnnkeras import architectures
+from cnnkeras.architectures import Published
+from pipeline import paths
+from pipeline.params import Dataset, Experiment, load_params
+from pipeline.sources import Task
+
+NOTE = (
+    "Ours and the published numbers stand side by side, each with its own data and protocol: they can be compared only "
+    "where those agree. All numbers are fractions."
+)
+WEIGHTS = "model.weights.h5"  # of a .keras file
+# In the order of the story: what it does, how well, how it learned; then where it fails.
+FIGURES = (
+    "predictions.png",
+    "per_class.png",
+    "precision_recall.png",
+    "confusion_matrix.png",
+    "training_curves.png",
+    "best.png",
+    "worst.png",
+)
+# What a published number must be to stand beside a task's own: YOLO's mAP says nothing of its pre-training as a classifier.
+METRICS: dict[Task, tuple[str, ...]] = {
+    "classification": ("top1_accuracy", "top5_accuracy", "top1_error", "top5_error"),
+    "detection": ("map_voc07", "map_voc10", "map_coco"),
+    "segmentation": ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"),
+}
+IN_SUMMARY = 2  # published numbers of a system in the first table; all of them stand in its section
+Cell = list[tuple[str, bool]]  # lines of text, each with whether it is bold
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An experiment with what is known of it; `metrics`, `parameters` and `timing` are None as long as there are none."""
+
+    name: str
+    experiment: Experiment
+    dataset: Dataset
+    published: Sequence[Published]
+    metrics: dict[str, Any] | None
+    parameters: int | None
+    timing: dict[str, Any] | None
+
+    @property
+    def network(self) -> list[str]:
+        """What it is and what it cost, a line each."""
+        model = self.experiment.model
+        words = [self.experiment.architecture]
+        words += [f"variant {model['variant']}"] if "variant" in model else []
+        words += [f"width {model['width']:g}"] if model.get("width", 1) != 1 else []
+        lines = [", ".join(words)]
+        if self.parameters is not None:
+            lines.append(f"{self.parameters:,} parameters")
+        if self.timing is not None:
+            lines.append(f"trained in {_duration(self.timing['seconds'])} on {self.timing['machine']}")
+        return lines
+
+    @property
+    def scores(self) -> list[str]:
+        """The metrics, a line each; none without a result."""
+        return [f"{key} {_number(self.metrics[key])}" for key in METRICS[self.dataset.task] if self.metrics]
+
+    @property
+    def data(self) -> str:
+        """What the metrics were measured on."""
+        shape = " x ".join(map(str, self.dataset.size))
+        return f"{self.experiment.dataset}, test split, {self.metrics['examples']:,} examples, input {shape}"
+
+    @property
+    def protocol(self) -> list[str]:
+        """How the metrics were measured, or how to measure them."""
+        if self.metrics is None:
+            return [f"no result yet: run `dvc repro evaluate@{self.name}`"]
+        return [self.data, self.metrics["protocol"]]
+
+
+def run(output: Path | None = None) -> None:
+    """Print the results table and write it, with the figures, as Markdown to `output` (default: results/README.md)."""
+    params = load_params()
+    entries = [
+        _read(name, experiment, params.dataset(experiment.dataset)) for name, experiment in params.experiments.items()
+    ]
+    console = Console()
+    console.print(table(entries))
+    console.print(NOTE, style="dim")
+    file = output or paths.report()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".partial-{file.name}")
+    partial.write_text(markdown(entries, file.parent.resolve()), encoding="utf-8")
+    partial.replace(file)
+    console.print(f"Written to {file}", soft_wrap=True, highlight=False)
+
+
+def table(entries: Sequence[Entry]) -> Table:
+    """The results for the terminal."""
+    result = Table(title="Results", show_lines=True)
+    for column in ("experiment", "ours", "published"):
+        result.add_column(column, overflow="fold")
+    for entry in entries:
+        result.add_row(*(_terminal_text(cell) for cell in _cells(entry)))
+    return result
+
+
+def markdown(entries: Sequence[Entry], folder: Path) -> str:
+    """The results as a Markdown file in `folder`, to which the links are relative."""
+    lines = ["# Results", "", "Written by `cnnkeras report`.", "", NOTE, "", *_row("experiment", "ours", "published")]
+    lines.append("| --- | --- | --- |")
+    for entry in entries:
+        name, *cells = _cells(entry)
+        if entry.metrics is not None:
+            name[0] = (f"[{entry.name}](#{entry.name})", True)
+        lines += _row(*(_markdown_text(cell) for cell in (name, *cells)))
+    for entry in entries:
+        if entry.metrics is not None:
+            lines += ["", f"## {entry.name}", "", *_section(entry, folder)]
+    return "\n".join(lines) + "\n"
+
+
+def _terminal_text(cell: Cell) -> str:
+    return "\n".join(f"[bold]{escape(text)}[/bold]" if is_bold else escape(text) for text, is_bold in cell)
+
+
+def _markdown_text(cell: Cell) -> str:
+    return "<br>".join(f"**{text}**" if is_bold else text for text, is_bold in cell)
+
+
+def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
+    """An experiment's row of the first table."""
+    published: Cell = []
+    for row in entry.published[:IN_SUMMARY]:
+        published += [
+            (f"{row.metric} {_number(row.value)}", True),
+            (row.system, False),
+            (f"{row.data}; {row.protocol}", False),
+        ]
+    if (more := len(entry.published) - IN_SUMMARY) > 0:
+        published.append((f"and {more} more", False))
+    return (
+        [(entry.name, True), *((line, False) for line in entry.network)],
+        [*((line, True) for line in entry.scores), *((line, False) for line in entry.protocol)],
+        published or [("-", False)],
+    )
+
+
+def _section(entry: Entry, folder: Path) -> list[str]:
+    """An experiment's numbers beside every published one, and its figures."""
+    metrics = os.path.relpath(paths.metrics(entry.name), folder)
+    rules = "; ".join([entry.metrics["protocol"], *entry.metrics["conditions"]])
+    lines = [f"{'; '.join(entry.network)}.", "", *_row("metric", "ours", "published", "data", "protocol", "source")]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    for key in METRICS[entry.dataset.task]:
+        lines += _row(key, _number(entry.metrics[key]), "", entry.data, rules, f"[metrics.json]({metrics})")
+    for row in entry.published:
+        lines += _row(row.metric, "", _number(row.value), row.data, f"{row.system}: {row.protocol}", row.source)
+    for file in FIGURES:
+        figure = paths.figures(entry.name) / file
+        if figure.is_file():
+            lines += ["", f"![{entry.name}: {figure.stem.replace('_', ' ')}]({os.path.relpath(figure, folder)})"]
+    return lines
+
+
+def _row(*cells: str) -> list[str]:
+    escaped = (cell.replace("|", "\\|") for cell in cells)
+    return [f"| {' | '.join(escaped)} |"]
+
+
+def _read(name: str, experiment: Experiment, dataset: Dataset) -> Entry:
+    published = architectures.load(experiment.architecture).PUBLISHED
+    metrics, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
+    return Entry(
+        name=name,
+        experiment=experiment,
+        dataset=dataset,
+        published=[row for row in published if row.metric in METRICS[dataset.task]],
+        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None,
+        parameters=count_parameters(model) if model.is_file() else None,
+        timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,
+    )
+
+
+def count_parameters(model_file: Path) -> int:
+    """Parameters of a network in a .keras file, as `keras.Model.count_params` counts them, without importing Keras."""
+    import h5py
+
+    total = 0
+
+    def add(name: str, item: "h5py.Dataset | h5py.Group") -> None:
+        nonlocal total
+        # A dropout layer's generator keeps its state beside the weights.
+        if isinstance(item, h5py.Dataset) and "seed_generator" not in name:
+            total += item.size
+
+    with zipfile.ZipFile(model_file) as archive, archive.open(WEIGHTS) as file, h5py.File(file, "r") as weights:
+        weights.visititems(add)
+    return total
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.0f} s"

@@ -1,0 +1,204 @@
+"""`cnnkeras show`: a trained experiment on the user's own pictures (or signals), drawn."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from rich.console import Console
+
+from cnnkeras.boxes import clip_boxes
+from cnnkeras.tasks import classification, detection, segmentation
+from pipeline import annotated, drawing, paths
+from pipeline.errors import InputError
+from pipeline.params import (
+    ClassificationPostprocess,
+    DetectionPostprocess,
+    SegmentationPostprocess,
+    load_params,
+)
+
+FOLDER = "show"  # in the current folder
+SIDES = 480, 1600  # pixels: the longer side of what is drawn is the picture's own, but not less and not more
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A drawn picture, and what was found on it, a line each."""
+
+    picture: np.ndarray
+    lines: list[str]
+
+
+def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None:
+    """Run an experiment's network on files, print what it finds and draw it.
+
+    Everything is read before the network is loaded, and everything is drawn before the first file is written.
+
+    Args:
+        name: Entry under `experiments:`.
+        files: Pictures in any format; for a network of signals, .npy or .csv files of as many numbers as it takes.
+        output: Folder for FILE-EXPERIMENT.png. Default: show/ here.
+
+    Raises:
+        InputError: The experiment is unknown or not trained, or a file is not what it should be.
+    """
+    params = load_params()
+    experiment = params.experiment(name)
+    dataset, classes = params.dataset(experiment.dataset), params.classes(experiment.dataset)
+    if not paths.model_file(name).is_file():
+        place = paths.model_file(name).relative_to(paths.root())
+        raise InputError(
+            f"expected the trained network {place}; received: no such file. "
+            f"Run `cnnkeras train {name}` or `dvc repro train@{name}` first"
+        )
+    is_signal = len(dataset.size) == 1
+    read = [read_signal(file, dataset.size[0]) if is_signal else read_picture(file) for file in files]
+    inputs = read if is_signal else [annotated.resize(picture, dataset.size) for picture in read]
+    shown = [
+        SHOW[dataset.task](picture, outputs, classes, experiment.postprocess)
+        for picture, outputs in zip(read, _run_network(name, inputs, seed=params.seed), strict=True)
+    ]
+    folder = Path(FOLDER) if output is None else output
+    console = Console(highlight=False, soft_wrap=True)
+    for file, target, result in zip(files, _targets(files, name, folder), shown, strict=True):
+        _write(target, result.picture)
+        console.print(f"{file}", style="bold", markup=False)
+        for line in result.lines:
+            console.print(f"  {line}", markup=False)
+        console.print(f"  drawn in {target}", markup=False)
+
+
+def read_picture(file: Path) -> np.ndarray:
+    """A picture file, of any format and colour mode, upright, as uint8 RGB (H, W, 3); transparency becomes white.
+
+    Raises:
+        InputError: It does not exist, is no picture, or is damaged.
+    """
+    try:
+        with Image.open(file) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.has_transparency_data:
+                layer = upright.convert("RGBA")
+                upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+            if upright.mode.startswith("I;16"):  # Pillow would cut at 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return np.array(upright.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _not_readable(file, "a whole picture", error) from error
+
+
+def read_signal(file: Path, length: int) -> np.ndarray:
+    """A signal, float32 (length, 1), from a .npy file or from numbers in text, separated by commas or lines.
+
+    Raises:
+        InputError: It does not exist, holds anything else than numbers, or another count of them.
+    """
+    try:
+        if file.suffix == ".npy":
+            values = np.load(file, allow_pickle=False)
+        else:
+            values = np.array(file.read_text(encoding="utf-8").replace(",", " ").split(), np.float32)
+        signal = np.asarray(values, np.float32).reshape(-1, 1)
+    except (OSError, ValueError, EOFError) as error:
+        raise _not_readable(file, f"{length} numbers, as .npy or .csv", error) from error
+    if len(signal) != length or not np.isfinite(signal).all():
+        raise _not_readable(file, f"{length} finite numbers", f"{len(signal)}, {np.isfinite(signal).sum()} finite")
+    return signal
+
+
+def show_class(
+    picture: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: ClassificationPostprocess
+) -> Shown:
+    """The picture, or the signal, over bars of its most probable classes."""
+    probabilities = classification.decode_outputs(outputs[None])[0]
+    best = classification.top_k(probabilities, settings.top_k)
+    names, values = [classes[label] for label in best], probabilities[best]
+    side = SIDES[0]
+    drawn = drawing.draw_signal(picture, side=side) if picture.ndim == 2 else drawing.fit(picture, side)
+    page = np.full((drawn.shape[0], side, 3), 255, np.uint8)
+    left = (side - drawn.shape[1]) // 2
+    page[:, left : left + drawn.shape[1]] = drawn
+    lines = [f"{name} {value:.3f}" for name, value in zip(names, values, strict=True)]
+    return Shown(np.vstack([page, drawing.draw_bars(names, values, side=side)]), lines)
+
+
+def show_objects(
+    picture: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: DetectionPostprocess
+) -> Shown:
+    """The picture with the boxes that are sure enough to be displayed, and their places in its own pixels."""
+    found = detection.detect(
+        outputs[None],
+        classes=len(classes),
+        confidence_threshold=settings.confidence_threshold,
+        nms_iou=settings.nms_iou,
+    )
+    found = found[np.flatnonzero(found.scores >= settings.display_threshold)]
+    found = found[np.argsort(-found.scores, kind="stable")]
+    height, width = picture.shape[:2]
+    boxes = clip_boxes(found.boxes * [width, height, width, height], np.array([height, width]))
+    drawn = drawing.draw_boxes(picture, boxes, found.labels, classes, found.scores, side=_side(picture))
+    lines = [
+        f"{classes[label]} {score:.3f} from ({box[0]:.0f}, {box[1]:.0f}) to ({box[2]:.0f}, {box[3]:.0f})"
+        for label, score, box in zip(found.labels, found.scores, boxes, strict=True)
+    ]
+    return Shown(drawn, lines or [f"nothing with a score of at least {settings.display_threshold:g}"])
+
+
+def show_regions(
+    picture: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: SegmentationPostprocess
+) -> Shown:
+    """The picture under its label map, and the share of the pixels that each class takes."""
+    labels = segmentation.decode_outputs(outputs, picture.shape[:2], resize=settings.resize)
+    drawn = drawing.draw_mask(picture, labels, classes, side=_side(picture))
+    shares = np.bincount(labels.reshape(-1), minlength=len(classes) + 1) / labels.size
+    present = [label for label in np.argsort(-shares, kind="stable") if shares[label] > 0]
+    return Shown(drawn, [f"{['background', *classes][label]} {shares[label]:.1%} of the pixels" for label in present])
+
+
+SHOW: dict[str, Callable[..., Shown]] = {
+    "classification": show_class,
+    "detection": show_objects,
+    "segmentation": show_regions,
+}
+
+
+def _run_network(name: str, inputs: Sequence[np.ndarray], *, seed: int) -> list[np.ndarray]:
+    from pipeline.predict import load_network
+
+    network = load_network(name, seed=seed)
+    return [np.asarray(network.predict_on_batch(item[None]), np.float32)[0] for item in inputs]
+
+
+def _targets(files: Sequence[Path], name: str, folder: Path) -> list[Path]:
+    """Where each drawing goes: FILE-EXPERIMENT.png, numbered where several files share a name."""
+    targets: list[Path] = []
+    for file in files:
+        target, number = folder / f"{file.stem}-{name}.png", 1
+        while target in targets:
+            number += 1
+            target = folder / f"{file.stem}-{name}-{number}.png"
+        targets.append(target)
+    return targets
+
+
+def _write(target: Path, picture: np.ndarray) -> None:
+    """Write a drawing in one step, so that an interruption leaves no half of one."""
+    partial = target.with_name(f".partial-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        drawing.write_png(partial, picture)
+        partial.replace(target)
+    except OSError as error:
+        raise InputError(f"{target}: expected to be able to write; received: {error.strerror}") from error
+
+
+def _side(picture: np.ndarray) -> int:
+    return int(np.clip(max(picture.shape[:2]), *SIDES))
+
+
+def _not_readable(file: Path, expected: str, received: object) -> InputError:
+    if isinstance(received, OSError) and received.strerror:
+        received = received.strerror.lower()
+    return InputError(f"{file}: expected {expected}; received: {received}. Give another file")

@@ -1,0 +1,133 @@
+"""Pictures in the idx format of MNIST and its family (Fashion-MNIST, EMNIST, KMNIST), plain or gzipped.
+
+Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "File formats": big-endian; two zero bytes, a byte
+for the type (8 = unsigned byte), a byte for the number of dimensions, a 32-bit length for each, then the values.
+"""
+
+import gzip
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline import sources
+from pipeline.errors import InputError
+from pipeline.fetch import PublishedFile, fetch_files
+
+TASKS = ("classification",)
+UNSIGNED_BYTE = 0x08
+
+
+class Files(BaseModel):
+    """The four files of a data set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train_pictures: PublishedFile
+    train_labels: PublishedFile
+    test_pictures: PublishedFile
+    test_labels: PublishedFile
+
+
+class Source(sources.SourceEntry):
+    """Entry of an `idx` source.
+
+    Attributes:
+        files: The four files.
+        classes: Class names, in the order of the labels.
+        validation_share: Share of the training pictures, drawn by `validation_seed`, that serve as validation split.
+        validation_seed: Draws the share.
+    """
+
+    kind: Literal["idx"]
+    files: Files
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    validation_share: Annotated[float, Gt(0), Lt(1)] = 0.1
+    validation_seed: Annotated[int, Ge(0)] = 0
+
+
+def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
+    """Fetch the files, as published."""
+    files = source.files
+    fetch_files(
+        (files.train_pictures, files.train_labels, files.test_pictures, files.test_labels), folder, mirrors=mirrors
+    )
+
+
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":  # noqa: ARG001 - there is one task
+    """Pictures of a split.
+
+    Raises:
+        InputError: A file is not in the idx format, the files do not belong together, or a label has no class.
+    """
+    part = "test" if split == "test" else "train"
+    pictures_file, labels_file = (
+        folder / getattr(source.files, f"{part}_{what}").name for what in ("pictures", "labels")
+    )
+    pictures, labels = read_idx(pictures_file, dimensions=3), read_idx(labels_file, dimensions=1)
+    if len(pictures) != len(labels):
+        raise InputError(f"{labels_file}: expected {len(pictures):,} labels, one a picture; received: {len(labels):,}")
+    if len(labels) and labels.max() >= len(source.classes):
+        raise InputError(
+            f"{labels_file}: expected labels below {len(source.classes)}, the number of classes; received: {labels.max()}"
+        )
+    return Pictures(pictures, labels, part, _positions(source, len(pictures), split))
+
+
+def _positions(source: Source, count: int, split: str) -> np.ndarray:
+    """Which of a file's pictures belong to a split, ascending."""
+    if split == "test":
+        return np.arange(count)
+    order = np.random.default_rng(source.validation_seed).permutation(count)
+    first_train = max(1, round(source.validation_share * count))
+    return np.sort(order[:first_train] if split == "val" else order[first_train:])
+
+
+def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
+    """The unsigned bytes of an idx file, gzipped or not, as an array of that many dimensions.
+
+    Raises:
+        InputError: The file is missing, cut off, too long or another format.
+    """
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: expected an idx file, plain or gzipped; received: {error}") from error
+    start = 4 + 4 * dimensions
+    if len(data) < start or data[:4] != bytes([0, 0, UNSIGNED_BYTE, dimensions]):
+        raise InputError(
+            f"{path}: expected an idx file of bytes in {dimensions} dimensions; received: it starts with {data[:4].hex()}"
+        )
+    shape = struct.unpack(f">{dimensions}I", data[4:start])
+    values = np.frombuffer(data, np.uint8, offset=start)
+    if values.size != np.prod(shape, dtype=np.int64):
+        raise InputError(
+            f"{path}: expected {' x '.join(map(str, shape))} bytes, as its header says; received: {values.size:,}"
+        )
+    return values.reshape(shape)
+
+
+class Pictures(Sequence[sources.Example]):
+    """Some of a file's grey pictures, as RGB, with their labels; ids are the published part and the position in it."""
+
+    def __init__(self, pictures: np.ndarray, labels: np.ndarray, part: str, positions: np.ndarray):
+        self._pictures, self._labels, self._part, self._positions = pictures, labels, part, positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: int) -> sources.Example:
+        """Picture `index`."""
+        position = int(self._positions[index])
+        return sources.Example(
+            id=f"{self._part}_{position:06d}",
+            picture=np.repeat(self._pictures[position][..., None], 3, axis=2),
+            label=int(self._labels[position]),
+        )

@@ -1,0 +1,240 @@
+"""`cnnkeras train EXPERIMENT`: from a packed dataset to a trained network and the history of its training."""
+
+import csv
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnkeras import architectures, tasks
+from pipeline import devices, live, paths, progress
+from pipeline.errors import InputError
+from pipeline.params import SCRATCH, Experiment, Params, Train, load_params, output_shape
+from pipeline.records import Index, Split, open_index, open_split
+from pipeline.stage import stage
+
+if TYPE_CHECKING:
+    import keras
+
+    from cnnkeras.training import Batches
+
+
+def run(name: str) -> None:
+    """Train an experiment's network.
+
+    Writes the network, `history.csv` (a row an epoch; no times, so that the same training gives the same file), and to
+    `.cnnkeras/timings/` how long it took.
+
+    Raises:
+        InputError: No such experiment, its data do not exist or belong to other params, the layers to start from do not
+            fit, or the loss is no number any more.
+    """
+    params = load_params()
+    experiment = params.experiment(name)
+    start = experiment.train.initial_weights.experiment
+    inputs = [paths.augmented(experiment.dataset), *([] if start == SCRATCH else [paths.model_folder(start)])]
+    with stage("train", name, inputs=inputs, outputs=[paths.model_folder(name), paths.history(name)]) as partial:
+        model_folder, history = partial
+        seconds = _train(params, name, model_folder / paths.model_file(name).name, history)
+    _write_timings(paths.timings(name), seconds)
+
+
+def _train(params: Params, name: str, model_file: Path, history: Path) -> list[float]:
+    """Train and save; returns the seconds that each epoch took."""
+    experiment = params.experiment(name)
+    index = _checked_index(params, experiment.dataset)
+    settings, where = experiment.train, f"experiments.{name}.train"
+    with devices.set_up(seed=params.seed, precision=settings.precision, xla=settings.xla):
+        # What imports Keras comes this late so that wrong input is answered before those seconds.
+        from pipeline import networks
+
+        network = _build(params, experiment, index)
+        _copy_initial_weights(network, settings, where)
+        train, val = (_batches(params, name, split, network.output_shape[1:]) for split in ("train", "val"))
+        with progress.bar(f"train {name}", settings.epochs * len(train), unit="steps") as bar:
+            watch = _Watch(history, bar, steps=len(train), epochs=settings.epochs)
+            with live.mirror(params, name, history):
+                _fit(network, train, val, settings, params.task(name), watch, where)
+        networks.save(network, model_file)
+    return watch.seconds
+
+
+def _checked_index(params: Params, dataset: str) -> Index:
+    """The dataset's index, after a look at whether it is of these params."""
+    entry, index = params.dataset(dataset), open_index(paths.augmented(dataset))
+    expected = (entry.task, params.classes(dataset), entry.input_shape)
+    received = (index.task, index.classes, index.shape)
+    if expected != received:
+        place = paths.augmented(dataset).relative_to(paths.root())
+        raise InputError(f"{place}: expected {expected}; received: {received}. Run `cnnkeras augment {dataset}` again")
+    for split in ("train", "val"):
+        if not index.splits[split]["examples"]:
+            raise InputError(
+                f"datasets.{dataset}: expected examples to train on and to validate with; received: no {split}"
+            )
+    return index
+
+
+def _build(params: Params, experiment: Experiment, index: Index) -> "keras.Model":
+    architecture = architectures.load(experiment.architecture)
+    given = experiment.input
+    return architecture.build(
+        input_shape=index.shape,
+        output_shape=output_shape(architecture, params, experiment.dataset, experiment.model),
+        input_mean=index.mean if given.mean == "dataset" else given.mean,
+        input_std=index.std if given.std == "dataset" else given.std,
+        **experiment.model,
+    )
+
+
+def _copy_initial_weights(network: "keras.Model", settings: Train, where: str) -> None:
+    from cnnkeras import training
+    from pipeline import networks
+
+    start = settings.initial_weights
+    if start.experiment == SCRATCH:
+        return
+    source = networks.load(paths.model_file(start.experiment))
+    try:
+        training.copy_weights(source, network, start.layers)
+    except ValueError as error:
+        raise InputError(f"{where}.initial_weights: {error}") from error
+
+
+def _batches(params: Params, name: str, split: str, output_shape: tuple[int, ...]) -> "Batches":
+    """A split's batches: shuffled for training, as they are for validation."""
+    from cnnkeras import training
+
+    experiment = params.experiment(name)
+    columns = open_split(paths.augmented(experiment.dataset), split)
+    return training.Batches(
+        columns["inputs"],
+        _TARGETS[params.task(name)](columns, params, experiment.dataset, output_shape),
+        batch_size=experiment.train.batch_size,
+        seed=params.seed if split == "train" else None,
+    )
+
+
+Targets = Callable[[np.ndarray, int], np.ndarray]
+
+
+def _classification_targets(columns: Split, *_: object) -> Targets:
+    labels = columns["labels"]
+    return lambda indices, _epoch: tasks.load("classification").encode_targets(labels[indices])
+
+
+def _segmentation_targets(columns: Split, *_: object) -> Targets:
+    masks = columns["masks"]
+    return lambda indices, _epoch: tasks.load("segmentation").encode_targets(masks[indices])
+
+
+def _detection_targets(columns: Split, params: Params, dataset: str, output_shape: tuple[int, ...]) -> Targets:
+    """YOLO's grid; a cell that two objects claim goes to another one in another epoch (Darknet shuffles them)."""
+    encode_targets, classes = tasks.load("detection").encode_targets, len(params.classes(dataset))
+    all_boxes, all_labels, all_difficult = (columns[name] for name in ("boxes", "box_labels", "difficult"))
+
+    def targets(indices: np.ndarray, epoch: int) -> np.ndarray:
+        boxes, labels = [], []
+        for index in indices:
+            chosen = np.flatnonzero(~all_difficult[index])
+            np.random.default_rng([params.seed, epoch, index]).shuffle(chosen)
+            boxes.append(all_boxes[index][chosen])
+            labels.append(all_labels[index][chosen])
+        return encode_targets(boxes, labels, grid=output_shape[0], classes=classes)
+
+    return targets
+
+
+_TARGETS: Mapping[str, Callable[..., Targets]] = {
+    "classification": _classification_targets,
+    "segmentation": _segmentation_targets,
+    "detection": _detection_targets,
+}
+
+
+def _fit(
+    network: "keras.Model", train: "Batches", val: "Batches", settings: Train, task: str, watch: "_Watch", where: str
+) -> None:
+    import keras
+
+    from cnnkeras import training
+
+    follow = keras.callbacks.LambdaCallback(on_train_batch_end=watch.on_step, on_epoch_end=watch.on_epoch)
+    follow.async_safe = True  # the step need not wait for it
+    optimizer, schedule = settings.optimizer, settings.schedule
+    try:
+        training.fit(
+            network,
+            train,
+            val,
+            epochs=settings.epochs,
+            optimizer=training.build_optimizer(**optimizer.model_dump(exclude={"weight_decay"})),
+            learning_rate=training.LearningRate(
+                optimizer.learning_rate,
+                training.SCHEDULES[schedule.name](
+                    **schedule.model_dump(exclude={"name", "warmup_epochs", "warmup_factor"})
+                ),
+                warmup_epochs=schedule.warmup_epochs,
+                warmup_factor=schedule.warmup_factor,
+            ),
+            loss=tasks.load(task).build_loss(**settings.loss),
+            metrics=tasks.load(task).build_metrics(),
+            weight_decay=optimizer.weight_decay,
+            patience_epochs=settings.early_stopping.patience_epochs if settings.early_stopping else None,
+            xla=settings.xla,
+            steps_per_execution=settings.steps_per_execution,
+            callbacks=[follow],
+        )
+    except training.DivergedError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+class _Watch:
+    """Follows a training: writes the history, moves the bar, takes the time."""
+
+    def __init__(self, history: Path, bar: progress.Bar, *, steps: int, epochs: int):
+        self._history, self._bar, self._steps, self._epochs = history, bar, steps, epochs
+        self._epoch, self._last = 0, time.monotonic()
+        self._figures: dict[str, float] = {}
+        self.seconds: list[float] = []
+
+    def on_step(self, step: int, logs: Mapping[str, float]) -> None:
+        """Show the figures of the epoch so far; `step` counts from 0. The last one is over after the validation."""
+        self._show(min(step + 1, self._steps - 1), logs)
+
+    def on_epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Keep and show the figures of an epoch, which counts from 0."""
+        now = time.monotonic()
+        self.seconds.append(now - self._last)
+        self._last = now
+        first = ("epoch", "learning_rate", "loss", "val_loss")
+        row = {"epoch": epoch + 1} | {
+            key: f"{logs[key]:.6g}" for key in (*first[1:], *sorted(logs.keys() - set(first)))
+        }
+        with self._history.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, row, lineterminator="\n")
+            if not epoch:
+                writer.writeheader()
+            writer.writerow(row)
+        self._show(self._steps, logs)
+        self._epoch = epoch + 1
+
+    def _show(self, steps: int, logs: Mapping[str, float]) -> None:
+        self._figures |= logs  # those of the last validation stay until there is another
+        figures = "  ".join(f"{name} {value:.3g}" for name, value in self._figures.items())
+        epoch = self._epoch + 1
+        self._bar.update(self._epoch * self._steps + steps, f"epoch {epoch}/{self._epochs}  {figures}")
+
+
+def _write_timings(path: Path, seconds: list[float]) -> None:
+    """How long each epoch took (the first one: with the compilation) and on what machine. Differs from run to run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "machine": devices.describe(),
+        "seconds": round(sum(seconds), 3),
+        "seconds_per_epoch": [round(value, 3) for value in seconds],
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,12 @@
+"""What all tests share: an environment without a screen, without chatter and without the network."""
+
+import os
+
+os.environ |= {
+    "MPLBACKEND": "Agg",
+    "NO_ALBUMENTATIONS_UPDATE": "1",  # it would look for a newer version online
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+# What the person at the terminal has set up for their own runs is no business of the tests.
+for name in ("CNNKERAS_MIRROR", "DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI"):
+    os.environ.pop(name, None)

@@ -1,0 +1,336 @@
+"""dvc.yaml with DVC itself: what reruns and what does not, and what is left when DVC or a person interferes.
+
+The stages are stand-ins that take a blink: they write a digest of what they read, inside the real guard of pipeline/stage.py.
+Everything else is the project's own: dvc.yaml, .dvc/, .dvcignore, the code that stages depend on, and `cnnkeras plan`.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+REPOSITORY = Path(__file__).parents[1]
+PROJECT = (
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+    "dvc.yaml",
+    "results/scratch",
+    "cnnkeras",
+    "pipeline",
+)
+SCENES = """\
+seed: 1
+sources:
+  scenes: {kind: digit_scenes, seed: 1, scenes: {train: 2, val: 1, test: 1}}
+datasets:
+  detection: {source: scenes, task: detection, size: [64, 64]}
+  crops: {source: scenes, task: classification, size: [64, 64], examples: objects}
+experiments:
+"""
+EXPERIMENT = """\
+  {name}:
+    dataset: {dataset}
+    architecture: {architecture}
+    model: {{width: 0.25}}
+    input: {{mean: 127.5, std: 127.5}}
+    train:
+      epochs: 1
+      batch_size: 8
+      optimizer: {{name: adam, learning_rate: 0.001}}
+      schedule: {{name: constant}}
+      initial_weights: {initial_weights}
+    predict: {{batch_size: 8}}
+    postprocess: {postprocess}
+    evaluate: {{pictures: 1}}
+"""
+CLASSIFIER = {"dataset": "crops", "initial_weights": "{experiment: scratch}", "postprocess": "{top_k: 5}"}
+VGG = EXPERIMENT.format(name="vgg", architecture="vgg", **CLASSIFIER)
+YOLO_CLASSIFIER = EXPERIMENT.format(name="yolo_classifier", architecture="yolo", **CLASSIFIER)
+YOLO = EXPERIMENT.format(
+    name="yolo",
+    dataset="detection",
+    architecture="yolo",
+    initial_weights='{experiment: yolo_classifier, layers: ["conv*"]}',
+    postprocess="{confidence_threshold: 0.1, nms_iou: 0.5, display_threshold: 0.2}",
+)
+
+STAND_IN = """\
+#!{python}
+import hashlib, os, sys, time
+sys.path.insert(0, os.getcwd())
+from pathlib import Path
+from ruamel.yaml import YAML
+from pipeline import paths
+from pipeline.errors import InputError
+from pipeline.stage import stage
+
+name, entry = sys.argv[1:]
+outputs = {{
+    "download": [paths.raw], "augment": [paths.augmented], "train": [paths.model_folder, paths.history],
+    "predict": [paths.raw_outputs], "postprocess": [paths.predictions],
+    "evaluate": [paths.metrics, paths.plots, paths.figures], "log": [paths.receipt],
+}}[name]
+try:
+    with stage(name, entry, inputs=[], outputs=[place(entry) for place in outputs]) as partials:
+        values = YAML(typ="safe").load(Path("params.yaml"))
+        entries = (values["experiments"].get(entry), values["datasets"].get(entry), values["sources"].get(entry))
+        content = '{{"digest": "' + hashlib.md5(repr((name, entries)).encode()).hexdigest() + '"}}'
+        for partial in partials:
+            (partial if partial.suffix else partial / "made").write_text(content)
+        if name == "evaluate":
+            for plots in ("confusion", "per_class", "precision_recall"):
+                (partials[1] / plots).mkdir()
+        if os.environ.get("HOLD") == f"{{name}}@{{entry}}":
+            Path("held").write_text(str(os.getpid()))
+            while not Path("go").exists():
+                time.sleep(0.02)
+except InputError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+"""
+
+
+class Project:
+    """A copy of the project in a folder of its own, with git."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]):
+        self.folder, self.environment = folder, environment
+
+    def run(self, *command: str, code: int = 0) -> str:
+        """Run a command in the project; returns all that it printed."""
+        ended = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return ended.stdout + ended.stderr
+
+    def repro(self) -> list[str]:
+        """Stages that `dvc repro` runs now."""
+        return re.findall(r"^Running stage '(.*)':", self.run("dvc", "repro"), flags=re.MULTILINE)
+
+    def stale(self) -> set[str]:
+        """Stages that have changed themselves, as `dvc status` says."""
+        return set(json.loads(self.run("dvc", "status", "--json")))
+
+    def plan(self) -> dict[str, str]:
+        """Stages and reasons that `cnnkeras plan` prints."""
+        printed = self.run(sys.executable, "-m", "pipeline.cli", "plan")
+        return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in printed.splitlines() if "@" in line)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace a text that occurs once."""
+        text = (self.folder / file).read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        (self.folder / file).write_text(text.replace(old, new), encoding="utf-8")
+
+    def hold(self, stage: str) -> tuple[subprocess.Popen, int]:
+        """Start `dvc repro` and wait until the stage is in the middle of its work; returns DVC and the stage's process id."""
+        dvc = subprocess.Popen(
+            ["dvc", "repro", stage],
+            cwd=self.folder,
+            env={**self.environment, "HOLD": stage},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        held = self.folder / "held"
+        until(lambda: (held.is_file() and held.read_text()) or dvc.poll() is not None)
+        assert dvc.poll() is None, dvc.stderr.read()
+        return dvc, int(held.read_text())
+
+    def half_written(self) -> list[Path]:
+        """What stages have not cleaned up."""
+        return list(self.folder.rglob(".partial-*"))
+
+
+def until(condition, seconds: float = 30) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs; one that has ended but that nobody asked about does not."""
+    return psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which everything has run and is committed. Not to be changed: see `project`."""
+    base = tmp_path_factory.mktemp("dvc")
+    folder, commands = base / "project", base / "bin"
+    for name in PROJECT:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, target, ignore=ignore) if (REPOSITORY / name).is_dir() else shutil.copy(
+            REPOSITORY / name, target
+        )
+    (folder / "params.yaml").write_text(SCENES + VGG + YOLO_CLASSIFIER + YOLO)
+    commands.mkdir()
+    (commands / "cnnkeras").write_text(STAND_IN.format(python=sys.executable))
+    (commands / "cnnkeras").chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "DVC_SITE_CACHE_DIR": str(base / "site"),
+        "DVC_GLOBAL_CONFIG_DIR": str(base / "global"),
+        "DVC_SYSTEM_CONFIG_DIR": str(base / "system"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        **{f"GIT_{role}_{what}": "test" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+    project = Project(folder, environment)
+    project.run("git", "init", "--quiet")
+    assert len(project.repro()) == 1 + 2 + 3 * 5
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "All results")
+    return project
+
+
+@pytest.fixture
+def project(reproduced: Project, tmp_path: Path) -> Project:
+    """A copy of the reproduced project, to be changed."""
+    shutil.copytree(reproduced.folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project", reproduced.environment)
+
+
+def test_a_second_repro_runs_nothing(reproduced):
+    """What is up to date stays as it is, byte code and all, and `cnnkeras plan` says so."""
+    assert reproduced.repro() == []
+    assert reproduced.stale() == set()
+    assert "nothing to do" in reproduced.run(sys.executable, "-m", "pipeline.cli", "plan")
+    assert reproduced.run("git", "status", "--porcelain") == ""
+
+
+def test_the_nms_threshold_reruns_three_stages(project):
+    """Changing nms_iou reruns exactly postprocess, evaluate and log of that experiment, which `cnnkeras plan` foretells."""
+    project.edit("params.yaml", "nms_iou: 0.5", "nms_iou: 0.4")
+    expected = ["postprocess@yolo", "evaluate@yolo", "log@yolo"]
+    plan = project.plan()
+    assert list(plan) == expected
+    assert plan["postprocess@yolo"] == "experiments.yolo.postprocess.nms_iou: 0.5 -> 0.4"
+    assert "follows postprocess@yolo" in plan["evaluate@yolo"]
+    assert project.repro() == expected
+
+
+def test_an_architecture_concerns_its_own_experiments(project):
+    """Editing cnnkeras/architectures/yolo.py makes no stage of another architecture stale."""
+    with (project.folder / "cnnkeras" / "architectures" / "yolo.py").open("a") as file:
+        file.write("# edited\n")
+    experiments = {"yolo", "yolo_classifier"}
+    assert {stage.partition("@")[2] for stage in project.stale()} == experiments
+    plan = project.plan()
+    assert {stage.partition("@")[2] for stage in plan} == experiments
+    assert plan["train@yolo_classifier"] == "cnnkeras/architectures/yolo.py changed"
+    assert plan["train@yolo"].endswith("follows train@yolo_classifier")
+
+
+def test_initial_weights_are_a_dependency(project):
+    """An experiment that starts from another one's weights is trained again when those have changed."""
+    project.edit("params.yaml", YOLO_CLASSIFIER, YOLO_CLASSIFIER.replace("epochs: 1", "epochs: 2"))
+    assert list(project.plan())[:2] == ["train@yolo_classifier", "train@yolo"]
+    ran = project.repro()
+    assert {"train@yolo_classifier", "train@yolo"} <= set(ran)
+    assert not {stage for stage in ran if stage.endswith("@vgg")}
+
+
+def test_an_experiment_is_one_entry(project):
+    """A new entry under `experiments:` is all it takes; nothing else runs, and git sees only params, lock and metrics."""
+    with (project.folder / "params.yaml").open("a") as file:
+        file.write(VGG.replace("vgg:", "vgg_small:", 1))
+    stages = [f"{stage}@vgg_small" for stage in ("train", "predict", "postprocess", "evaluate", "log")]
+    assert project.plan() == dict.fromkeys(stages, "never run")
+    assert project.repro() == stages
+    changed = project.run("git", "status", "--porcelain", "--untracked-files=all").split("\n")
+    assert sorted(line[3:] for line in changed if line) == [
+        "dvc.lock",
+        "params.yaml",
+        "results/vgg_small/metrics.json",
+    ]
+
+
+def test_a_missing_output_is_made_again(project):
+    """`cnnkeras plan` names an output that somebody deleted; `dvc repro` brings it back."""
+    predictions = project.folder / "results" / "vgg" / "predictions"
+    shutil.rmtree(predictions)
+    assert project.plan()["postprocess@vgg"] == "results/vgg/predictions is missing"
+    project.repro()
+    assert predictions.is_dir()
+
+
+def test_sigterm_leaves_no_orphan(project):
+    """When DVC is told to end, its stage ends with it, cleans up, and the next repro goes through."""
+    project.edit("params.yaml", "nms_iou: 0.5", "nms_iou: 0.4")
+    dvc, stage = project.hold("postprocess@yolo")
+    dvc.send_signal(signal.SIGTERM)
+    dvc.communicate()
+    until(lambda: not is_alive(stage), seconds=10)
+    assert project.half_written() == []
+    assert project.repro() == ["postprocess@yolo", "evaluate@yolo", "log@yolo"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("params.yaml", "nms_iou: 0.4", "nms_iou: 0.3"),
+        ("pipeline/stage.py", "_EXPRESSION = ", "_EXPRESSION = _ALIAS = "),
+    ],
+)
+def test_an_edit_during_a_stage_does_not_falsify_the_lock(project, file, old, new):
+    """A result of the old state is not recorded under the new one: the stage fails, and is still stale afterwards."""
+    project.edit("params.yaml", "nms_iou: 0.5", "nms_iou: 0.4")
+    if file.endswith(".py"):  # make the guard itself, which the stand-in imports, a dependency
+        project.edit("dvc.yaml", "- pipeline/postprocess.py", f"- {file}")
+    lock = (project.folder / "dvc.lock").read_bytes()
+    dvc, _ = project.hold("postprocess@yolo")
+    project.edit(file, old, new)
+    (project.folder / "go").touch()
+    _, message = dvc.communicate()
+    assert dvc.returncode != 0
+    assert f"{file}" in message
+    assert "received: a change" in message
+    assert (project.folder / "dvc.lock").read_bytes() == lock
+    assert "postprocess@yolo" in project.stale()
+    assert project.half_written() == []
+    assert not (project.folder / "results" / "yolo" / "predictions").exists()
+
+
+def test_every_stage_has_its_place_in_gitignore(reproduced):
+    """DVC writes no .gitignore of its own: the one at the top names what is in DVC's cache, whatever the experiment is called."""
+    definitions = YAML(typ="safe").load(reproduced.folder / "dvc.yaml")["stages"]
+    assert set(definitions) == {"download", "augment", "train", "predict", "postprocess", "evaluate", "log"}
+    tracked = reproduced.run("git", "ls-files").split()
+    assert [name for name in tracked if name.endswith(".gitignore")] == [".dvc/.gitignore", ".gitignore"]
+    results = [name for name in tracked if name.startswith(("results/", "data/"))]
+    metrics = [f"results/{experiment}/metrics.json" for experiment in ("vgg", "yolo", "yolo_classifier")]
+    assert sorted(results) == sorted([*metrics, "results/scratch/model/README.md"])
+
+
+def test_metrics_and_plots_are_declared(project):
+    """`dvc metrics diff` shows what a change did, and `dvc plots show` draws."""
+    project.edit("params.yaml", "nms_iou: 0.5", "nms_iou: 0.4")
+    project.repro()
+    assert "results/yolo/metrics.json" in project.run("dvc", "metrics", "diff")
+    (project.folder / "results/vgg/history.csv").write_text("epoch,val_loss\n1,0.5\n")
+    assert "index.html" in project.run("dvc", "plots", "show", "results/vgg/history.csv")
+
+
+def test_experiments_from_the_command_line(project):
+    """`dvc exp run -S` changes a number, runs what depends on it, in a copy too, and `dvc exp show` lists it."""
+    project.run("dvc", "exp", "run", "--temp", "--name", "tried", "-S", "experiments.yolo.postprocess.nms_iou=0.4")
+    shown = json.loads(project.run("dvc", "exp", "show", "--json"))
+    assert "tried" in json.dumps(shown)
+    assert project.stale() == set()

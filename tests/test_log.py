@@ -1,0 +1,497 @@
+"""Stage `log`, the live curves and the UI, on the project's own store and on a real MLflow server."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import fingerprints, live, log, provenance, records, tracking, ui
+from pipeline.errors import InputError
+from pipeline.params import load_params
+
+# MLflow 3.17 calls what SQLAlchemy 2.1 deprecates; that is between the two.
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+
+REPOSITORY = Path(__file__).parents[1]
+EXPERIMENT = "small"
+PARAMS = """
+seed: 3
+sources:
+  scenes: {kind: digit_scenes, seed: 1, scenes: {train: 4, val: 2, test: 2}}
+datasets:
+  digits:
+    source: scenes
+    task: classification
+    size: [64, 64]
+    examples: objects
+    augmentation:
+      - Affine: {scale: [0.8, 1.2], rotate: [-5, 5]}
+experiments:
+  small:
+    dataset: digits
+    architecture: alexnet
+    model: {variant: one_tower, width: 0.03125}
+    input: {}
+    train:
+      epochs: 3
+      batch_size: 4
+      optimizer: {name: sgd, learning_rate: 0.01, momentum: 0.9}
+      schedule: {name: constant}
+      initial_weights: {experiment: scratch}
+    predict: {}
+    postprocess: {top_k: 5}
+    evaluate: {}
+"""
+HISTORY = "epoch,learning_rate,loss,val_loss\n1,0.01,2.3,2.31\n2,0.01,1.5,nan\n3,0.005,1.2,1.6\n"
+METRICS = {
+    "top1_accuracy": 0.75,
+    "top1_error": 0.25,
+    "undefined": None,
+    "examples": 4,
+    "protocol": "one centre crop",
+    "per_class": [{"class": "zero", "top1_accuracy": 1.0}],
+}
+MAKE_NETWORK = """
+import sys, keras
+from cnnkeras import layers
+inputs = keras.Input((64, 64, 3))
+hidden = keras.layers.GlobalAveragePooling2D()(layers.LocalResponseNormalization()(keras.layers.Rescaling(1 / 255)(inputs)))
+keras.utils.set_random_seed(0)
+keras.Model(inputs, keras.layers.Dense(10)(hidden)).save(sys.argv[1])
+"""
+LOAD_MODEL = """
+import sys, keras, mlflow, numpy as np
+model = mlflow.pyfunc.load_model(sys.argv[1])
+example = model.input_example
+assert example.dtype == np.uint8 and example.shape == (1, 64, 64, 3), example
+outputs = model.predict(np.concatenate([example, example]))
+assert outputs.dtype == np.float32, outputs.dtype
+np.testing.assert_allclose(outputs, model.unwrap_python_model()._network.predict(np.concatenate([example] * 2), verbose=0))
+assert np.ptp(outputs) > 0
+assert "pipeline" not in sys.modules
+"""
+LOG_LIGHTLY = """
+import sys
+from pipeline.cli import main
+main(["log", "small"], standalone_mode=False)
+# Keras is there as a name that is imported when it is touched; what it consists of must not be.
+heavy = {"tensorflow", "jax", "torch", "keras.src", "mlflow.keras"} & set(sys.modules)
+assert not heavy, heavy
+"""
+TRAIN = """
+import sys, time
+from pathlib import Path
+from pipeline import live
+from pipeline.params import load_params
+history = Path("history.csv")
+with live.mirror(load_params(), "small", history), history.open("w") as file:
+    print("epoch,loss", "1,2.5", sep="\\n", file=file, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> Path:
+    """A `.keras` file with a layer of cnnkeras, made in another process so that this one stays without TensorFlow."""
+    file = tmp_path_factory.mktemp("network") / "model.keras"
+    _python(MAKE_NETWORK, file, env={"TF_CPP_MIN_LOG_LEVEL": "3"})
+    return file
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory) -> Path:
+    """A store without anything in it: MLflow takes seconds to create one."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, network, empty_store) -> Path:
+    """A project with one experiment whose result is there and was not logged."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    root = tmp_path / "project"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    (root / "params.yaml").write_text(PARAMS)
+    shutil.copy(empty_store, root / "mlflow.db")
+    _write_dataset(root / "data/augmented/digits")
+    results = root / "results" / EXPERIMENT
+    for folder in ("model", "predictions/label_maps", "plots/per_class", "figures"):
+        (results / folder).mkdir(parents=True)
+    shutil.copy(network, results / "model/model.keras")
+    (results / "history.csv").write_text(HISTORY)
+    (results / "metrics.json").write_text(json.dumps(METRICS))
+    (results / "predictions/top_k.csv").write_text("id,rank,class,probability\nscene,1,three,0.5\n")
+    Image.new("L", (4, 4)).save(results / "predictions/label_maps/scene.png")
+    (results / "plots/per_class/per_class.csv").write_text("class,score\nzero,1\n")
+    Image.new("RGB", (20, 20)).save(results / "figures/confusion.png")
+    return root
+
+
+def _write_dataset(folder: Path) -> None:
+    generator, splits = np.random.default_rng(0), {}
+    for split in ("train", "val", "test"):
+        writer = records.SplitWriter(folder / split)
+        for label in range(4):
+            picture = generator.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            writer.append(f"{split}{label}", fixed={"inputs": picture, "labels": np.int32(label)})
+        splits[split] = writer.close()
+    classes = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    index = records.Index("classification", classes, (64, 64, 3), (0.0,) * 3, (1.0,) * 3, splits, {}, {})
+    index.write(folder)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[str]:
+    """Address of a real MLflow server on this machine that stores what it is sent."""
+    folder, port = tmp_path_factory.mktemp("server"), _free_port()
+    where = [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'server.db'}",
+        "--artifacts-destination",
+        str(folder / "files"),
+    ]
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "log").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *where, *options],
+            env=_environment(environment),
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _until(lambda: _answers(f"http://127.0.0.1:{port}/health"), seconds=90)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(params=["own", "server"])
+def store(request, project, monkeypatch) -> tracking.Store:
+    """Each of the two kinds of store in turn; on the server, an MLflow experiment of the test's own."""
+    if request.param == "server":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server"))
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", project.parent.name)
+    return _store()
+
+
+def _store() -> tracking.Store:
+    with tracking.exclusive():
+        return tracking.Store()
+
+
+def _runs(store: tracking.Store) -> list[tracking.Run]:
+    return store.client.search_runs([store.experiment_id])
+
+
+def _environment(extra: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **extra}
+
+
+def _python(code: str, *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, env=_environment(env or {}), cwd=cwd, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _until(condition: Callable[[], object], *, seconds: float) -> object:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+    return value
+
+
+def _result_file(project: Path, name: str) -> Path:
+    return project / "results" / EXPERIMENT / name
+
+
+def test_a_result_is_one_run_that_shows_everything(project, store):
+    """Logging twice leaves one finished run: params, curves, metrics, files, model, data, tags; and the same receipt."""
+    log.run(EXPERIMENT)
+    receipt = _result_file(project, "mlflow.json").read_bytes()
+    log.run(EXPERIMENT)
+    assert _result_file(project, "mlflow.json").read_bytes() == receipt
+    (run,) = _runs(store)
+    fingerprint = json.loads(receipt)["fingerprint"]
+    assert json.loads(receipt) == {
+        "experiment": EXPERIMENT,
+        "fingerprint": fingerprint,
+        "run_name": f"{EXPERIMENT}-{fingerprint[:8]}",
+    }
+    assert (run.info.run_name, run.info.status) == (f"{EXPERIMENT}-{fingerprint[:8]}", "FINISHED")
+    assert run.data.params["train.optimizer.learning_rate"] == "0.01"
+    assert run.data.params["dataset.augmentation.0.Affine.scale"] == "[0.8, 1.2]"
+    assert run.data.params["source.kind"] == "digit_scenes"
+    assert run.data.params["seed"] == "3"
+    curves = {("loss", 1): 2.3, ("loss", 2): 1.5, ("loss", 3): 1.2, ("val_loss", 1): 2.31, ("val_loss", 3): 1.6}
+    rates = {("learning_rate", 1): 0.01, ("learning_rate", 2): 0.01, ("learning_rate", 3): 0.005}
+    assert store.points(run) == {**curves, **rates, ("top1_accuracy", 0): 0.75, ("top1_error", 0): 0.25}
+    assert run.data.tags[tracking.FINGERPRINT] == fingerprint
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == (
+        "digits",
+        provenance.dvc_hash(project / "data/augmented/digits"),
+    )
+    (model,) = store.client.search_logged_models([store.experiment_id])
+    assert (model.name, model.source_run_id, str(model.status)) == (EXPERIMENT, run.info.run_id, "READY")
+    assert {metric.key for metric in model.metrics} == {"top1_accuracy", "top1_error"}
+    files = {
+        file.path
+        for folder in ("", "figures", "plots/per_class", "predictions")
+        for file in store.client.list_artifacts(run.info.run_id, folder)
+    }
+    assert files == {
+        *("figures", "figures/confusion.png", "history.csv", "metrics.json", "plots", "plots/per_class/per_class.csv"),
+        *("predictions", "predictions/top_k.csv", "predictions/others.zip"),
+    }
+
+
+def test_a_changed_result_is_another_run(project, store):
+    """A change of a number in the result, or of a param behind it, adds a run and leaves the former one."""
+    log.run(EXPERIMENT)
+    _result_file(project, "metrics.json").write_text(json.dumps(METRICS | {"top1_accuracy": 0.5}))
+    log.run(EXPERIMENT)
+    (project / "params.yaml").write_text(PARAMS.replace("top_k: 5", "top_k: 3"))
+    log.run(EXPERIMENT)
+    shown = {(run.data.metrics["top1_accuracy"], run.data.params["postprocess.top_k"]) for run in _runs(store)}
+    assert shown == {(0.75, "5"), (0.5, "5"), (0.5, "3")}
+    assert {run.info.status for run in _runs(store)} == {"FINISHED"}
+
+
+@pytest.mark.parametrize("store", ["server"], indirect=True)
+def test_the_model_works_in_another_process_and_logging_needs_no_keras(store, tmp_path):
+    """`log` imports no TensorFlow; yet what it logged predicts, with nothing but MLflow and Keras around it."""
+    _python(LOG_LIGHTLY)
+    (model,) = store.client.search_logged_models([store.experiment_id])
+    environment = {"MLFLOW_TRACKING_URI": store.uri, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    _python(LOAD_MODEL, f"models:/{model.model_id}", env=environment, cwd=tmp_path)
+
+
+def test_curves_are_visible_while_a_training_runs_and_become_the_result(project, store):
+    """The run is RUNNING with the epochs so far, FINISHED after the training, and is the run of the result after `log`."""
+    params, partial = load_params(), project / "partial.csv"
+    training = fingerprints.training_fingerprint(params, EXPERIMENT)
+    lines = HISTORY.splitlines(keepends=True)
+    with live.mirror(params, EXPERIMENT, partial):
+        partial.write_text("".join(lines[:2]) + lines[2][:3])  # the second epoch is being written
+        (run,) = _until(lambda: [run for run in store.unlogged(training) if run.data.metrics], seconds=30)
+        assert (run.info.status, store.points(run)) == (
+            "RUNNING",
+            {("learning_rate", 1): 0.01, ("loss", 1): 2.3, ("val_loss", 1): 2.31},
+        )
+        partial.write_text(HISTORY)
+    (run,) = store.unlogged(training)
+    assert (run.info.status, len(store.points(run))) == ("FINISHED", 8)
+    log.run(EXPERIMENT)
+    assert [logged.info.run_id for logged in _runs(store)] == [run.info.run_id]
+    assert len(store.client.get_metric_history(run.info.run_id, "loss")) == 3
+
+
+def test_the_same_training_again_leaves_one_run(project):
+    """A repeated training is shown while it runs; as its result is there already, its run goes when it is logged."""
+    store, params, partial = _store(), load_params(), project / "partial.csv"
+    log.run(EXPERIMENT)
+    with live.mirror(params, EXPERIMENT, partial):
+        partial.write_text(HISTORY)
+        _until(lambda: len(_runs(store)) == 2, seconds=30)
+    log.run(EXPERIMENT)
+    (run,) = _runs(store)
+    assert run.info.run_name.startswith(f"{EXPERIMENT}-")
+
+
+def test_curves_of_other_numbers_are_not_this_result(project):
+    """A run of the same params whose losses differ (another machine, edited code) is not taken for this training's."""
+    store, params, partial = _store(), load_params(), project / "partial.csv"
+    with live.mirror(params, EXPERIMENT, partial):
+        partial.write_text(HISTORY.replace("2.3,", "9.9,"))
+        _until(lambda: [run for run in _runs(store) if run.data.metrics], seconds=30)
+    log.run(EXPERIMENT)
+    (run,) = _runs(store)
+    assert store.points(run)["loss", 1] == 2.3
+
+
+def test_a_failed_training_says_so_and_a_restarted_one_goes_on_in_its_run(project):
+    """An exception marks the run FAILED and is passed on; starting again reuses the run."""
+    store, params, partial = _store(), load_params(), project / "partial.csv"
+    partial.write_text("".join(HISTORY.splitlines(keepends=True)[:2]))
+
+    @live.mirror(params, EXPERIMENT, partial)
+    def fail() -> None:
+        _until(lambda: [run for run in _runs(store) if run.data.metrics], seconds=30)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    (failed,) = _until(lambda: [run for run in _runs(store) if run.info.status != "RUNNING"], seconds=30)
+    assert failed.info.status == "FAILED"
+    with live.mirror(params, EXPERIMENT, partial):
+        partial.write_text(HISTORY)
+        _until(lambda: _runs(store)[0].data.metrics["loss"] == 1.2, seconds=30)
+    (run,) = _until(lambda: [run for run in _runs(store) if run.info.status == "FINISHED"], seconds=30)
+    assert run.info.run_id == failed.info.run_id
+    assert len(store.client.get_metric_history(run.info.run_id, "loss")) == 3
+
+
+@pytest.mark.usefixtures("project")
+def test_a_killed_training_says_so():
+    """SIGKILL leaves the training no time to say anything; its run is marked KILLED all the same."""
+    store = _store()
+    training = subprocess.Popen([sys.executable, "-c", TRAIN], env=_environment({}))
+    try:
+        _until(lambda: [run for run in _runs(store) if run.data.metrics], seconds=30)
+    finally:
+        training.send_signal(signal.SIGKILL)
+        training.wait()
+    _until(lambda: [run.info.status for run in _runs(store)] == ["KILLED"], seconds=30)
+
+
+def test_a_training_does_not_notice_that_the_server_is_down(project, monkeypatch):
+    """With nothing at the address the block runs at once and ends within seconds, without an error."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{_free_port()}")
+    started = time.monotonic()
+    with live.mirror(load_params(), EXPERIMENT, project / "partial.csv"):
+        assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
+
+
+def test_an_unreachable_server_is_one_clear_line_within_seconds(project, monkeypatch):
+    """Nobody there, or somebody who never answers: an InputError with the address, and no receipt."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        for port, reason in ((_free_port(), "Connection refused"), (silent.getsockname()[1], "timed out")):
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+            started = time.monotonic()
+            with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port}; received: .*{reason}"):
+                log.run(EXPERIMENT)
+            assert time.monotonic() - started < 15
+    assert not _result_file(project, "mlflow.json").exists()
+
+
+def test_two_processes_that_log_the_same_make_one_run(project):
+    """Also when both create the store, one of them from a copy of the project as `dvc exp run --temp` makes it."""
+    (project / "mlflow.db").unlink()
+    copy = project / ".dvc/tmp/exps/copy"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".dvc"))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", "log", EXPERIMENT],
+            cwd=folder,
+            env=_environment({"DVC_ROOT": str(project)}),
+            stderr=subprocess.PIPE,
+        )
+        for folder in (project, copy)
+    ]
+    assert [process.communicate(timeout=60)[1] for process in processes] == [b"", b""]
+    assert len(_runs(_store())) == 1
+    assert not (copy / "mlflow.db").exists()
+    assert (project / "mlartifacts").is_dir()
+
+
+def test_an_interrupted_log_is_completed(project):
+    """SIGKILL in the middle leaves an unfinished run; logging again completes that one."""
+    store = _store()
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.cli", "log", EXPERIMENT], env=_environment({}))
+    try:
+        _until(lambda: list(project.glob("mlartifacts/*/artifacts/metrics.json")), seconds=30)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    (interrupted,) = _runs(store)
+    assert interrupted.info.status == "RUNNING"
+    log.run(EXPERIMENT)
+    (run,) = _runs(store)
+    assert (run.info.run_id, run.info.status) == (interrupted.info.run_id, "FINISHED")
+    assert len(store.client.get_metric_history(run.info.run_id, "loss")) == 3
+    (model,) = store.client.search_logged_models([store.experiment_id])
+    assert str(model.status) == "READY"
+
+
+def test_the_hash_of_the_data_is_dvcs(project):
+    """Computed as DVC does, and read from dvc.lock only when DVC's cache confirms that it is of these data."""
+    folder = project / "data/augmented/digits"
+    computed = provenance.dvc_hash(folder)
+    for command in (["init", "--no-scm", "--quiet"], ["add", "--quiet", str(folder)]):
+        subprocess.run([sys.executable, "-m", "dvc", *command], check=True, cwd=project)
+    assert f"md5: {computed}\n" in (project / "data/augmented/digits.dvc").read_text()
+    listing = project / ".dvc/cache/files/md5" / computed[:2] / computed[2:]
+    lock = f"schema: '2.0'\nstages:\n  augment@digits:\n    outs: [{{path: data/augmented/digits, md5: {computed}}}]\n"
+    (project / "dvc.lock").write_text(lock)
+    listing.chmod(0o644)
+    listing.write_text(json.dumps([{"md5": "0" * 32, "relpath": "index.json"}]))
+    assert provenance.dvc_hash(folder) == computed, "of other data: not believed, computed"
+    index = hashlib.md5((folder / "index.json").read_bytes()).hexdigest()
+    listing.write_text(json.dumps([{"md5": index, "relpath": "index.json"}]))
+    (folder / "test/inputs.npy").write_bytes(b"")
+    assert provenance.dvc_hash(folder) == computed, "believed without reading gigabytes"
+
+
+def test_the_commit_is_dirty_only_for_what_the_pipeline_does_not_write(project):
+    """dvc.lock and results/ change in every run; they do not make the code another one."""
+    assert provenance.git_commit() is None
+    git = ["git", "-c", "user.name=n", "-c", "user.email=n@example.org"]
+    (project / ".gitignore").write_text("/data\n/.cnnkeras\n")
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "all"]):
+        subprocess.run([*git, *command], check=True, cwd=project)
+    _result_file(project, "metrics.json").write_text("{}")
+    (project / "dvc.lock").write_text("")
+    assert not provenance.git_is_dirty()
+    (project / "new.py").write_text("")
+    assert provenance.git_is_dirty()
+    assert len(provenance.git_commit()) == 40
+
+
+@pytest.mark.usefixtures("project")
+def test_the_ui_serves_this_project_to_this_machine_only():
+    """`cnnkeras ui` answers at the loopback address; a second one on its port is refused with the way out."""
+    port = _free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "ui", "--port", str(port)],
+        env=_environment({}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert f"http://127.0.0.1:{port}/#/experiments/" in process.stdout.readline()
+        _until(lambda: _answers(f"http://127.0.0.1:{port}/health"), seconds=60)
+        with socket.socket() as elsewhere, pytest.raises(ConnectionRefusedError):
+            elsewhere.connect(("127.0.0.2", port))
+        with pytest.raises(InputError, match=f"free port; received: {port} .* --port {port + 1}"):
+            ui.run(port)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)

@@ -1,0 +1,195 @@
+"""`cnnkeras show`: what it reads, what it refuses, what it draws and says."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnkeras.tasks.detection import encode_targets
+from pipeline import paths, show
+from pipeline.errors import InputError
+from pipeline.params import ClassificationPostprocess, DetectionPostprocess, SegmentationPostprocess
+
+PARAMS = """
+seed: 1
+sources:
+  scenes: {kind: digit_scenes, seed: 1, scenes: {train: 4, val: 2, test: 2}}
+  signals: {kind: mnist1d, validation_examples: 400}
+datasets:
+  crops: {source: scenes, task: classification, size: [32, 32], examples: objects}
+  signals: {source: signals, task: classification, size: [40]}
+experiments:
+  crops: &experiment
+    dataset: crops
+    architecture: vgg
+    model: {variant: A, width: 0.03125}
+    input: {mean: 128.0, std: 64.0}
+    train:
+      epochs: 1
+      batch_size: 1
+      optimizer: {name: sgd, learning_rate: 0.1}
+      schedule: {name: constant}
+      initial_weights: {experiment: scratch}
+    predict: {}
+    postprocess: {top_k: 3}
+    evaluate: {}
+  signals:
+    <<: *experiment
+    dataset: signals
+    architecture: mnist1d_conv
+    model: {}
+"""
+CLASSES = ("zero", "one")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A project whose experiments are not trained, where the test runs."""
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def trained(project) -> Path:
+    """The same with the experiments' networks, as they are before any training."""
+    from cnnkeras import architectures
+    from pipeline import networks
+
+    for name, architecture, arguments in (
+        ("crops", "vgg", {"input_shape": (32, 32, 3), "variant": "A", "width": 1 / 32}),
+        ("signals", "mnist1d_conv", {"input_shape": (40, 1)}),
+    ):
+        paths.model_folder(name).mkdir(parents=True)
+        network = architectures.load(architecture).build(output_shape=(10,), **arguments)
+        networks.save(network, paths.model_file(name))
+    return project
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "RGBA", "CMYK"])
+def test_pictures_of_every_mode_become_rgb(tmp_path, mode):
+    """Grey stays the same grey, whatever the file's colours are called."""
+    file = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    Image.new("RGB", (9, 6), (51, 51, 51)).convert(mode).save(file)
+    np.testing.assert_array_equal(show.read_picture(file), np.full((6, 9, 3), 51))
+
+
+def test_pictures_of_16_bits_keep_their_brightness(tmp_path):
+    """The middle of 0..65535 is the middle of 0..255, not white."""
+    Image.fromarray(np.full((6, 9), 0x80FF, np.uint16)).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(show.read_picture(tmp_path / "deep.png"), np.full((6, 9, 3), 0x80))
+
+
+def test_transparency_becomes_white(tmp_path):
+    """Whatever colour hides under it."""
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (show.read_picture(tmp_path / "clear.png") == 255).all()
+
+
+def test_photographs_are_turned_upright(tmp_path):
+    """A camera held sideways writes so into the file: orientation 6 is to be turned by 90 degrees to the right."""
+    lying = Image.fromarray(np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8))  # red, then blue
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying.save(tmp_path / "photo.png", exif=exif)
+    np.testing.assert_array_equal(show.read_picture(tmp_path / "photo.png")[:, 0], [[255, 0, 0], [0, 0, 255]])
+
+
+@pytest.mark.usefixtures("trained")
+def test_files_that_are_no_pictures_are_refused_before_anything_is_written():
+    """One clear line naming the file; the good picture before it is not drawn either."""
+    Image.new("RGB", (50, 40)).save("good.png")
+    Image.effect_noise((200, 200), 90).save("whole.jpg")
+    Path("cut.jpg").write_bytes(Path("whole.jpg").read_bytes()[:4000])
+    Path("text.jpg").write_text("no picture")
+    Path("folder.jpg").mkdir()
+    for bad in ("text.jpg", "cut.jpg", "folder.jpg", "missing.jpg"):
+        with pytest.raises(InputError, match=rf"^{re.escape(bad)}: expected a whole picture; received: .*"):
+            show.run("crops", [Path("good.png"), Path(bad)])
+    assert not Path("show").exists()
+
+
+def test_an_untrained_experiment_is_refused(project):
+    """With the command that trains it."""
+    with pytest.raises(InputError, match=r"results/crops/model/model.keras.*cnnkeras train crops"):
+        show.run("crops", [project / "any.png"])
+
+
+def test_signals_come_as_numbers(tmp_path):
+    """A .npy file of any shape, or text with commas or lines; not fewer, not more, not words."""
+    values = np.arange(40, dtype=np.float64)
+    np.save(tmp_path / "a.npy", values[None])
+    (tmp_path / "b.csv").write_text(",".join(map(str, values)))
+    (tmp_path / "c.csv").write_text("\n".join(map(str, values)) + "\n")
+    for name in ("a.npy", "b.csv", "c.csv"):
+        signal = show.read_signal(tmp_path / name, 40)
+        assert (signal.shape, signal.dtype) == ((40, 1), np.float32)
+        np.testing.assert_array_equal(signal[:, 0], values)
+    (tmp_path / "d.csv").write_text("1,2,three")
+    (tmp_path / "e.csv").write_text(",".join(["nan"] * 40))
+    np.save(tmp_path / "f.npy", np.array([{}] * 40, dtype=object), allow_pickle=True)
+    np.save(tmp_path / "g.npy", values[:39])
+    for name in ("d.csv", "e.csv", "f.npy", "g.npy", "none.npy"):
+        with pytest.raises(InputError, match=rf"{name}: expected 40"):
+            show.read_signal(tmp_path / name, 40)
+
+
+@pytest.mark.usefixtures("trained")
+def test_pictures_and_signals_are_drawn_and_described(capsys):
+    """Top-3 classes per file; a drawing per file, also for two files of one name; the same bytes again."""
+    Path("sub").mkdir()
+    for file in (Path("cat.jpg"), Path("sub/cat.jpg")):
+        Image.effect_noise((60, 40), 90).save(file)
+    np.save("wave.npy", np.sin(np.arange(40)))
+    show.run("crops", [Path("cat.jpg"), Path("sub/cat.jpg")])
+    show.run("signals", [Path("wave.npy")], output=Path("drawn"))
+    names = ("show/cat-crops.png", "show/cat-crops-2.png", "drawn/wave-signals.png")
+    said = capsys.readouterr().out
+    assert all(f"drawn in {name}" in said for name in names)
+    assert len(re.findall(r"^  (?:zero|one|two|three|four|five|six|seven|eight|nine|\d) [01]\.\d{3}$", said, re.M)) == 9
+    before = {name: Path(name).read_bytes() for name in names}
+    assert np.array(Image.open(names[0])).shape[1] == show.SIDES[0]
+    show.run("crops", [Path("cat.jpg"), Path("sub/cat.jpg")])
+    assert {name: Path(name).read_bytes() for name in names} == before
+
+
+@pytest.mark.usefixtures("trained")
+def test_an_unwritable_output_is_refused():
+    """A file in the place of the folder."""
+    Image.new("RGB", (50, 40)).save("cat.png")
+    Path("taken").write_text("")
+    with pytest.raises(InputError, match=r"taken/cat-crops.png: expected to be able to write"):
+        show.run("crops", [Path("cat.png")], output=Path("taken"))
+
+
+def test_objects_lie_where_the_network_puts_them():
+    """A certain box over the right half of a 200 x 100 picture comes out in the picture's own pixels."""
+    truth = encode_targets([np.array([[0.5, 0.0, 1.0, 1.0]])], [np.array([1])], grid=2, classes=2)[0]
+    outputs = np.zeros((2, 2, 2 + 5), np.float32)
+    row, column = np.argwhere(truth[..., 0])[0]
+    outputs[row, column] = [0, 1, 0.9, *truth[row, column, 1:3], *np.sqrt(truth[row, column, 3:5])]
+    settings = DetectionPostprocess(confidence_threshold=0.1, nms_iou=0.5, display_threshold=0.5)
+    shown = show.show_objects(np.zeros((100, 200, 3), np.uint8), outputs, CLASSES, settings)
+    assert shown.lines == ["one 0.900 from (100, 0) to (200, 100)"]
+    assert shown.picture.shape == (240, 480, 3)
+    higher = settings.model_copy(update={"display_threshold": 0.95})
+    empty = show.show_objects(np.zeros((100, 200, 3), np.uint8), outputs, CLASSES, higher)
+    assert empty.lines == ["nothing with a score of at least 0.95"]
+
+
+def test_regions_are_given_as_shares():
+    """A quarter of class one, the rest background."""
+    scores = np.zeros((4, 4, 3), np.float32)
+    scores[..., 0], scores[:2, :2, 2] = 1, 9
+    settings = SegmentationPostprocess(resize="nearest")
+    shown = show.show_regions(np.zeros((40, 80, 3), np.uint8), scores, CLASSES, settings)
+    assert shown.lines == ["background 75.0% of the pixels", "one 25.0% of the pixels"]
+
+
+def test_classes_come_most_probable_first():
+    """Logits of log 3 and 0 are probabilities of 3/4 and 1/4."""
+    outputs = np.log(np.array([1, 3], np.float32))
+    shown = show.show_class(np.zeros((30, 40, 3), np.uint8), outputs, CLASSES, ClassificationPostprocess(top_k=5))
+    assert shown.lines == ["one 0.750", "zero 0.250"]

@@ -1,0 +1,184 @@
+"""pipeline/stage.py: what is left behind by a stage that ends well, that fails, that is stopped, and that was overtaken."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import paths
+from pipeline.errors import InputError
+from pipeline.stage import stage
+
+REPOSITORY = Path(__file__).parents[1]
+PARAMS = """\
+seed: 1
+sources:
+  scenes: {kind: voc}
+  others: {kind: voc}
+datasets:
+  digits: {source: scenes, size: [8, 8]}
+"""
+DVC = """\
+stages:
+  augment:
+    foreach: ${datasets}
+    do:
+      cmd: exec cnnkeras augment ${key}
+      deps:
+        - data/raw/${item.source}
+        - pipeline/augment.py
+      params:
+        - seed
+        - sources.${item.source}
+        - datasets.${key}
+      outs:
+        - data/augmented/${key}
+"""
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one source that is there, and one dataset that is not."""
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "dvc.yaml").write_text(DVC)
+    (tmp_path / "data" / "raw" / "scenes").mkdir(parents=True)
+    (tmp_path / "data" / "raw" / "scenes" / "archive").write_text("pictures")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def augment():
+    """The stage that the tests run."""
+    return stage("augment", "digits", inputs=[paths.raw("scenes")], outputs=[paths.augmented("digits")])
+
+
+def made() -> dict[str, str]:
+    """Everything below data/augmented, hidden files too."""
+    folder = paths.augmented("digits").parent
+    return {file.relative_to(folder).as_posix(): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_results_appear_when_the_stage_ends_well():
+    """Files and folders come into place at the end, replace what was there, and leave nothing temporary."""
+    for content in ("first", "second"):
+        table = paths.augmented("table.csv")
+        with stage("augment", "digits", inputs=[], outputs=[paths.augmented("digits"), table]) as (folder, file):
+            (folder / content).write_text(content)
+            file.write_text(content)
+            assert file.suffix == ".csv"
+            assert f"digits/{content}" not in made()
+        assert made() == {f"digits/{content}": content, "table.csv": content}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_stage_that_fails_leaves_the_former_result(error):
+    """An exception, Ctrl-C or SIGTERM removes what the stage wrote and nothing else."""
+    with augment() as (folder,):
+        (folder / "a").write_text("good")
+    with pytest.raises(error), augment() as (folder,):  # noqa: PT012
+        (folder / "a").write_text("half")
+        raise error
+    assert made() == {"digits/a": "good"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_a_stage_cleanly(number, code):
+    """SIGTERM and Ctrl-C end the process with the shell's codes, and nothing half-written stays."""
+    program = """
+import os, signal, sys
+from pipeline import paths
+from pipeline.stage import stage
+try:
+    with stage("augment", "digits", inputs=[], outputs=[paths.augmented("digits")]) as (folder,):
+        (folder / "a").write_text("half")
+        os.kill(os.getpid(), int(sys.argv[1]))
+        signal.pause()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run([sys.executable, "-c", program, str(int(number))], env=environment, check=False)
+    assert ended.returncode == code
+    assert made() == {}
+
+
+def test_what_a_killed_run_left_is_removed(project):
+    """A run that had no chance to clean up (SIGKILL, power cut) does not spoil the next one."""
+    left = project / "data" / "augmented" / ".partial-digits"
+    left.mkdir(parents=True)
+    (left / "old").write_text("half")
+    with augment() as (folder,):
+        assert list(folder.iterdir()) == []
+    assert made() == {}
+
+
+def test_a_second_run_is_refused():
+    """Two runs of the same stage and entry would write over each other: the second one names the first."""
+    with augment(), pytest.raises(InputError, match=f"process {os.getpid()} is running it"), augment():
+        pass
+
+
+def test_a_missing_input_is_named_with_the_command_that_makes_it():
+    """The message holds the path and both ways to make it."""
+    expected = r"results/vgg/model; received: no such .* `cnnkeras train vgg` or `dvc repro train@yolo` first"
+    with (
+        pytest.raises(InputError, match=expected),
+        stage("train", "yolo", inputs=[paths.model_folder("vgg")], outputs=[]),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("params.yaml", "[8, 8]", "[9, 9]", "params.yaml datasets.digits"),
+        ("params.yaml", "scenes: {kind: voc}", "scenes: {kind: idx}", "params.yaml sources.scenes"),
+        ("params.yaml", "seed: 1", "seed: [", "params.yaml"),
+        ("data/raw/scenes/archive", "pictures", "other pictures", "data/raw/scenes"),
+    ],
+)
+def test_a_change_during_the_run_drops_the_result(project, file, old, new, named):
+    """The lock would record the new state for a result of the old one: so there is no result."""
+    with pytest.raises(InputError, match=named), augment() as (folder,):  # noqa: PT012
+        (folder / "a").write_text("of the old state")
+        text = (project / file).read_text()
+        assert old in text
+        (project / file).write_text(text.replace(old, new))
+    assert made() == {}
+
+
+def test_a_change_that_does_not_concern_the_stage_is_no_matter(project):
+    """Other entries of params.yaml may be edited while a stage runs."""
+    with augment() as (folder,):
+        (folder / "a").write_text("good")
+        (project / "params.yaml").write_text(PARAMS.replace("others: {kind: voc}", "others: {kind: idx}"))
+    assert made() == {"digits/a": "good"}
+
+
+@pytest.mark.parametrize(("is_imported", "error"), [(True, "pipeline/augment.py"), (False, None)])
+def test_only_source_files_that_were_imported_count(project, is_imported, error):
+    """Editing code that a stage uses drops its result; editing its neighbour in the same folder does not."""
+    copy = project / "pipeline"
+    copy.mkdir()
+    for name in ("__init__.py", "errors.py", "paths.py", "stage.py"):
+        (copy / name).write_bytes((REPOSITORY / "pipeline" / name).read_bytes())
+    (copy / "augment.py").write_text("")
+    program = f"""
+from pathlib import Path
+from pipeline import paths
+from pipeline.errors import InputError
+from pipeline.stage import stage
+if {is_imported}:
+    import pipeline.augment
+try:
+    with stage("augment", "digits", inputs=[], outputs=[paths.augmented("digits")]):
+        Path("pipeline/augment.py").write_text("# edited")
+except InputError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
+    assert (error in ended.stdout) if error else ended.stdout == ""

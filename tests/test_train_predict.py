@@ -1,0 +1,286 @@
+"""The stages `train` and `predict`, on tiny packed data of every task, in processes of their own."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import paths, train
+from pipeline.errors import InputError
+from pipeline.records import Index, SplitWriter, open_split
+
+REPOSITORY = Path(__file__).parents[1]
+CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SIDE = 32
+COUNTS = {"train": 20, "val": 5, "test": 7}
+
+PARAMS = """
+seed: 1
+sources:
+  scenes: {kind: digit_scenes, seed: 1, scenes: {train: 1, val: 1, test: 1}}
+datasets:
+  classification: {source: scenes, task: classification, size: [32, 32]}
+  detection: {source: scenes, task: detection, size: [32, 32]}
+  segmentation: {source: scenes, task: segmentation, size: [32, 32]}
+experiments:
+  digits:
+    dataset: classification
+    architecture: yolo
+    model: {variant: small, width: 0.25, batch_norm: true}
+    input: {mean: dataset, std: dataset}
+    train:
+      epochs: 3
+      batch_size: 8
+      optimizer: {name: sgd, learning_rate: 0.01, momentum: 0.9, weight_decay: 5.0e-4}
+      schedule: {name: step, every_epochs: 2, factor: 0.1, warmup_epochs: 1.0}
+      initial_weights: {experiment: scratch}
+    predict: {batch_size: 3}
+    postprocess: {top_k: 5}
+    evaluate: {pictures: 1}
+  yolo:
+    dataset: detection
+    architecture: yolo
+    model: {variant: small, width: 0.25, batch_norm: true}
+    input: {mean: 127.5, std: 127.5}
+    train:
+      epochs: 2
+      batch_size: 8
+      optimizer: {name: adam, learning_rate: 0.001}
+      schedule: {name: plateau, factor: 0.5, patience_epochs: 1}
+      early_stopping: {patience_epochs: 5}
+      steps_per_execution: 2
+      loss: {noobj_weight: 0.25}
+      initial_weights: {experiment: digits, layers: ["conv*", "bn*"]}
+    predict: {batch_size: 4}
+    postprocess: {confidence_threshold: 0.1, nms_iou: 0.5}
+    evaluate: {pictures: 1}
+  deconvnet:
+    dataset: segmentation
+    architecture: deconvnet
+    model: {width: 0.0625}
+    input: {mean: [100.0, 110.0, 120.0], std: 1.0}
+    train:
+      epochs: 1
+      batch_size: 8
+      optimizer: {name: sgd, learning_rate: 0.01, momentum: 0.9}
+      schedule: {name: constant}
+      initial_weights: {experiment: scratch}
+    predict: {batch_size: 64}
+    postprocess: {}
+    evaluate: {pictures: 1}
+"""
+
+RUN = """
+import sys
+from pipeline import predict, train
+for name in sys.argv[1:]:
+    train.run(name)
+    predict.run(name)
+"""
+
+
+def write_dataset(folder: Path, task: str, *, classes: tuple[str, ...] = CLASSES) -> None:
+    """Pack random pictures with random annotations."""
+    splits = {}
+    for number, (split, count) in enumerate(COUNTS.items()):
+        random, writer = np.random.default_rng(number), SplitWriter(folder / split)
+        for index in range(count):
+            fixed, ragged = {"inputs": random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)}, {}
+            if task == "classification":
+                fixed["labels"] = np.int32(random.integers(len(classes)))
+            elif task == "segmentation":
+                fixed["masks"] = random.choice(np.array([0, 1, 10, 255], np.uint8), (SIDE, SIDE))
+            else:
+                corners = np.sort(random.random((3, 2, 2), dtype=np.float32), axis=1).reshape(3, 4)
+                labels = random.integers(0, len(classes), 3, dtype=np.int32)
+                ragged = {"boxes": corners, "box_labels": labels, "difficult": np.array([False, True, False])}
+            writer.append(f"{split}{index}", fixed=fixed, ragged=ragged)
+        splits[split] = writer.close()
+    Index(task, classes, (SIDE, SIDE, 3), (127.0,) * 3, (74.0,) * 3, splits, {}, {}).write(folder)
+
+
+def write_project(root: Path) -> Path:
+    """A project with packed data, as after `augment`."""
+    root.mkdir(exist_ok=True)
+    (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    for task in ("classification", "detection", "segmentation"):
+        write_dataset(root / "data" / "augmented" / task, task)
+    return root
+
+
+def start(script: str, root: Path, *arguments: str) -> subprocess.Popen:
+    """Run Python code in a project."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> tuple[str, str]:
+    """What a process wrote to its output and to its errors, once it has ended well."""
+    with process:
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return output, errors
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two projects in which the same was trained and predicted, by two processes; a segmentation in the first only."""
+    roots = tuple(write_project(tmp_path_factory.mktemp("project") / name) for name in ("first", "second"))
+    names = (("digits", "yolo", "deconvnet"), ("digits", "yolo"))
+    for process in [start(RUN, root, *chosen) for root, chosen in zip(roots, names, strict=True)]:
+        output, errors = finish(process)
+        assert not output
+        # TensorFlow's own lines would be among them.
+        assert all(line.startswith(("train ", "predict ")) for line in errors.splitlines()), errors
+    return roots
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(write_project(tmp_path / "project"))
+    return tmp_path / "project"
+
+
+def test_two_processes_give_the_same_bytes(twins):
+    """Networks, histories and outputs are equal bit for bit, with dropout, shuffling and batch normalisation."""
+    first, second = (root / "results" for root in twins)
+    files = sorted(file.relative_to(second) for file in second.rglob("*") if file.is_file())
+    assert files == [
+        Path(name, file)
+        for name in ("digits", "yolo")
+        for file in ("history.csv", "model/model.keras", "raw/outputs.json", "raw/outputs.npy")
+    ]
+    assert [file for file in files if (first / file).read_bytes() != (second / file).read_bytes()] == []
+
+
+def test_history_has_a_row_an_epoch(twins):
+    """Epochs from 1, the rate of each epoch's last step, losses, then metrics in the order of their names; no times."""
+    with (twins[0] / "results/digits/history.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    metrics = ["top1_accuracy", "top5_accuracy", "val_top1_accuracy", "val_top5_accuracy"]
+    assert list(rows[0]) == ["epoch", "learning_rate", "loss", "val_loss", *metrics]
+    # Two steps an epoch; the warm-up's second is half way from a tenth: 0.01 x (0.1 + 0.9 / 2).
+    assert [(row["epoch"], row["learning_rate"]) for row in rows] == [("1", "0.0055"), ("2", "0.01"), ("3", "0.001")]
+    timings = json.loads((twins[0] / ".cnnkeras/timings/digits.json").read_text(encoding="utf-8"))
+    assert len(timings["seconds_per_epoch"]) == 3
+    assert timings["machine"]
+
+
+def test_outputs_are_those_of_the_network(twins, monkeypatch):
+    """Every test example has its outputs, in order; a segmentation's are stored in half precision."""
+    monkeypatch.chdir(twins[0])
+    from pipeline import predict
+
+    shapes = {"digits": (10,), "yolo": (2, 2, 20), "deconvnet": (32, 32, 11)}
+    for name, task in (("digits", "classification"), ("yolo", "detection"), ("deconvnet", "segmentation")):
+        outputs = np.load(paths.raw_outputs(name) / "outputs.npy")
+        network = predict.load_network(name, seed=1)
+        expected = network.predict(open_split(paths.augmented(task), "test")["inputs"], verbose=0)
+        tolerance = {"rtol": 2e-3, "atol": 2e-3} if name == "deconvnet" else {"rtol": 1e-4, "atol": 1e-5}
+        np.testing.assert_allclose(outputs, expected, **tolerance)
+        assert outputs.shape == (7, *shapes[name])
+        assert outputs.dtype == (np.float16 if name == "deconvnet" else np.float32)
+        facts = json.loads((paths.raw_outputs(name) / "outputs.json").read_text(encoding="utf-8"))
+        expected = {"experiment": name, "dataset": task, "task": task, "classes": list(CLASSES)}
+        assert facts == expected | ({"boxes_per_cell": 2} if name == "yolo" else {})
+
+
+def test_stored_network_is_for_use(twins):
+    """The file holds no date and no optimizer, and stores nothing but the network's own weights."""
+    path = twins[0] / "results/yolo/model/model.keras"
+    with zipfile.ZipFile(path) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert json.loads(archive.read("metadata.json"))["date_saved"] == "1980-01-01@00:00:00"
+        assert json.loads(archive.read("config.json"))["compile_config"] == {}
+    from pipeline import networks
+
+    parameters = networks.load(path).count_params()
+    assert path.stat().st_size < 4 * parameters + 500_000
+
+
+def test_training_starts_from_the_other_experiment(twins, monkeypatch):
+    """The detector's convolutions, batch normalisation included, are the classifier's; the rest is its own."""
+    monkeypatch.chdir(twins[0])
+    from pipeline import devices, networks
+
+    params = train.load_params()
+    experiment = params.experiment("yolo")
+    with devices.set_up(seed=1):
+        network = train._build(params, experiment, train._checked_index(params, "detection"))
+        train._copy_initial_weights(network, experiment.train, "experiments.yolo.train")
+        start = networks.load(paths.model_file("digits"))
+    for name in ("conv1", "bn1", "conv9", "bn9"):
+        for copied, weights in zip(
+            network.get_layer(name).get_weights(), start.get_layer(name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(copied, weights)
+
+
+@pytest.mark.usefixtures("project")
+def test_detection_targets_are_shuffled_anew_each_epoch():
+    """Difficult objects are no targets; which of two objects gets a cell is a function of (seed, epoch, picture)."""
+    params = train.load_params()
+    columns = open_split(paths.augmented("detection"), "train")
+    targets = train._detection_targets(columns, params, "detection", (1, 1, 20))
+    epochs = [targets(np.arange(20), epoch) for epoch in range(8)]
+    labels = np.stack([epoch[:, 0, 0, 5:].argmax(axis=-1) for epoch in epochs], axis=1)  # (pictures, epochs)
+    for picture in range(20):
+        assert set(labels[picture]) <= set(np.asarray(columns["box_labels"][picture])[[0, 2]])
+    assert any(len(set(row)) == 2 for row in labels)
+    np.testing.assert_array_equal(targets(np.array([7, 3]), 5), epochs[5][[7, 3]])
+
+
+def test_wrong_input_is_answered_before_keras_is_imported(project):
+    """A missing network to start from, missing data, and data of other params name the command that helps."""
+    script = """
+import shutil, sys
+from pipeline import paths, predict, train
+from pipeline.errors import InputError
+def message(function, name):
+    try:
+        function(name)
+    except InputError as error:
+        print(error)
+message(train.run, "yolo")
+message(predict.run, "digits")
+(paths.augmented("classification") / "index.json").write_text(
+    (paths.augmented("classification") / "index.json").read_text().replace('"nine"', '"dozen"'))
+message(train.run, "digits")
+shutil.rmtree(paths.augmented("classification"))
+message(train.run, "digits")
+# A lazily loaded Keras is in sys.modules under its own name before it is imported.
+assert not {"keras.src", "tensorflow", "jax"} & sys.modules.keys()
+"""
+    output, _ = finish(start(script, project))
+    network, outputs, stale, missing = output.splitlines()
+    assert "results/digits/model" in network
+    assert "`cnnkeras train digits`" in network
+    assert "`cnnkeras train digits`" in outputs
+    assert "'dozen'" in stale
+    assert "Run `cnnkeras augment classification`" in stale
+    assert "`cnnkeras augment classification`" in missing
+
+
+def test_a_loss_that_is_no_number_is_the_users_to_fix(project):
+    """A learning rate that is far too high: one line that names the key, and no result is left."""
+    text = PARAMS.replace("learning_rate: 0.01, momentum: 0.9, weight_decay", "learning_rate: 1.0e+30, weight_decay")
+    (project / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"experiments\.digits\.train: expected a finite loss; received: (inf|nan) in epoch \d"
+    ):
+        train.run("digits")
+    assert list((project / "results/digits").iterdir()) == []
