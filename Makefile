@@ -14,6 +14,7 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 
 repro: $(READY) ## Run what changed, of every stage and experiment, and print the results table
+	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
 	@dvc repro
 	@cnnkeras report
 
@@ -48,6 +49,6 @@ $(READY): requirements.lock pyproject.toml
 			"Install one and say which: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Installing the locked dependencies into .venv: about 2 minutes and 3 GB, once."
 	@test -x .venv/bin/pip || "$(PYTHON)" -m venv .venv
-	@.venv/bin/python -m pip install --quiet --no-deps --require-hashes --use-pep517 -r requirements.lock
-	@.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@.venv/bin/python -m pip install -qq --no-deps --require-hashes --use-pep517 -r requirements.lock
+	@.venv/bin/python -m pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $(READY)

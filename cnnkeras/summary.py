@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import keras
@@ -48,12 +49,21 @@ class _Reach:
 def build_outline(build: Callable[..., keras.Model], **arguments) -> keras.Model:
     """A network without memory for its weights: for its shapes and counts, at any size, in milliseconds.
 
+    It is built in another thread, hence with Keras' default dtype policy.
+
     Args:
         build: An architecture's `build`.
         **arguments: Its arguments.
     """
-    with keras.StatelessScope(initialize_variables=False):
-        return build(**arguments)
+
+    def build_without_values() -> keras.Model:
+        with keras.StatelessScope(initialize_variables=False):
+            return build(**arguments)
+
+    # Keras remembers, for each thread, the variables that have no values yet, and gives them all their values as soon as
+    # any network is built there outside of such a scope: gigabytes. A thread of its own takes that memory of them along.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(build_without_values).result()
 
 
 def layer_table(model: keras.Model) -> list[LayerRow]:

@@ -345,19 +345,22 @@ def fit(
         weight_decay: See `set_weight_decay`.
         patience_epochs: Stop when `val_loss` has not fallen for this many epochs; the best epoch's weights are kept.
         xla: Compile the step with XLA. On JAX, which knows nothing else, always.
-        steps_per_execution: Steps between two returns to Python: more is faster for small networks.
+        steps_per_execution: Steps between two returns to Python: more is faster for small networks. Always 1 on several
+            devices, where TensorFlow refuses more.
         callbacks: Called after the ones above.
 
     Raises:
         DivergedError: The loss became infinite or NaN.
     """
     set_weight_decay(model, weight_decay)
+    strategy = getattr(model, "distribute_strategy", None)  # TensorFlow's
+    shared = strategy is not None and strategy.num_replicas_in_sync > 1
     model.compile(
         optimizer,
         loss,
         metrics=list(metrics),
         jit_compile=xla or keras.backend.backend() == "jax",
-        steps_per_execution=min(steps_per_execution, len(train)),
+        steps_per_execution=1 if shared else min(steps_per_execution, len(train)),
     )
     required = [_EpochOrder(train), _Divergence(), learning_rate]
     if patience_epochs is not None:

@@ -32,7 +32,9 @@ class AnnotatedPicture:
 
 
 def decode(example: Example, classes: int) -> AnnotatedPicture:
-    """Decode an example's picture (any format; grey, palette and CMYK become RGB; as stored, not turned by its EXIF tag) and its mask.
+    """Decode an example's picture and its mask.
+
+    Grey, palette and CMYK pictures become RGB. A picture is read as stored, not turned by its EXIF tag.
 
     Args:
         example: Of a picture.
@@ -92,9 +94,9 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def cut_out(whole: AnnotatedPicture, number: int, margin: float) -> AnnotatedPicture:
     """The square around one object.
 
-    It is centred on the object's box; its side is the box's longer side and twice `margin` times that. Beyond the picture's
-    edge it continues by the edge's pixels, and its label map is void. The label map keeps the pixels of the object's class
-    inside its own box, and void; everything else is background.
+    It is centred on the object's box; its side is the box's longer side and twice `margin` times that. Beyond the
+    picture's edge it continues by the edge's pixels, and its label map is void. The label map keeps the pixels of the
+    object's class inside its own box, and void; everything else is background.
     """
     x0, y0, x1, y1 = whole.boxes[number]
     side = max(1, round(max(x1 - x0, y1 - y0) * (1 + 2 * margin)))

@@ -1,4 +1,4 @@
-"""Archives read in place: members are looked up by name and read as bytes; none is ever unpacked, and no member's name becomes a path."""
+"""Archives read in place: members are bytes looked up by name. None is unpacked, and no member's name becomes a path."""
 
 import os
 import tarfile
@@ -14,9 +14,9 @@ LARGEST_MEMBER_BYTES = 256 * 2**20
 
 
 class Archives(Mapping[str, bytes]):
-    """The files inside some .tar and .zip archives, by name, as if they were one archive; the first that has a name gives it.
+    """The files inside some .tar and .zip archives, by name, as if they were one archive; the first with a name gives it.
 
-    Only regular files count: links and devices are left out. Random access costs one read, so a compressed .tar is refused.
+    Only regular files count: links and devices are left out. Random access is one read: a compressed .tar is refused.
     """
 
     def __init__(self, paths: Sequence[Path]):

@@ -1,14 +1,14 @@
 """Stage `augment`: a source's examples, decoded, augmented, resized and packed into data/augmented/DATASET.
 
-The training split holds each example plain and in `copies` augmented versions; val and test are only resized, and keep the
-original beside. A transform sees the picture at its own size; what it leaves is stretched to the dataset's size.
+The training split holds each example plain and in `copies` augmented versions; val and test are only resized, and keep
+the original beside. A transform sees the picture at its own size; what it leaves is stretched to the dataset's size.
 
-Which random numbers a version gets depends on (seed, position of the example, number of the object, number of the copy) alone,
-and results are written in order, so the bytes are the same for any number of worker processes.
+Which random numbers a version gets depends on (seed, position of the example, number of the object, number of the copy)
+alone, and results are written in order, so the bytes are the same for any number of worker processes.
 
-With `examples: objects` every annotated object that is not difficult is an example: the square around its box, enlarged by
-`object_margin` (`annotated.cut_out`). For segmentation the rest of the square is background, as in the first stage of
-DeconvNet's training (Noh et al. 2015, section 4.1), and void outside the picture.
+With `examples: objects` every annotated object that is not difficult is an example: the square around its box, enlarged
+by `object_margin` (`annotated.cut_out`). For segmentation the rest of the square is background, as in the first stage
+of DeconvNet's training (Noh et al. 2015, section 4.1), and void outside the picture.
 Departures from the paper: outside the picture it has black pixels, this the edge's.
 """
 
@@ -46,7 +46,7 @@ def run(name: str, *, workers: int | None = None) -> None:
         workers: Processes; any number gives the same bytes. Default: as many as there are cores.
 
     Raises:
-        InputError: The dataset is unknown, its source has not been downloaded, or an example or the policy is not as it has to be.
+        InputError: The dataset is unknown, its source is not there, or an example or the policy is not as it has to be.
     """
     params = load_params()
     dataset = params.dataset(name)
@@ -69,7 +69,7 @@ class Row:
 
 
 class Moments:
-    """Count, sum and sum of squares of the values of each channel; exact for pictures, whose values are whole numbers."""
+    """Count, sum and sum of squares of each channel's values; exact for pictures, whose values are whole numbers."""
 
     def __init__(self, inputs: np.ndarray | None = None):
         values = np.empty((0, 1), np.int64) if inputs is None else inputs.reshape(-1, inputs.shape[-1])
@@ -83,7 +83,7 @@ class Moments:
         return self
 
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each channel, to 6 decimals; 1 where a channel is constant, so that one may divide by it."""
+        """Mean and standard deviation of each channel, to 6 decimals; 1 for a constant channel, to be divided by."""
         mean = self._total / self._count
         std = np.sqrt(np.maximum(self._squares / self._count - mean**2, 0))
         return _rounded(mean), _rounded(np.where(std > 0, std, 1.0))
@@ -171,7 +171,8 @@ class Packer:
         seed: Of params.yaml.
 
     Raises:
-        InputError: Keys of the entry exclude each other, the policy is wrong, or the archives are not as the source's kind has them.
+        InputError: Keys of the entry exclude each other, the policy is wrong, or the archives are not of the source's
+            kind.
     """
 
     def __init__(self, name: str, dataset: Dataset, source: sources.SourceEntry, raw: Path, seed: int):
@@ -217,7 +218,8 @@ class Packer:
         dataset = self.dataset
         if dataset.input_shape != example.picture.shape:
             raise InputError(
-                f"{self.where}.size: expected [{len(example.picture)}], the signals' length; received: {list(dataset.size)}"
+                f"{self.where}.size: expected [{len(example.picture)}], the signals' length; "
+                f"received: {list(dataset.size)}"
             )
         if dataset.copies or dataset.examples != "pictures":
             raise InputError(
@@ -254,7 +256,8 @@ class Packer:
             return
         if self.dataset.task == "classification" and example.label is None:
             raise InputError(
-                f"{self.where}.examples: expected 'objects', as pictures of this source have no class of their own; received: 'pictures'"
+                f"{self.where}.examples: expected 'objects', as pictures of this source have no class of their own; "
+                "received: 'pictures'"
             )
         yield example.id, example.label, whole
 

@@ -1,7 +1,7 @@
 """Augmentation policies, written in params.yaml as albumentations transforms: the only file that knows albumentations.
 
-Source: Buslaev et al., "Albumentations: Fast and Flexible Image Augmentations" (Information 11, 2020), version 2.0.8, the last
-under the MIT licence.
+Source: Buslaev et al., "Albumentations: Fast and Flexible Image Augmentations" (Information 11, 2020), version 2.0.8,
+the last under the MIT licence.
 """
 
 import difflib
@@ -52,7 +52,7 @@ class Policy:
             for position, transform in enumerate(transforms)
             for name, arguments in transform.items()
         ]
-        # Without a transform that moves pixels, boxes stay as they are (and Compose would warn of having nothing to do).
+        # Without a transform that moves pixels, boxes stay as they are, and Compose would warn of having nothing to do.
         self._boxes = boxes and any(isinstance(transform, DualTransform) for transform in built)
         box_parameters = albumentations.BboxParams(
             format="pascal_voc",
@@ -91,8 +91,8 @@ class Policy:
         picture = result["image"]
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise InputError(
-                f"{self._where}: expected transforms that keep pictures RGB with values 0..255; received: {picture.dtype} "
-                f"of shape {picture.shape}. The network's first layer does the normalisation"
+                f"{self._where}: expected transforms that keep pictures RGB with values 0..255; "
+                f"received: {picture.dtype} of shape {picture.shape}. The network's first layer does the normalisation"
             )
         changes: dict[str, Any] = {"picture": picture}
         if example.mask is not None:
@@ -144,7 +144,7 @@ def _nearest(received: str, known: Sequence[str]) -> str:
 
 
 def _value_error(error: Exception, arguments: Mapping[str, Any]) -> str:
-    """Albumentations hands on all that pydantic writes: the argument stands on the second line, the problem on the third."""
+    """One line of what pydantic writes: the argument stands on its second line, the problem on the third."""
     lines = [line.strip() for line in str(error).splitlines()]
     if len(lines) < 3 or "validation error" not in lines[0]:
         return f"expected arguments that it accepts; received: {dict(arguments)} ({_first_line(error)})"

@@ -15,7 +15,7 @@ INTERRUPTED = 130  # the shell's exit code for Ctrl-C: 128 + SIGINT
 class Group(click.Group):
     """Commands in the order of the pipeline; wrong input is one line and exit code 2, Ctrl-C is exit code 130."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Commands in the order in which this file defines them."""
         return list(self.commands)
 
@@ -55,7 +55,7 @@ def main() -> None:
       cnnkeras train yolo          one stage by hand
       cnnkeras plan                what `dvc repro` would run, and why
       cnnkeras show yolo cat.jpg   a trained experiment on your picture
-    """
+    """  # noqa: D301 - click reads \b as "leave these lines as they are"
     _use_code_of_this_project()
 
 

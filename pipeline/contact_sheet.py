@@ -1,4 +1,4 @@
-"""The contact sheet of a packed dataset: what a network will see, with boxes, label maps and class names drawn on it."""
+"""The contact sheet of a packed dataset: what a network will see, with boxes, label maps and class names drawn."""
 
 from pathlib import Path
 
@@ -26,14 +26,14 @@ def draw_contact_sheet(folder: Path, name: str, *, versions: int) -> None:
     examples = len(split["ids"]) // versions
     starts = np.unique(np.linspace(0, examples - 1, columns // shown * ROWS).astype(int)) * versions
     rows = [int(start) + version for start in starts for version in range(shown)]
-    height, width = (*index.shape, 1)[:2]
+    size = " x ".join(map(str, index.shape[:2])) if len(index.shape) == 3 else f"{index.shape[0]} values"
     counts = ", ".join(f"{entry['examples']:,} {part}" for part, entry in index.splits.items())
     sheet = grid(
         [_draw(index, split, row) for row in rows],
         [_caption(index, split, row) for row in rows],
         columns,
         title=f"{name} · {index.task}",
-        subtitle=f"{counts} · {f'{height} x {width}' if len(index.shape) == 3 else f'{height} values'} · training split, as packed",
+        subtitle=f"{counts} · {size} · training split, as packed",
     )
     write_png(folder / FILE, sheet)
 

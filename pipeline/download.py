@@ -12,8 +12,9 @@ MIRROR_VARIABLE = "CNNKERAS_MIRROR"
 def run(name: str) -> None:
     """Fetch or generate the source `name`.
 
-    Files are looked for where they already lie, then in the mirror that the environment variable CNNKERAS_MIRROR or the key
-    `mirror` of params.yaml names (a URL, or a folder: relative ones are below the project), then at their own addresses.
+    Files are looked for where they already lie, then in the mirror that the environment variable CNNKERAS_MIRROR or the
+    key `mirror` of params.yaml names (a URL, or a folder: relative ones are below the project), then at their own
+    addresses.
 
     Raises:
         InputError: The source is unknown, or a file could not be had as its entry describes it.

@@ -22,7 +22,12 @@ from pipeline.params import load_params
 from pipeline.stage import stage
 
 DECIMALS = 6
-PLOTS = ("confusion", "per_class", "precision_recall")
+# Tables for `dvc plots` with the axes that dvc.yaml names.
+PLOTS = {
+    "confusion": ("actual", "predicted"),
+    "per_class": ("class", "score"),
+    "precision_recall": ("recall", "precision"),
+}
 TASKS = {
     "classification": classification.evaluate,
     "detection": detection.evaluate,
@@ -66,19 +71,22 @@ def write_metrics(file: Path, evaluation: Evaluation, *, examples: int) -> None:
 
 
 def write_plots(folder: Path, evaluation: Evaluation) -> None:
-    """Write each table for `dvc plots` into a folder of its own, where dvc.yaml names its axes; another task's stay empty."""
+    """Write each table for `dvc plots` into a folder of its own, for which dvc.yaml names the axes.
+
+    Those that the task does not have get a header only: DVC wants every output of a stage to be there, and draws nothing.
+    """
     column, _ = evaluation.shown_per_class
     scores = [{"class": row["class"], "score": row[column]} for row in evaluation.per_class]
-    for name in PLOTS:
+    tables = {"per_class": scores, **evaluation.tables}
+    for name, axes in PLOTS.items():
         (folder / name).mkdir()
-    for name, rows in {"per_class": scores, **evaluation.tables}.items():
-        write_table(folder / name / f"{name}.csv", rows)
+        write_table(folder / name / f"{name}.csv", tables.get(name, ()), columns=axes)
 
 
-def write_table(file: Path, rows: Sequence[Row]) -> None:
-    """Write rows of one set of columns as CSV; an undefined number is an empty field."""
+def write_table(file: Path, rows: Sequence[Row], *, columns: Sequence[str]) -> None:
+    """Write rows of one set of columns as CSV, of no rows the header only; an undefined number is an empty field."""
     with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(_rounded(rows))
 

@@ -9,10 +9,11 @@ from typing import Annotated, BinaryIO
 import fsspec
 import requests
 from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from pipeline.entries import Entry
 from pipeline.errors import InputError
 
 BLOCK_BYTES = 2**20
@@ -21,7 +22,7 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 Checksum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class PublishedFile(BaseModel):
+class PublishedFile(Entry):
     """A file that a source is made of.
 
     Attributes:
@@ -30,8 +31,6 @@ class PublishedFile(BaseModel):
         sha256: Its checksum, or a list of those of accepted versions.
         size: Its length in bytes, where known.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     urls: tuple[str, ...] = ()
@@ -57,9 +56,10 @@ class _UnusableError(Exception):
 
 
 def fetch_files(files: Sequence[PublishedFile], folder: Path, *, mirrors: Sequence[str]) -> None:
-    """Put each file at `folder / name`, from the first place that has it: the mirrors (folders or URLs), then its own addresses.
+    """Put each file at `folder / name`, from the first place that has it.
 
-    A local place needs no network. A file that is not as published is never left behind.
+    Places are the mirrors (folders or URLs), then the file's own addresses, in order. A local place needs no network. A
+    file that is not as published is never left behind.
 
     Raises:
         InputError: No place had a file with an accepted checksum; the message says what each place gave.
@@ -96,8 +96,9 @@ def _fetch_file(file: PublishedFile, target: Path, mirrors: Sequence[str], progr
         finally:
             partial.unlink(missing_ok=True)
     raise InputError(
-        f"expected {file.name} with sha256 {' or '.join(file.accepted)}; received: {'; '.join(failures) or 'no address'}. "
-        f"Check the addresses and the checksum in params.yaml, or set CNNKERAS_MIRROR to a folder or URL that has the file"
+        f"expected {file.name} with sha256 {' or '.join(file.accepted)}; "
+        f"received: {'; '.join(failures) or 'no address'}. "
+        "Check the addresses and the checksum in params.yaml, or set CNNKERAS_MIRROR to a folder or URL that has it"
     )
 
 

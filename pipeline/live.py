@@ -60,14 +60,16 @@ def mirror(params: Params, experiment: str, history: Path) -> Iterator[None]:
 
 
 def read_points(history: Path) -> dict[tuple[str, int], float]:
-    """Finite values of a history file by (column, epoch); a last line that is still being written is left out."""
+    """Finite values of a history file by (metric, epoch); a last line that is still being written is left out.
+
+    The metric of the column `loss` is `training/loss`: metrics.json has a `top1_accuracy` too, measured on the test split.
+    """
     lines = history.read_text(encoding="utf-8").splitlines(keepends=True)
     points = {}
     for row in csv.DictReader(line for line in lines if line.endswith("\n")):
         epoch = int(row.pop("epoch"))
-        points |= {
-            (column, epoch): float(value) for column, value in row.items() if math.isfinite(float(value or "nan"))
-        }
+        values = {f"training/{column}": float(value or "nan") for column, value in row.items()}
+        points |= {(metric, epoch): value for metric, value in values.items() if math.isfinite(value)}
     return points
 
 

@@ -5,7 +5,6 @@ a kind of source, an architecture or a loss may be told is declared where it liv
 `Source`, the keyword arguments of an architecture's `build` and of a task's `build_loss` - and checked here.
 """
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from io import StringIO
@@ -13,12 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from cnnkeras import architectures, tasks
 from pipeline import paths, sources
+from pipeline.entries import Entry, unknown
 from pipeline.errors import InputError
 from pipeline.sources import SourceEntry, Task
 
@@ -29,35 +28,6 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-def _refuse_unknown_keys(known: Iterable[str], entry: Any) -> None:
-    if not isinstance(entry, Mapping):
-        return
-    known = list(known)
-    for key in entry:
-        if key not in known:
-            raise PydanticCustomError("unknown_key", "{message}", {"key": key, "message": unknown(key, known, "key")})
-
-
-def unknown(received: str, known: Iterable[str], what: str) -> str:
-    """Sentence for a name that is not one of the known ones, with the nearest."""
-    known = sorted(known)
-    nearest = difflib.get_close_matches(str(received), known, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"unknown {what} {received!r}{hint} (known: {', '.join(known) or 'none'})"
-
-
-class Entry(BaseModel):
-    """A mapping in params.yaml whose keys are all known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, entry: Any) -> Any:
-        _refuse_unknown_keys(cls.model_fields, entry)
-        return entry
 
 
 class Dataset(Entry):
@@ -197,7 +167,7 @@ class Train(Entry):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     xla: bool = False
     steps_per_execution: Positive = 1
-    loss: dict[str, Any] = {}
+    loss: dict[str, Any] = Field(default_factory=dict)
     initial_weights: InitialWeights
 
 
@@ -421,9 +391,6 @@ def _source(file: _File, name: str) -> SourceEntry:
     if entry["kind"] not in sources.names():
         raise file.error((*location, "kind"), unknown(entry["kind"], sources.names(), "kind of source"))
     model = sources.load(entry["kind"]).Source
-    unknown_key = next((key for key in entry if key not in model.model_fields), None)
-    if unknown_key is not None:
-        raise file.error((*location, unknown_key), unknown(unknown_key, model.model_fields, "key"))
     return _validate(file, location, model, entry)
 
 

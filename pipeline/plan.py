@@ -1,6 +1,7 @@
 """`cnnkeras plan`: what `dvc repro` would run, and why, one line a stage."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,7 +32,7 @@ def run() -> None:
         with Repo(str(paths.root())) as repo:
             reasons = _reasons(repo)
     except DvcException as error:
-        raise InputError(f"dvc.yaml: {error}") from error
+        raise InputError(f"expected a project that DVC can read; received: {error}") from error
     if not reasons:
         click.echo("nothing to do: every result is up to date")
         return
@@ -47,7 +48,7 @@ def _reasons(repo: Repo) -> dict[str, list[str]]:
     position = {stage: place for place, stage in enumerate(repo.index.stages)}
     for stage in networkx.lexicographical_topological_sort(graph.reverse(), key=position.__getitem__):
         rerun = [before for before in graph.successors(stage) if before.addressing in reasons]
-        made_again = {output.fs_path for before in rerun for output in before.outs}
+        made_again = [Path(output.fs_path) for before in rerun for output in before.outs]
         why = list(_own_reasons(stage, made_again))
         if rerun and why != [_NEVER_RUN]:
             why.append(f"follows {', '.join(before.addressing for before in rerun)}")
@@ -56,7 +57,7 @@ def _reasons(repo: Repo) -> dict[str, list[str]]:
     return reasons
 
 
-def _own_reasons(stage: Stage, made_again: set[str]) -> Iterator[str]:
+def _own_reasons(stage: Stage, made_again: Sequence[Path]) -> Iterator[str]:
     """What changed for a stage itself; inputs that an earlier stage makes again are that one's reason."""
     if not any(output.hash_info for output in stage.outs):
         yield _NEVER_RUN
@@ -66,7 +67,7 @@ def _own_reasons(stage: Stage, made_again: set[str]) -> Iterator[str]:
     for dependency in stage.deps:
         if isinstance(dependency, ParamsDependency):
             yield from _param_changes(dependency.hash_info.value, dependency.read_params())
-        elif dependency.fs_path not in made_again:
+        elif not any(output.is_relative_to(dependency.fs_path) for output in made_again):
             yield from _file_change(dependency)
     for output in stage.outs:
         yield from _file_change(output)

@@ -66,9 +66,10 @@ def _hashes_in_lock(folder: Path) -> list[str]:
     lock = paths.root() / "dvc.lock"
     if not lock.is_file():
         return []
-    stages: dict[str, Any] = YAML(typ="safe").load(lock)["stages"]
-    outputs = [output for stage in stages.values() for output in stage.get("outs", ())]
-    return [out["md5"] for out in outputs if out["path"] == folder.relative_to(paths.root()).as_posix()]
+    stages = (YAML(typ="safe").load(lock) or {}).get("stages") or {}
+    outputs: list[dict[str, Any]] = [output for stage in stages.values() for output in stage.get("outs", ())]
+    place = folder.relative_to(paths.root()).as_posix()
+    return [output["md5"] for output in outputs if output["path"] == place and "md5" in output]
 
 
 def _md5(file: Path) -> str:

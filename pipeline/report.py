@@ -39,7 +39,6 @@ METRICS: dict[Task, tuple[str, ...]] = {
     "detection": ("map_voc07", "map_voc10", "map_coco"),
     "segmentation": ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"),
 }
-IN_SUMMARY = 2  # published numbers of a system in the first table; all of them stand in its section
 Cell = list[tuple[str, bool]]  # lines of text, each with whether it is bold
 
 
@@ -70,9 +69,9 @@ class Entry:
         return lines
 
     @property
-    def scores(self) -> list[str]:
-        """The metrics, a line each; none without a result."""
-        return [f"{key} {_number(self.metrics[key])}" for key in METRICS[self.dataset.task] if self.metrics]
+    def scores(self) -> dict[str, str]:
+        """The task's metrics as text; none without a result."""
+        return {key: _number(self.metrics[key]) for key in METRICS[self.dataset.task] if self.metrics is not None}
 
     @property
     def data(self) -> str:
@@ -139,33 +138,35 @@ def _markdown_text(cell: Cell) -> str:
 
 
 def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
-    """An experiment's row of the first table."""
-    published: Cell = []
-    for row in entry.published[:IN_SUMMARY]:
-        published += [
-            (f"{row.metric} {_number(row.value)}", True),
-            (row.system, False),
-            (f"{row.data}; {row.protocol}", False),
-        ]
-    if (more := len(entry.published) - IN_SUMMARY) > 0:
-        published.append((f"and {more} more", False))
+    """An experiment's row of the first table: its first published number, and ours under the same name beside it."""
+    first = entry.published[0] if entry.published else None
+    shown = dict.fromkeys([*([first.metric] if first else []), METRICS[entry.dataset.task][0]])
+    published: Cell = [("-", False)]
+    if first:
+        more = f" (and {len(entry.published) - 1} more)" if len(entry.published) > 1 else ""
+        published = [(f"{first.metric} {_number(first.value)}", True)]
+        published += [(line, False) for line in (first.system, first.data, f"{first.protocol}{more}")]
     return (
         [(entry.name, True), *((line, False) for line in entry.network)],
-        [*((line, True) for line in entry.scores), *((line, False) for line in entry.protocol)],
-        published or [("-", False)],
+        [
+            *((f"{key} {entry.scores[key]}", True) for key in shown if entry.scores),
+            *((line, False) for line in entry.protocol),
+        ],
+        published,
     )
 
 
 def _section(entry: Entry, folder: Path) -> list[str]:
-    """An experiment's numbers beside every published one, and its figures."""
+    """An experiment's numbers with their protocol, every published one with its own, and the figures."""
     metrics = os.path.relpath(paths.metrics(entry.name), folder)
-    rules = "; ".join([entry.metrics["protocol"], *entry.metrics["conditions"]])
-    lines = [f"{'; '.join(entry.network)}.", "", *_row("metric", "ours", "published", "data", "protocol", "source")]
-    lines.append("| --- | --- | --- | --- | --- | --- |")
-    for key in METRICS[entry.dataset.task]:
-        lines += _row(key, _number(entry.metrics[key]), "", entry.data, rules, f"[metrics.json]({metrics})")
+    lines = [f"{'; '.join(entry.network)}.", ""]
+    lines += ["; ".join([*entry.protocol, *entry.metrics["conditions"]]) + f" ([all numbers]({metrics})).", ""]
+    lines += [*_row("ours", "value"), "| --- | --- |"]
+    lines += [line for key, value in entry.scores.items() for line in _row(key, value)]
+    if entry.published:
+        lines += ["", *_row("published", "value", "system", "data", "protocol", "source"), "|" + " --- |" * 6]
     for row in entry.published:
-        lines += _row(row.metric, "", _number(row.value), row.data, f"{row.system}: {row.protocol}", row.source)
+        lines += _row(row.metric, _number(row.value), row.system, row.data, row.protocol, row.source)
     for file in FIGURES:
         figure = paths.figures(entry.name) / file
         if figure.is_file():
@@ -179,17 +180,23 @@ def _row(*cells: str) -> list[str]:
 
 
 def _read(name: str, experiment: Experiment, dataset: Dataset) -> Entry:
-    published = architectures.load(experiment.architecture).PUBLISHED
     metrics, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
     return Entry(
         name=name,
         experiment=experiment,
         dataset=dataset,
-        published=[row for row in published if row.metric in METRICS[dataset.task]],
+        published=_published(experiment, dataset.task),
         metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None,
         parameters=count_parameters(model) if model.is_file() else None,
         timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,
     )
+
+
+def _published(experiment: Experiment, task: Task) -> list[Published]:
+    """The architecture's published numbers for the task, those of the experiment's variant first."""
+    rows = [row for row in architectures.load(experiment.architecture).PUBLISHED if row.metric in METRICS[task]]
+    variant = str(experiment.model.get("variant")).lower()
+    return sorted(rows, key=lambda row: variant not in row.system.lower().split())
 
 
 def count_parameters(model_file: Path) -> int:

@@ -133,7 +133,7 @@ class Store:
         return self.client.create_run(
             self.experiment_id,
             run_name=name,
-            tags={"mlflow.user": getpass.getuser(), "mlflow.source.type": "LOCAL", **tags},
+            tags={**_user(), "mlflow.source.type": "LOCAL", **tags},
         )
 
     def points(self, run: Run) -> dict[tuple[str, int], float]:
@@ -150,9 +150,7 @@ class Store:
             belongs_to: `model_id`, `dataset_name` and `dataset_digest` of what was measured.
         """
         now = int(time.time() * 1000)
-        metrics = [
-            entities.Metric(_metric_name(key), value, now, step, **belongs_to) for (key, step), value in points.items()
-        ]
+        metrics = [entities.Metric(key, value, now, step, **belongs_to) for (key, step), value in points.items()]
         for start in range(0, len(metrics), _METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics=metrics[start : start + _METRICS_PER_BATCH])
 
@@ -254,9 +252,11 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _metric_name(name: str) -> str:
-    """MLflow takes letters, digits and _-. :/ in a name; a class may be called anything."""
-    return "".join(character if character.isalnum() or character in "_-. :/" else "_" for character in name)
+def _user() -> dict[str, str]:
+    try:
+        return {"mlflow.user": getpass.getuser()}
+    except (KeyError, OSError):
+        return {}  # a container may run as a user that the system does not know
 
 
 def _requirements() -> list[str]:

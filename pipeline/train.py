@@ -224,7 +224,8 @@ class _Watch:
 
     def _show(self, steps: int, logs: Mapping[str, float]) -> None:
         self._figures |= logs  # those of the last validation stay until there is another
-        figures = "  ".join(f"{name} {value:.3g}" for name, value in self._figures.items())
+        names = sorted(self._figures, key=lambda name: (name not in ("loss", "val_loss"), name))
+        figures = "  ".join(f"{name} {self._figures[name]:.3g}" for name in names)
         epoch = self._epoch + 1
         self._bar.update(self._epoch * self._steps + steps, f"epoch {epoch}/{self._epochs}  {figures}")
 

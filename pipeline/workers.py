@@ -28,8 +28,8 @@ def ordered_map(
 ) -> Iterator[Iterator[Any]]:
     """`function(task)` of each task, in the order of `tasks`, computed by `workers` processes while the block runs.
 
-    At most 2 x `workers` + 1 tasks are under way, so memory does not grow with their number. With one worker everything runs
-    in this process. The processes have ended when the block has, however it ends.
+    At most 2 x `workers` + 1 tasks are under way, so memory does not grow with their number. With one worker everything
+    runs in this process. The processes have ended when the block has, however it ends.
 
     Args:
         function: Of a module's top level, so that it can be found from another process.
@@ -55,7 +55,7 @@ def ordered_map(
         initargs=(os.getpid(), initializer, arguments),
     )
     try:
-        # The first task forks all of them: now, before the caller starts threads (a progress bar has one) that forks do not copy.
+        # The first task forks all of them: now, before the caller starts threads (a progress bar's), which no fork copies.
         pool.submit(int).result()
         yield _in_order(pool, function, tasks, under_way=2 * workers + 1)
     finally:
@@ -76,9 +76,9 @@ def _in_order(
 
 def _start_worker(parent: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     _die_with(parent)
-    # Ctrl-C goes to the whole process group; the parent alone decides what to do with it. Its SIGTERM handler is none of ours.
+    # Ctrl-C goes to the whole process group; the parent alone decides what to do with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler cleans up what is the parent's
     initializer(*arguments)
 
 

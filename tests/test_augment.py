@@ -1,4 +1,4 @@
-"""Augmenting and packing: what moves with a picture, what the packed splits hold, and that it is the same every time."""
+"""Augmenting and packing: what moves with a picture, what packed splits hold, and that it is the same every time."""
 
 import hashlib
 import json
@@ -112,7 +112,7 @@ def test_another_seed_augments_differently(tmp_path):
 
 @in_project
 def test_detection_columns(tmp_path):
-    """Training holds plain and augmented rows; val and test are only resized and keep the originals; boxes are fractions."""
+    """Training holds plain and augmented rows; val and test are resized and keep the originals; boxes are fractions."""
     each = packer("detection")
     index = pack(each, tmp_path, workers=2)
     assert {split: entry["examples"] for split, entry in index.splits.items()} == {"train": 111, "val": 5, "test": 6}
@@ -289,7 +289,7 @@ def test_a_version_depends_on_its_seed_alone():
 
 
 def test_transforms_draw_independently():
-    """Two flips of p = 0.5 act together in about a quarter of the cases, not always (as one seed for all would have it)."""
+    """Two flips of p = 0.5 act together in about a quarter of the cases, not always (the result of one seed for all)."""
     flips = policy({"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}, boxes=False)
     example = AnnotatedPicture(np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
     corners = [int(flips.apply(example, np.random.SeedSequence(seed)).picture[0, 0, 0]) for seed in range(400)]

@@ -75,7 +75,7 @@ def test_scenes_hold_one_to_three_digits_as_asked():
 
 
 def test_digits_stay_readable():
-    """No digit is hidden by more than the entry allows, none is cut by the edge, and heights stay near the range asked for."""
+    """No digit is hidden by more than the entry allows or cut by the edge, and heights stay near the range asked for."""
     source = scenes_source()
     for number in range(60):
         scene = digit_scenes.draw_scene(source, "val", number)
@@ -89,7 +89,7 @@ def test_digits_stay_readable():
 
 
 def test_digits_stand_out_from_the_ground():
-    """Along its outline a digit is clearly lighter or darker than the ground: by 15 of the 100 steps of CIE L* at least."""
+    """A digit is clearly lighter or darker than the ground: by 15 of the 100 steps of CIE L* at least."""
     source = scenes_source()
     for number in range(40):
         scene = digit_scenes.draw_scene(source, "train", number)
@@ -218,7 +218,7 @@ def voc_source(root="VOCdevkit/VOC2012", name="voc.tar", **changes):
 
 @pytest.mark.parametrize(("name", "root"), [("voc.tar", "VOCdevkit/VOC2012"), ("voc.zip", "BCCD"), ("voc.tar", "")])
 def test_awkward_annotations_are_read_as_meant(tmp_path, name, root):
-    """1-based inclusive corners become continuous; fractions, order of tags, parts, missing tags, difficult, edges and bad boxes."""
+    """1-based inclusive corners become continuous; fractions, parts, missing tags, edges and bad boxes are understood."""
     write_archive(tmp_path / name, {key.removeprefix("/"): data for key, data in voc_files(root).items()})
     (example,) = voc.examples(voc_source(root, name), tmp_path, task="detection", split="train")
     expected = [
@@ -302,7 +302,7 @@ def test_archives_refuse_what_is_none(tmp_path):
 
 @needs_mirror
 def test_real_voc_is_read():
-    """The mirror's VOC 2012 subset: 93 masks (43 train, 50 val), boxes inside the pictures, masks of the pictures' size."""
+    """The mirror's VOC 2012 subset: 93 masks (43 train, 50 val) of the pictures' size, boxes inside the pictures."""
     source = voc_source(name="voc2012-subset.tar")
     masks = collections.Counter()
     for split, count in (("train", 43), ("val", 50)):

@@ -29,6 +29,7 @@ LIGHT = ("download", "augment", "postprocess", "evaluate", "log", "plan", "repor
 
 # Modules that cannot change what a stage writes, so that no stage depends on them.
 NEUTRAL = {
+    "pipeline.entries",  # checks params.yaml's keys
     "pipeline.errors",  # the exception for wrong input
     "pipeline.params",  # checks params.yaml, whose values DVC itself compares
     "pipeline.paths",  # where things are, not what is in them

@@ -5,8 +5,8 @@ Krizhevsky, Sutskever & Hinton (2012), ImageNet Classification with Deep Convolu
 
 Departures from the paper:
 - The 224-pixel crop: (224 - 11) / 4 + 1 is no integer. The authors' code (cuda-convnet) takes the ceiling, so the last windows
-  hang 3 pixels over the right and bottom edge; here zeros are padded there, after the mean is subtracted, as many as the ceiling
-  needs at any size (none at 227, the size of Caffe's version).
+  hang 3 pixels over the right and bottom edge; here 3 zeros are padded there, after the mean is subtracted, which gives the
+  ceiling at any size (at 227, the size of Caffe's version, no window reaches them).
 - Local response normalisation runs across the border between the two towers, as in Caffe; the paper does not say.
 - With `initializer: he` the weights are He normal and all biases 0. The paper's N(0, 0.01^2) with biases of 1 counts on inputs of
   0..255 less their mean and on layers of full width; with fewer channels or standardised inputs the signal dies out.
@@ -55,6 +55,8 @@ CONVOLUTIONS = (
     Convolution("conv4", 3, 1, 384, bias=1.0, own_tower=True),
     Convolution("conv5", 3, 1, 256, bias=1.0, own_tower=True, then=("pool",)),
 )
+# Zeros after each axis: with one less than the stride, floor((size + 3 - 11) / 4) is the ceiling of (size - 11) / 4.
+OVERHANG = CONVOLUTIONS[0].stride - 1
 FULLY_CONNECTED = {"fc6": 4096, "fc7": 4096}  # biases of 1, section 5
 VARIANTS = {"two_tower": 2, "one_tower": 1}  # towers
 PARAMETERS = {"two_tower": 60_965_224, "one_tower": 62_378_344}
@@ -116,7 +118,7 @@ def build(
     towers = VARIANTS[variant]
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
-    x = keras.layers.ZeroPadding2D([(0, _overhang(size)) for size in input_shape[:2]], name="pad1")(x)
+    x = keras.layers.ZeroPadding2D(((0, OVERHANG), (0, OVERHANG)), name="pad1")(x)
     for row in CONVOLUTIONS:
         x = _convolution(x, row, towers, width, initializer)
     x = keras.layers.Flatten(name="flatten")(x)
@@ -158,18 +160,11 @@ def _initializers(initializer: str, bias: float) -> dict:
     }
 
 
-def _overhang(size: int) -> int:
-    """Zeros after the axis so that conv1's windows reach its end: cuda-convnet's 1 + ceil((size - 11) / 4) positions."""
-    first = CONVOLUTIONS[0]
-    return (first.kernel - size) % first.stride
-
-
 def _check_size(input_shape: tuple[int, ...]) -> None:
     if len(input_shape) != 3:
         raise ValueError(f"expected pictures (height, width, channels) for alexnet; received: {tuple(input_shape)}")
-    for size in input_shape[:2]:
-        stack = []
-        for row in CONVOLUTIONS:
-            stack.append(Window(row.name, row.kernel, row.stride, "same" if row.stride == 1 else (0, _overhang(size))))
-            stack += [Window(f"pool{row.name[-1]}", 3, 2)] * ("pool" in row.then)
-        output_sizes((size,), stack)
+    stack = []
+    for row in CONVOLUTIONS:
+        stack.append(Window(row.name, row.kernel, row.stride, (0, OVERHANG) if row.stride > 1 else "same"))
+        stack += [Window(f"pool{row.name[-1]}", 3, 2)] * ("pool" in row.then)
+    output_sizes(input_shape[:2], stack)

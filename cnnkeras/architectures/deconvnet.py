@@ -1,9 +1,9 @@
 """DeconvNet: VGG-16 and its mirror image, for semantic segmentation.
 
-Noh, Hong & Han (2015), Learning Deconvolution Network for Semantic Segmentation, section 3 and table 2 of the supplement, checked
-against the authors' training/002_stage_2/stage_2_train.prototxt. 251,805,653 parameters with batch normalisation (scale and
-shift; 251,772,245 without). Every up-sampling is an unpooling with the switches of the pooling on the other side; the
-deconvolutions have stride 1.
+Noh, Hong & Han (2015), Learning Deconvolution Network for Semantic Segmentation, section 3, checked against the
+authors' training/002_stage_2/stage_2_train.prototxt. 251,805,653 parameters with batch normalisation (scale and shift;
+251,772,245 without). Every up-sampling is an unpooling with the switches of the pooling on the other side; the deconvolutions
+have stride 1.
 
 Departures from the paper:
 - Weights are He normal, except the score layer's, N(0, 0.01^2) as in the paper. The authors start the encoder from VGG-16
@@ -35,7 +35,7 @@ PAPER_SHAPES = {"vgg16": ((224, 224, 3), (224, 224, 21))}
 TINY = {"input_shape": (32, 32, 3), "output_shape": (32, 32, 4), "variant": "vgg16", "width": 1 / 16}
 _VOC_2012 = "VOC2012 test, trained on trainval with the extra annotations"
 _PROPOSALS = "50 object proposals a picture, maximum over their scores"
-_PAPER = "Noh, Hong & Han (2015), table 1"
+_PAPER = "Noh, Hong & Han (2015), results on VOC2012 test"
 PUBLISHED = (
     Published("DeconvNet", "mean_iou", 0.696, _VOC_2012, _PROPOSALS, _PAPER),
     Published("DeconvNet + CRF", "mean_iou", 0.705, _VOC_2012, f"{_PROPOSALS}; dense CRF", _PAPER),

@@ -6,7 +6,8 @@ Parameters (table 2, there in millions): A and A-LRN 132,863,336, B 133,047,848,
 
 Departures from the paper:
 - Weights are He normal and biases 0. The paper draws from N(0, 10^-2) and starts the deeper nets from a trained A; taken
-  literally the signal grows by orders of magnitude through the layers, and with its successor, Glorot, it halves in every ReLU layer.
+  literally the signal grows about 4e5-fold through A. With Glorot's weights, which the paper found later, it fades instead:
+  each ReLU layer halves its variance.
 - `batch_norm: true` adds batch normalisation between each convolution and its ReLU. The paper predates it; the default is without.
 """
 

@@ -4,10 +4,10 @@ A kind's file defines
 
 - `TASKS`: the tasks that its examples can serve;
 - `class Source(SourceEntry)`: the keys of its entry in params.yaml, with `classes` (the class names, in order);
-- `fetch(source, folder, *, mirrors)`: put the archives, as published, into the empty `folder`; `mirrors` are folders and URLs
-  to look for each file before its own addresses (a kind that generates its data has no use for them);
-- `examples(source, folder, *, task, split)`: that split's `Example`s as a sequence, always in the same order, each read from the
-  archives in place when it is asked for.
+- `fetch(source, folder, *, mirrors)`: put the archives, as published, into the empty `folder`; `mirrors` are folders
+  and URLs to look for each file before its own addresses (a kind that generates its data has no use for them);
+- `examples(source, folder, *, task, split)`: that split's `Example`s as a sequence, always in the same order, each read
+  from the archives in place when it is asked for.
 """
 
 import importlib
@@ -19,7 +19,8 @@ from types import ModuleType
 from typing import Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+
+from pipeline.entries import Entry
 
 Task = Literal["classification", "detection", "segmentation"]
 Split = Literal["train", "val", "test"]
@@ -37,7 +38,8 @@ class Example:
         boxes: float64 (n, 4), corners x0, y0, x1, y1 in pixels, continuous, origin at the picture's top-left corner.
         labels: int32 (n,), class index of each box.
         difficult: bool (n,), PASCAL VOC's flag of each box.
-        mask: Label map as the bytes of a palette or grayscale PNG, or uint8 (H, W): 0 background, 1.. classes, 255 void.
+        mask: Label map as the bytes of a palette or grayscale PNG, or uint8 (H, W): 0 background, 1.. classes, 255
+            void.
         dropped: How many annotations were left out, by reason.
     """
 
@@ -51,10 +53,8 @@ class Example:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
-class SourceEntry(BaseModel):
+class SourceEntry(Entry):
     """What every entry under `sources:` has; a kind adds its own keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
 

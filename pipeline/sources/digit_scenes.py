@@ -2,9 +2,9 @@
 
 The digits are the 1,797 real ones that scikit-learn ships (8x8 grey values of the UCI set "Optical Recognition of
 Handwritten Digits", Alpaydin and Kaynak 1998). They are dealt out to train, val and test first, class by class, so no
-digit that a network is tested on has been seen in training. Everything else - how many digits, which, how large, turned,
-coloured and placed, and on what - is drawn from (seed, split, number of the scene): the same entry gives the same bytes,
-whatever the number of processes.
+digit that a network is tested on has been seen in training. Everything else - how many digits, which, how large,
+turned, coloured and placed, and on what - is drawn from (seed, split, number of the scene): the same entry gives the
+same bytes, whatever the number of processes.
 
 A digit is up-scaled by bicubic interpolation, sharpened (each published value is the mean over a cell, so small loops
 have filled) and cut at half ink, which gives back the strokes of the pen. Its pixels are the object; the ring of one
@@ -23,11 +23,12 @@ from typing import Annotated, Literal
 import cv2
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from cnnkeras.tasks.segmentation import VOID, encode_png
 from pipeline import sources
 from pipeline.archives import Archives
+from pipeline.entries import Entry
 from pipeline.sources import voc
 from pipeline.workers import available, ordered_map
 
@@ -51,10 +52,8 @@ SMALLEST_DIGIT = 24  # pixels high: a crowded scene makes its digits smaller, do
 JPEG_QUALITY = 92
 
 
-class SceneCounts(BaseModel):
+class SceneCounts(Entry):
     """Scenes in each split."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     train: Annotated[int, Ge(1)]
     val: Annotated[int, Ge(1)]
@@ -357,7 +356,7 @@ def _draw_digit(
 
 
 def _draw_ground(rng: np.random.Generator, height: int, width: int) -> tuple[float, np.ndarray]:
-    """A textured ground between two shades of similar lightness: its mean lightness (CIE L*) and RGB float32 (H, W, 3)."""
+    """A textured ground of two similar shades: its mean lightness (CIE L*) and RGB float32 (H, W, 3)."""
     lightness = rng.uniform(12, 88)
     spread = rng.uniform(4, 12)  # L* around the mean: visible, never as strong as a digit (see _paint)
     dark, light = (_draw_colour(rng, lightness + sign * spread) for sign in (-1, 1))
@@ -374,7 +373,7 @@ def _draw_colour(rng: np.random.Generator, lightness: float) -> np.ndarray:
 
 
 def _paint(rng: np.random.Generator, picture: np.ndarray, ink: np.ndarray, ground_lightness: float) -> None:
-    """Paint a digit over the picture, clearly lighter or darker than the ground, with a soft shadow that parts it from others."""
+    """Paint a digit, clearly lighter or darker than the ground, with a soft shadow that parts it from others."""
     contrast = rng.uniform(38, 62)
     lighter_fits, darker_fits = ground_lightness + contrast <= 98, ground_lightness - contrast >= 2
     lighter = lighter_fits and (not darker_fits or rng.random() < 0.5)

@@ -1,7 +1,8 @@
 """Pictures in the idx format of MNIST and its family (Fashion-MNIST, EMNIST, KMNIST), plain or gzipped.
 
-Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "File formats": big-endian; two zero bytes, a byte
-for the type (8 = unsigned byte), a byte for the number of dimensions, a 32-bit length for each, then the values.
+Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "File formats": big-endian; two
+zero bytes, a byte for the type (8 = unsigned byte), a byte for the number of dimensions, a 32-bit length for each, then
+the values.
 """
 
 import gzip
@@ -13,9 +14,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline import sources
+from pipeline.entries import Entry
 from pipeline.errors import InputError
 from pipeline.fetch import PublishedFile, fetch_files
 
@@ -23,10 +25,8 @@ TASKS = ("classification",)
 UNSIGNED_BYTE = 0x08
 
 
-class Files(BaseModel):
+class Files(Entry):
     """The four files of a data set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     train_pictures: PublishedFile
     train_labels: PublishedFile
@@ -74,7 +74,8 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
         raise InputError(f"{labels_file}: expected {len(pictures):,} labels, one a picture; received: {len(labels):,}")
     if len(labels) and labels.max() >= len(source.classes):
         raise InputError(
-            f"{labels_file}: expected labels below {len(source.classes)}, the number of classes; received: {labels.max()}"
+            f"{labels_file}: expected labels below {len(source.classes)}, the number of classes; "
+            f"received: {labels.max()}"
         )
     return Pictures(pictures, labels, part, _positions(source, len(pictures), split))
 
@@ -103,7 +104,8 @@ def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
     start = 4 + 4 * dimensions
     if len(data) < start or data[:4] != bytes([0, 0, UNSIGNED_BYTE, dimensions]):
         raise InputError(
-            f"{path}: expected an idx file of bytes in {dimensions} dimensions; received: it starts with {data[:4].hex()}"
+            f"{path}: expected an idx file of bytes in {dimensions} dimensions; "
+            f"received: it starts with {data[:4].hex()}"
         )
     shape = struct.unpack(f">{dimensions}I", data[4:start])
     values = np.frombuffer(data, np.uint8, offset=start)

@@ -7,9 +7,9 @@ Source: Everingham et al., "The PASCAL Visual Object Classes Challenge 2012 (VOC
 
 Boxes are published as 1-based inclusive pixels and become continuous corners: (xmin, ymin, xmax, ymax) is
 (xmin - 1, ymin - 1, xmax, ymax). What genuine files contain besides is read as follows: coordinates may be fractions
-and stand in any order; a `<part>`'s own box is none of an object's; missing tags other than `<name>` and `<bndbox>` have
-their usual meaning (not difficult); a box without area or outside the picture is dropped and counted, one that sticks out
-is clipped.
+and stand in any order; a `<part>`'s own box is none of an object's; missing tags other than `<name>` and `<bndbox>`
+have their usual meaning (not difficult); a box without area or outside the picture is dropped and counted, one that
+sticks out is clipped.
 """
 
 import io
@@ -23,10 +23,11 @@ from xml.etree import ElementTree
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipeline import sources
 from pipeline.archives import Archives
+from pipeline.entries import Entry
 from pipeline.errors import InputError
 from pipeline.fetch import PublishedFile, fetch_files
 
@@ -60,7 +61,7 @@ ListName = Annotated[str, Field(pattern=r"^[\w\-]+$")]
 Share = Annotated[float, Gt(0), Lt(1)]
 
 
-class Splits(BaseModel):
+class Splits(Entry):
     """Which of VOC's lists (ImageSets/*/LIST.txt) serves which split.
 
     Attributes:
@@ -70,10 +71,8 @@ class Splits(BaseModel):
         seed: Draws the share.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     train: ListName
-    val: ListName | Share
+    val: Share | ListName
     test: ListName
     seed: Annotated[int, Ge(0)] = 0
 
@@ -210,11 +209,12 @@ def read_annotation(
         size: The picture's width and height in pixels.
 
     Returns:
-        Boxes float64 (n, 4) as continuous corners in pixels, labels int32 (n,), difficult bool (n,), and how many objects were
-        dropped, by reason.
+        Boxes float64 (n, 4) as continuous corners in pixels, labels int32 (n,), difficult bool (n,), and how many
+        objects were dropped, by reason.
 
     Raises:
-        InputError: The file is no XML, or an object has no name, an unknown one, no box, or a coordinate that is no number.
+        InputError: The file is no XML, or an object has no or an unknown name, no box, or a coordinate that is no
+            number.
     """
     try:
         root = ElementTree.fromstring(xml)
