@@ -42,7 +42,8 @@ def set_up(*, seed: int, precision: str = "float32", xla: bool = False) -> Abstr
             f"expected `xla: false` or `precision: float32` on several GPUs; received: xla with {precision} on {gpus}, "
             "which hangs (keras-team/keras#20763). Or set CUDA_VISIBLE_DEVICES to a single one"
         )
-    keras.utils.set_random_seed(seed)
+    with _quiet():  # Keras imports TensorFlow here, on any backend
+        keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(precision)
     return _mirrored() if gpus > 1 else contextlib.nullcontext()
 
@@ -52,11 +53,16 @@ def import_keras() -> str:
 
     TF_CPP_MIN_LOG_LEVEL=0 shows them, and TensorFlow's later messages.
     """
-    with contextlib.nullcontext() if _LOG_LEVEL in os.environ else _stderr_held():
-        os.environ.setdefault(_LOG_LEVEL, _FATAL_ONLY)
+    with _quiet():
         import keras
 
         return keras.backend.backend()  # a lazily loaded Keras is imported by this line
+
+
+def _quiet() -> AbstractContextManager[None]:
+    if os.environ.setdefault(_LOG_LEVEL, _FATAL_ONLY) == _FATAL_ONLY:
+        return _stderr_held()
+    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager

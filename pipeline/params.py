@@ -105,7 +105,9 @@ class Piecewise(Schedule):
     @model_validator(mode="after")
     def _lengths(self) -> "Piecewise":
         if len(self.factors) != len(self.epochs) + 1:
-            raise ValueError(f"expected {len(self.epochs) + 1} factors for {len(self.epochs)} epochs; received: {len(self.factors)}")
+            raise ValueError(
+                f"expected {len(self.epochs) + 1} factors for {len(self.epochs)} epochs; received: {len(self.factors)}"
+            )
         if list(self.epochs) != sorted(set(self.epochs)):
             raise ValueError(f"expected epochs that rise; received: {list(self.epochs)}")
         return self
@@ -139,7 +141,9 @@ class InitialWeights(Entry):
     @model_validator(mode="after")
     def _layers_with_experiment(self) -> "InitialWeights":
         if (self.experiment == SCRATCH) == bool(self.layers):
-            raise ValueError(f"expected `layers` exactly when `experiment` is not {SCRATCH!r}; received: {list(self.layers)}")
+            raise ValueError(
+                f"expected `layers` exactly when `experiment` is not {SCRATCH!r}; received: {list(self.layers)}"
+            )
         return self
 
 
@@ -298,7 +302,9 @@ class _File:
         except UnicodeDecodeError as error:
             raise InputError(f"{self.name}: expected UTF-8 text; received: {error}") from error
         if not isinstance(self.tree, Mapping):
-            raise InputError(f"{self.name}: expected a mapping with seed, sources, datasets and experiments; received: {self.tree!r}")
+            raise InputError(
+                f"{self.name}: expected a mapping with seed, sources, datasets and experiments; received: {self.tree!r}"
+            )
         self.plain = _plain(self.tree)
 
     def line(self, location: tuple[Any, ...]) -> int | None:
@@ -387,7 +393,9 @@ def _source(file: _File, name: str) -> SourceEntry:
     entry = file.plain["sources"][name]
     location = ("sources", name)
     if not isinstance(entry, Mapping) or "kind" not in entry:
-        raise file.error(location, f"expected a mapping with a kind ({', '.join(sources.names())}); received: {entry!r}")
+        raise file.error(
+            location, f"expected a mapping with a kind ({', '.join(sources.names())}); received: {entry!r}"
+        )
     if entry["kind"] not in sources.names():
         raise file.error((*location, "kind"), unknown(entry["kind"], sources.names(), "kind of source"))
     model = sources.load(entry["kind"]).Source
@@ -401,7 +409,10 @@ def _check_dataset(file: _File, params: Params, name: str) -> None:
     kind = params.sources[dataset.source].kind
     if dataset.task not in sources.load(kind).TASKS:
         served = ", ".join(sources.load(kind).TASKS)
-        raise file.error((*location, "task"), f"expected a task that a source of kind {kind} serves ({served}); received: {dataset.task!r}")
+        raise file.error(
+            (*location, "task"),
+            f"expected a task that a source of kind {kind} serves ({served}); received: {dataset.task!r}",
+        )
 
 
 def _experiment(file: _File, params: Params, name: str) -> Experiment:
@@ -411,7 +422,9 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
     if experiment.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(experiment.dataset, params.datasets, "dataset"))
     if experiment.architecture not in architectures.names():
-        raise file.error((*location, "architecture"), unknown(experiment.architecture, architectures.names(), "architecture"))
+        raise file.error(
+            (*location, "architecture"), unknown(experiment.architecture, architectures.names(), "architecture")
+        )
     dataset = params.datasets[experiment.dataset]
     architecture = architectures.load(experiment.architecture)
     model = _arguments(file, (*location, "model"), architecture.build, experiment.model, reserved=BUILD_RESERVED)
@@ -421,7 +434,9 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
     try:
         output_shape(architecture, params, experiment.dataset, model)
     except ValueError as error:
-        raise file.error((*location, "architecture"), f"{experiment.architecture} cannot serve dataset {experiment.dataset}: {error}") from error
+        raise file.error(
+            (*location, "architecture"), f"{experiment.architecture} cannot serve dataset {experiment.dataset}: {error}"
+        ) from error
     loss = _arguments(file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss)
     postprocess = _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)
     return experiment.model_copy(
@@ -432,7 +447,9 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
 BUILD_RESERVED = ("input_shape", "output_shape", "input_mean", "input_std")
 
 
-def _arguments(file: _File, location: tuple[str, ...], function: Callable, entry: Any, *, reserved: Iterable[str] = ()) -> dict[str, Any]:
+def _arguments(
+    file: _File, location: tuple[str, ...], function: Callable, entry: Any, *, reserved: Iterable[str] = ()
+) -> dict[str, Any]:
     """Keyword arguments from the file, checked against a function's signature; those not given take its defaults."""
     parameters = {n: p for n, p in inspect.signature(function).parameters.items() if n not in reserved}
     fields = {n: (p.annotation, ... if p.default is p.empty else p.default) for n, p in parameters.items()}
@@ -459,5 +476,8 @@ def _check_initial_weights(file: _File, params: Params, name: str) -> None:
         if other not in params.experiments:
             raise file.error(location, unknown(other, [*params.experiments, SCRATCH], "experiment"))
         if other in seen:
-            raise file.error(location, f"expected experiments that do not start from each other; received: {' <- '.join([*seen, other])}")
+            raise file.error(
+                location,
+                f"expected experiments that do not start from each other; received: {' <- '.join([*seen, other])}",
+            )
         seen.append(other)

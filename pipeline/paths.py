@@ -17,7 +17,9 @@ def root() -> Path:
     for folder in (here, *here.parents):
         if (folder / PARAMS).is_file():
             return folder
-    raise InputError(f"expected a {PARAMS} in this folder or one above it; received: {here}. Change into the project first")
+    raise InputError(
+        f"expected a {PARAMS} in this folder or one above it; received: {here}. Change into the project first"
+    )
 
 
 def params_file() -> Path:

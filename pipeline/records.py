@@ -149,10 +149,14 @@ def open_index(folder: Path) -> Index:
     """
     path = folder / INDEX
     if not path.is_file():
-        raise InputError(f"expected a packed dataset at {path}; received: nothing. Run `cnnkeras augment {folder.name}`")
+        raise InputError(
+            f"expected a packed dataset at {path}; received: nothing. Run `cnnkeras augment {folder.name}`"
+        )
     entry = json.loads(path.read_text(encoding="utf-8"))
     if (received := entry.pop("format", None)) != FORMAT:
-        raise InputError(f"{path}: expected format {FORMAT}; received: {received}. Run `cnnkeras augment {folder.name}` again")
+        raise InputError(
+            f"{path}: expected format {FORMAT}; received: {received}. Run `cnnkeras augment {folder.name}` again"
+        )
     for key in ("classes", "shape", "mean", "std"):
         entry[key] = tuple(entry[key])
     return Index(**entry)

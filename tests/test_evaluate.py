@@ -121,7 +121,8 @@ def test_classification_by_hand(project):
     plots = paths.plots("crops")
     assert read_rows(plots / "confusion/confusion.csv")[2] == {"actual": "one", "predicted": "zero"}
     assert [row["score"] for row in read_rows(plots / "per_class/per_class.csv")] == ["1.0", "0.5", ""]
-    assert read_rows(plots / "precision_recall/precision_recall.csv") == []  # there, as dvc.yaml names it for every task
+    # There all the same, because dvc.yaml names it for every task.
+    assert read_rows(plots / "precision_recall/precision_recall.csv") == []
     assert {file.name for file in paths.figures("crops").iterdir()} == {
         *("training_curves.png", "confusion_matrix.png", "per_class.png", "predictions.png", "best.png", "worst.png"),
     }
