@@ -100,7 +100,8 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    ended = subprocess.run([sys.executable, "-c", program, str(int(number))], env=environment, check=False)
+    command = [sys.executable, "-c", program, str(int(number))]
+    ended = subprocess.run(command, env=environment, check=False, timeout=60)
     assert ended.returncode == code
     assert made() == {}
 

@@ -1,5 +1,8 @@
 """The data order, the learning rate, the papers' weight decay, weights from another network, and `fit`."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -237,6 +240,49 @@ def test_mixed_precision(precision):
     assert recorder.rates == pytest.approx([0.1, 0.05])
     assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
     assert recorder.logs[1]["loss"] < recorder.logs[0]["loss"]
+
+
+SHARED = """
+import contextlib
+import keras, numpy as np, tensorflow as tf
+from cnnkeras import training
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+inputs = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
+targets = np.random.default_rng(1).normal(size=(50, 2)).astype("float32")
+results = []
+for scope in (contextlib.nullcontext(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope()):
+    logs = []
+    with scope:
+        keras.utils.set_random_seed(0)
+        given = keras.Input((6,))
+        model = keras.Model(given, keras.layers.Dense(2)(keras.layers.Dense(4, activation="relu")(given)))
+        training.fit(
+            model,
+            training.Batches(inputs, lambda indices, _: targets[indices], batch_size=8, seed=0),
+            training.Batches(inputs[:17], lambda indices, _: targets[indices], batch_size=8),  # the last one: one example
+            epochs=2,
+            optimizer=training.build_optimizer("sgd", learning_rate=0.1, momentum=0.9),
+            learning_rate=training.LearningRate(0.1, training.Step(1, 0.5), warmup_epochs=1),
+            loss=keras.losses.MeanSquaredError(),
+            weight_decay=0.1,
+            steps_per_execution=4,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, epoch_logs: logs.append(epoch_logs["val_loss"]))],
+        )
+    results.append([*model.get_weights(), np.array(logs)])
+for one, two in zip(*results, strict=True):
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="MirroredStrategy is TensorFlow's")
+def test_two_devices_train_as_one():
+    """Two devices that share each batch give the weights and validation losses of one, weight decay and warm-up included.
+
+    The one processor is presented as two devices, in a process of its own, because that is settled before the first operation.
+    """
+    finished = subprocess.run([sys.executable, "-c", SHARED], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_optimizers():
