@@ -219,7 +219,7 @@ def test_training_starts_from_the_other_experiment(twins, monkeypatch):
 
     params = train.load_params()
     experiment = params.experiment("yolo")
-    with devices.set_up(seed=1, xla=True):  # without op determinism, which would stay on in this process
+    with devices.set_up(seed=1):
         network = train._build(params, experiment, train._checked_index(params, "detection"))
         train._copy_initial_weights(network, experiment.train, "experiments.yolo.train")
         start = networks.load(paths.model_file("digits"))
