@@ -64,6 +64,5 @@ def _zip(folder: Path, path: Path) -> None:
 
 def load(path: Path) -> keras.Model:
     """Read a network that `save` wrote, for use: it is not compiled. Code in the file is never run."""
-    for name in layers.__all__:
-        getattr(layers, name)  # importing a layer's module registers it with Keras
+    layers.register()
     return keras.saving.load_model(path, compile=False, safe_mode=True)

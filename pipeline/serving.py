@@ -16,8 +16,7 @@ class Network(mlflow.pyfunc.PythonModel):
 
         from cnnkeras import layers
 
-        for name in layers.__all__:
-            getattr(layers, name)  # importing a layer's module registers it with Keras
+        layers.register()
         self._network = keras.saving.load_model(context.artifacts["network"], compile=False, safe_mode=True)
 
     # MLflow takes the annotation as "see the signature" and warns without one.

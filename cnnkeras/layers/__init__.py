@@ -11,3 +11,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "unpooling": ["MaxPoolingWithSwitches", "MaxUnpooling"],
     },
 )
+
+
+def register() -> None:
+    """Make the layers known to Keras, which reads a file that names them only then. Imports Keras."""
+    for name in __all__:
+        __getattr__(name)  # importing a layer's module registers it
