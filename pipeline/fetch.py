@@ -1,7 +1,7 @@
 """Files fetched by name from wherever they can be had, and kept only when their checksum is right."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, BinaryIO
@@ -10,9 +10,8 @@ import fsspec
 import requests
 from annotated_types import Ge
 from pydantic import Field, field_validator
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from pipeline import progress
 from pipeline.entries import Entry
 from pipeline.errors import InputError
 
@@ -64,35 +63,25 @@ def fetch_files(files: Sequence[PublishedFile], folder: Path, *, mirrors: Sequen
     Raises:
         InputError: No place had a file with an accepted checksum; the message says what each place gave.
     """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        for file in files:
-            place = _fetch_file(file, folder / file.name, mirrors, progress)
-            size = (folder / file.name).stat().st_size
-            console.print(f"{file.name}: {size:,} bytes from {place}", soft_wrap=True, highlight=False, markup=False)
+    for file in files:
+        with progress.bar(file.name, file.size, unit=progress.BYTES) as bar:
+            _fetch_file(file, folder / file.name, mirrors, bar)
 
 
-def _fetch_file(file: PublishedFile, target: Path, mirrors: Sequence[str], progress: Progress) -> str:
-    """Put one file at `target`; returns the place that had it."""
+def _fetch_file(file: PublishedFile, target: Path, mirrors: Sequence[str], bar: progress.Bar) -> None:
+    """Put one file at `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.part")
-    task = progress.add_task(file.name)
     failures = []
     for place in [*(f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors), *file.urls]:
         try:
-            _copy(place, file, partial, lambda done, total: progress.update(task, completed=done, total=total))
+            size = _copy(place, file, partial, bar)
         except _UnusableError as error:
             failures.append(f"{place}: {error}")
         else:
             partial.replace(target)
-            return place
+            bar.update(size, f"from {place}", total=size)
+            return
         finally:
             partial.unlink(missing_ok=True)
     raise InputError(
@@ -102,21 +91,22 @@ def _fetch_file(file: PublishedFile, target: Path, mirrors: Sequence[str], progr
     )
 
 
-def _copy(place: str, file: PublishedFile, partial: Path, show: Callable[[int, int | None], None]) -> None:
-    """Copy the file at `place` to `partial`, or say why not."""
+def _copy(place: str, file: PublishedFile, partial: Path, bar: progress.Bar) -> int:
+    """Copy the file at `place` to `partial`, or say why not; returns its length in bytes."""
     digest, received = hashlib.sha256(), 0
     with _opened(place) as (stream, announced), partial.open("wb") as copy:
         while block := _read(stream):
+            bar.update(received, total=file.size or announced)
             copy.write(block)
             digest.update(block)
             received += len(block)
-            show(received, file.size or announced)
             if file.size is not None and received > file.size:
                 raise _UnusableError(f"more than the {file.size:,} bytes expected")
     if (announced is not None and received != announced) or (file.size is not None and received != file.size):
         raise _UnusableError(f"{received:,} bytes instead of {file.size if file.size is not None else announced:,}")
     if digest.hexdigest() not in file.accepted:
         raise _UnusableError(f"sha256 {digest.hexdigest()} ({received:,} bytes)")
+    return received
 
 
 def _read(stream: BinaryIO) -> bytes:

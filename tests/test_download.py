@@ -73,6 +73,14 @@ def test_a_file_is_fetched_and_verified(server, tmp_path, kind):
     assert everything_below(tmp_path) == ["folder/data.bin"]
 
 
+@pytest.mark.parametrize("kind", ["good", "silent"])
+def test_what_was_fetched_is_one_line_where_nobody_looks(server, tmp_path, capsys, kind):
+    """How much and from where, once it is verified; also from a server that does not say how much there will be."""
+    url = f"{server.url}/{kind}/data.bin"
+    fetch_files([published("file:///nowhere/data.bin", url)], tmp_path, mirrors=[])
+    assert capsys.readouterr().err == f"folder/data.bin: 1.3 MB/1.3 MB, 0 s, 0 s left  from {url}\n"
+
+
 def test_the_next_address_is_tried(server, tmp_path):
     """A missing file, another file and a truncated one are passed over; the order is that of the entry."""
     urls = [f"{server.url}/{kind}/data.bin" for kind in ("missing", "other", "truncated", "good")]
