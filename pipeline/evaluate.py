@@ -44,7 +44,7 @@ def run(name: str) -> None:
     params = load_params()
     experiment = params.experiment(name)
     dataset = paths.augmented(experiment.dataset)
-    inputs = [dataset, paths.history(name), paths.predictions(name)]
+    inputs = [*records.split_files(dataset, "test"), paths.history(name), paths.predictions(name)]
     outputs = [paths.metrics(name), paths.plots(name), paths.figures(name)]
     with stage("evaluate", name, inputs=inputs, outputs=outputs) as (metrics_file, plots, pictures):
         split, index = records.open_split(dataset, "test"), records.open_index(dataset)

@@ -67,10 +67,15 @@ def _own_reasons(stage: Stage, made_again: Sequence[Path]) -> Iterator[str]:
     for dependency in stage.deps:
         if isinstance(dependency, ParamsDependency):
             yield from _param_changes(dependency.hash_info.value, dependency.read_params())
-        elif not any(output.is_relative_to(dependency.fs_path) for output in made_again):
+        elif not any(_overlap(output, Path(dependency.fs_path)) for output in made_again):
             yield from _file_change(dependency)
     for output in stage.outs:
         yield from _file_change(output)
+
+
+def _overlap(output: Path, dependency: Path) -> bool:
+    """Whether a stage that makes the one makes the other, or some of it."""
+    return output.is_relative_to(dependency) or dependency.is_relative_to(output)
 
 
 def _file_change(file: Any) -> Iterator[str]:

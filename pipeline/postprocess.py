@@ -21,7 +21,7 @@ from cnnkeras.tasks import classification, detection, segmentation
 from pipeline import paths, progress
 from pipeline.errors import InputError
 from pipeline.params import ClassificationPostprocess, DetectionPostprocess, SegmentationPostprocess, load_params
-from pipeline.records import Split, open_index, open_split
+from pipeline.records import Split, open_index, open_split, split_files
 from pipeline.stage import stage
 
 SCORE_DECIMALS = 6
@@ -37,7 +37,8 @@ def run(name: str) -> None:
     """
     experiment = load_params().experiment(name)
     dataset, raw = paths.augmented(experiment.dataset), paths.raw_outputs(name)
-    with stage("postprocess", name, inputs=[dataset, raw], outputs=[paths.predictions(name)]) as (folder,):
+    inputs = [*split_files(dataset, "test"), raw]
+    with stage("postprocess", name, inputs=inputs, outputs=[paths.predictions(name)]) as (folder,):
         index, split = open_index(dataset), open_split(dataset, "test")
         outputs = _read_outputs(raw, name, examples=len(split), classes=index.classes)
         WRITERS[index.task](outputs, split, index.classes, experiment.postprocess, folder)

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline import devices, paths, progress
 from pipeline.errors import InputError
 from pipeline.params import load_params
-from pipeline.records import ColumnWriter, open_index, open_split
+from pipeline.records import ColumnWriter, open_index, open_split, split_files
 from pipeline.stage import stage
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def run(name: str) -> None:
     params = load_params()
     experiment = params.experiment(name)
     dataset = paths.augmented(experiment.dataset)
-    inputs, outputs = [paths.model_folder(name), dataset], [paths.raw_outputs(name)]
-    with stage("predict", name, inputs=inputs, outputs=outputs) as (folder,):
+    inputs = [paths.model_folder(name), *split_files(dataset, "test")]
+    with stage("predict", name, inputs=inputs, outputs=[paths.raw_outputs(name)]) as (folder,):
         index, test = open_index(dataset), open_split(dataset, "test")
         network = load_network(name, seed=params.seed)
         if network.input_shape[1:] != index.shape:

@@ -207,6 +207,11 @@ class Split:
         return array
 
 
+def split_files(folder: Path, *splits: str) -> list[Path]:
+    """What opening these splits of the packed dataset in `folder` reads: what a stage that does so depends on."""
+    return [folder / INDEX, *(folder / split for split in splits)]
+
+
 def open_split(folder: Path, split: str) -> Split:
     """Open one split ("train", "val" or "test") of the packed dataset in `folder`.
 

@@ -86,8 +86,13 @@ try:
         values = YAML(typ="safe").load(Path("params.yaml"))
         entries = (values["experiments"].get(entry), values["datasets"].get(entry), values["sources"].get(entry))
         content = '{{"digest": "' + hashlib.md5(repr((name, entries)).encode()).hexdigest() + '"}}'
+        made = {{"augment": ["index.json", "train/made", "val/made", "test/made"]}}.get(name, ["made"])
         for partial in partials:
-            (partial if partial.suffix else partial / "made").write_text(content)
+            for file in [partial] if partial.suffix else [partial / part for part in made]:
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(content)
+        if name == "augment":
+            (partials[0] / "contact_sheet.png").write_bytes(Path("pipeline/contact_sheet.py").read_bytes())
         if name == "evaluate":
             for plots in ("confusion", "per_class", "precision_recall"):
                 (partials[1] / plots).mkdir()
@@ -236,6 +241,25 @@ def test_an_architecture_concerns_its_own_experiments(project):
     assert {stage.partition("@")[2] for stage in plan} == experiments
     assert plan["train@yolo_classifier"] == "cnnkeras/architectures/yolo.py changed"
     assert plan["train@yolo"].endswith("follows train@yolo_classifier")
+
+
+def test_of_a_dataset_only_what_is_read_counts(project):
+    """Another contact sheet of the same examples predicts and measures nothing again; log, which names the data, runs."""
+    with (project.folder / "pipeline" / "contact_sheet.py").open("a") as file:
+        file.write("# edited\n")
+    ran = project.repro()
+    assert {stage.partition("@")[0] for stage in ran} == {"augment", "train", "log"}
+    assert len(ran) == 2 + 3 + 3
+
+
+def test_a_dataset_that_is_made_again_is_the_one_reason(project):
+    """`cnnkeras plan` does not count what stages read of it as missing beside that."""
+    shutil.rmtree(project.folder / "data" / "augmented" / "crops")
+    plan = project.plan()
+    assert plan["augment@crops"] == "data/augmented/crops is missing"
+    assert plan["evaluate@vgg"] == "follows augment@crops, train@vgg, postprocess@vgg"
+    project.repro()
+    assert project.stale() == set()
 
 
 def test_initial_weights_are_a_dependency(project):
