@@ -1,7 +1,7 @@
 """What makes two trainings, or two results, the same: fingerprints over params and over the bytes of files.
 
 A training's fingerprint is known before it starts, so that the curves shown while it runs and the result logged after it
-find each other. A result's fingerprint covers everything that the result depends on and everything that came out of it.
+find each other. A result's fingerprint covers its params and everything that came out of it.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from pipeline.params import SCRATCH, Params
 from pipeline.records import INDEX
 
 _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
+_SOURCE = "source."
 
 
 def result_params(params: Params, experiment: str) -> dict[str, str]:
@@ -65,11 +66,16 @@ def training_fingerprint(params: Params, experiment: str) -> str:
 
 
 def result_fingerprint(params: Params, experiment: str) -> str:
-    """SHA-256 (hexadecimal) of a result: its params, and the content of its model, history, predictions and metrics."""
+    """SHA-256 (hexadecimal) of a result: its params, and the content of its model, history, predictions and metrics.
+
+    The source's entry is no part of it. Another address of the same files gives the same result, and DVC does not run `log`
+    again for it: the receipt would name a fingerprint that is no more.
+    """
     made = (paths.model_folder, paths.history, paths.predictions, paths.metrics)
+    leaves = result_params(params, experiment)
     facts = {
         "experiment": experiment,
-        "params": result_params(params, experiment),
+        "params": {key: value for key, value in leaves.items() if not key.startswith(_SOURCE)},
         "content": [digest(place(experiment)) for place in made],
     }
     return _digest_json(facts)

@@ -301,6 +301,17 @@ def test_a_changed_result_is_another_run(project, store):
     assert {run.info.status for run in _runs(store)} == {"FINISHED"}
 
 
+def test_a_source_that_gives_the_same_data_gives_the_same_result(project):
+    """DVC runs `log` again for none of a source's keys, only for data that changed: so the receipt must hold all the same."""
+    log.run(EXPERIMENT)
+    receipt = _result_file(project, "mlflow.json").read_bytes()
+    (project / "params.yaml").write_text(PARAMS.replace("kind: digit_scenes, seed: 1", "kind: digit_scenes, seed: 2"))
+    log.run(EXPERIMENT)
+    assert _result_file(project, "mlflow.json").read_bytes() == receipt
+    (run,) = _runs(_store())
+    assert run.data.params["source.seed"] == "1"
+
+
 @pytest.mark.parametrize("store", ["server"], indirect=True)
 def test_the_model_works_in_another_process_and_logging_needs_no_keras(store, tmp_path):
     """`log` imports no TensorFlow; yet what it logged predicts, with nothing but MLflow and Keras around it."""
