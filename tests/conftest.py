@@ -1,7 +1,14 @@
-"""What all tests share: an environment without a screen, without chatter and without the network."""
+"""What tests share: an environment without a screen, without chatter and without the network; and a smallest project."""
 
 import os
 import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.records import Index, SplitWriter
 
 os.environ |= {
     "MPLBACKEND": "Agg",
@@ -13,3 +20,81 @@ for name in ("CNNKERAS_MIRROR", "DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI"):
     os.environ.pop(name, None)
 # A shell without a terminal starts background jobs deaf to Ctrl-C, and children inherit it; the tests that send one need ears.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+DIGITS = ("zero", "one", "two")
+# One experiment a task, and one with signals; each is called as its dataset.
+PARAMS = """\
+seed: 1
+sources:
+  scenes: {kind: digit_scenes, seed: 1, scenes: {train: 4, val: 2, test: 2}}
+  signals: {kind: mnist1d, validation_examples: 400}
+datasets:
+  crops: {source: scenes, task: classification, size: [32, 32], examples: objects}
+  signals: {source: signals, task: classification, size: [40]}
+  boxes: {source: scenes, task: detection, size: [64, 64]}
+  masks: {source: scenes, task: segmentation, size: [64, 64]}
+experiments:
+  crops: &experiment
+    dataset: crops
+    architecture: vgg
+    model: {width: 0.03125}
+    input: {mean: 128.0, std: 64.0}
+    train:
+      epochs: 1
+      batch_size: 1
+      optimizer: {name: sgd, learning_rate: 0.1}
+      schedule: {name: constant}
+      initial_weights: {experiment: scratch}
+    predict: {batch_size: 1}
+    postprocess: {top_k: 2}
+    evaluate: {pictures: 4}
+  signals:
+    <<: *experiment
+    dataset: signals
+    architecture: mnist1d_conv
+    model: {}
+  boxes:
+    <<: *experiment
+    dataset: boxes
+    architecture: yolo
+    postprocess: {confidence_threshold: 0.25, nms_iou: 0.5, display_threshold: 0.3}
+  masks:
+    <<: *experiment
+    dataset: masks
+    architecture: deconvnet
+    postprocess: {resize: bilinear}
+"""
+TASKS = {"crops": "classification", "signals": "classification", "boxes": "detection", "masks": "segmentation"}
+SHAPES = {"crops": (32, 32, 3), "signals": (40, 1), "boxes": (64, 64, 3), "masks": (64, 64, 3)}
+
+Example = tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]  # id, columns of equal shapes, ragged columns
+
+
+class Project:
+    """A folder with the smallest params.yaml. Nothing has run: a test puts there what its stage reads."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.params = folder, folder / "params.yaml"
+        self.params.write_text(PARAMS, encoding="utf-8")
+
+    def edit(self, old: str, new: str) -> None:
+        """Replace a text of params.yaml, wherever it stands."""
+        text = self.params.read_text(encoding="utf-8")
+        assert old in text
+        self.params.write_text(text.replace(old, new), encoding="utf-8")
+
+    def pack_test_split(self, dataset: str, examples: Iterable[Example]) -> None:
+        """Pack a dataset of the classes `DIGITS` that has a test split only."""
+        folder = self.folder / "data" / "augmented" / dataset
+        writer = SplitWriter(folder / "test")
+        for id, fixed, ragged in examples:
+            writer.append(id, fixed=fixed, ragged=ragged)
+        index = Index(TASKS[dataset], DIGITS, SHAPES[dataset], (0.0,), (1.0,), {"test": writer.close()}, {}, {})
+        index.write(folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The smallest project, where the test runs. Test files with other needs have one of their own."""
+    monkeypatch.chdir(tmp_path)
+    return Project(tmp_path)

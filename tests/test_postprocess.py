@@ -17,65 +17,29 @@ from cnnkeras.tasks.segmentation import decode_png, palette
 from pipeline import paths, postprocess
 from pipeline.errors import InputError
 from pipeline.evaluations.detection import read_detections
-from pipeline.records import Index, SplitWriter
 
-DIGITS = ("zero", "one", "two")
 SIZES = [(100, 200), (30, 40)]  # height, width of the two test pictures
-PARAMS = """
-seed: 1
-sources:
-  scenes: {{kind: digit_scenes, seed: 1, scenes: {{train: 4, val: 2, test: 2}}}}
-datasets:
-  digits: {{source: scenes, task: {task}, size: [64, 64]{examples}}}
-experiments:
-  digits:
-    dataset: digits
-    architecture: {architecture}
-    model: {{}}
-    input: {{}}
-    train:
-      epochs: 1
-      batch_size: 1
-      optimizer: {{name: sgd, learning_rate: 0.1}}
-      schedule: {{name: constant}}
-      initial_weights: {{experiment: scratch}}
-    predict: {{}}
-    postprocess: {postprocess}
-    evaluate: {{}}
-"""
-SETTINGS = {
-    "classification": ("vgg", "{top_k: 2}", ", examples: objects"),
-    "detection": ("yolo", "{confidence_threshold: 0.25, nms_iou: 0.5}", ""),
-    "segmentation": ("deconvnet", "{}", ""),
-}
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
-    """An empty folder that is the current one."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+@pytest.fixture(autouse=True)
+def project(project):
+    """The smallest project, with two test pictures in each of its datasets."""
+    for dataset in ("crops", "boxes", "masks"):
+        project.pack_test_split(
+            dataset,
+            [(id, {"sizes": np.array(size, np.int32)}, {}) for id, size in zip(("ä 1", "b"), SIZES, strict=True)],
+        )
+    return project
 
 
-def postprocessed(project: Path, task: str, outputs: np.ndarray, *, classes=DIGITS, examples: int = 2) -> Path:
-    """Run the stage on the raw outputs of a test split of two pictures; returns the predictions' folder."""
-    architecture, settings, more = SETTINGS[task]
-    params = PARAMS.format(task=task, architecture=architecture, postprocess=settings, examples=more)
-    (project / "params.yaml").write_text(params)
-    if not (project / "data").exists():
-        writer = SplitWriter(project / "data/augmented/digits/test")
-        for id, size in zip(("ä 1", "b"), SIZES, strict=True):
-            writer.append(id, fixed={"sizes": np.array(size, np.int32)})
-        splits = {"test": writer.close()}
-        index = Index(task, DIGITS, (64, 64, 3), (0.0,), (1.0,), splits, dropped={}, versions={})
-        index.write(project / "data/augmented/digits")
-    raw = paths.raw_outputs("digits")
+def postprocessed(name: str, outputs: np.ndarray, *, classes=("zero", "one", "two")) -> Path:
+    """Run the stage on the raw outputs of an experiment; returns the predictions' folder."""
+    raw = paths.raw_outputs(name)
     raw.mkdir(parents=True, exist_ok=True)
-    np.save(raw / "outputs.npy", outputs[:examples])
-    facts = {"experiment": "digits", "dataset": "digits", "task": task, "classes": list(classes)}
-    (raw / "outputs.json").write_text(json.dumps(facts))
-    postprocess.run("digits")
-    return paths.predictions("digits")
+    np.save(raw / "outputs.npy", outputs)
+    (raw / "outputs.json").write_text(json.dumps({"classes": list(classes)}))
+    postprocess.run(name)
+    return paths.predictions(name)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -83,10 +47,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_probabilities_and_the_most_probable_classes(project):
+def test_probabilities_and_the_most_probable_classes():
     """Logits (0, log 2, 0) are probabilities 1/4, 1/2, 1/4; of equal ones the lower class is named first."""
     logits = np.log(np.array([[1, 2, 1], [1, 1, 8]], np.float32))
-    folder = postprocessed(project, "classification", logits)
+    folder = postprocessed("crops", logits)
     np.testing.assert_allclose(np.load(folder / "probabilities.npy"), [[0.25, 0.5, 0.25], [0.1, 0.1, 0.8]], rtol=1e-6)
     with (folder / "top_k.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream))
@@ -110,14 +74,14 @@ def scene_outputs() -> np.ndarray:
     return outputs
 
 
-def test_detections_in_coco_form(project):
+def test_detections_in_coco_form():
     """Pixels of the picture's own size, cut at its edges; NMS leaves the better of two; a box outside is no detection.
 
     First picture, 100 x 200: centre (.75, .25), .5 by .5, so x from 100 to 200 and y from 0 to 50, score .9 x .5. The
     second box, .5625 high, overlaps it by 8/9 and is dropped. Second picture, 30 x 40: centre (0, 1), 1 by 1, cut to x
     0..20, y 15..30, score .75; class zero's .25 is not above the threshold.
     """
-    folder = postprocessed(project, "detection", scene_outputs())
+    folder = postprocessed("boxes", scene_outputs())
     assert json.loads((folder / "detections.json").read_text()) == [
         {"image_id": 1, "category_id": 2, "bbox": [100.0, 0.0, 100.0, 50.0], "score": 0.45},
         {"image_id": 2, "category_id": 3, "bbox": [0.0, 15.0, 20.0, 15.0], "score": 0.75},
@@ -131,10 +95,10 @@ def test_detections_in_coco_form(project):
     }
 
 
-def test_the_evaluation_reads_what_was_found(project):
+def test_the_evaluation_reads_what_was_found():
     """Boxes to a hundredth of a pixel, scores to a millionth, by picture and falling score."""
     outputs = np.random.default_rng(0).uniform(0.1, 1, (2, 7, 7, 13)).astype(np.float32)
-    found = read_detections(postprocessed(project, "detection", outputs) / "detections.json")
+    found = read_detections(postprocessed("boxes", outputs) / "detections.json")
     expected = detection.detect(outputs, classes=3, confidence_threshold=0.25, nms_iou=0.5)
     expected = expected[np.lexsort((-expected.scores, expected.images))]
     assert len(found) == len(expected) > 50
@@ -143,7 +107,7 @@ def test_the_evaluation_reads_what_was_found(project):
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
     limits = np.array(SIZES)[expected.images][:, [1, 0, 1, 0]]
     np.testing.assert_allclose(found.boxes, np.clip(expected.boxes * limits, 0, limits), atol=0.011)
-    text = (paths.predictions("digits") / "detections.json").read_text()
+    text = (paths.predictions("boxes") / "detections.json").read_text()
     assert max(len(number.partition(".")[2]) for number in text.replace("]", ",").replace("}", ",").split(",")) <= 6
 
 
@@ -155,17 +119,17 @@ def test_equal_scores_have_a_fixed_order():
     assert [(row["category_id"], row["bbox"][0]) for row in rows] == [(1, 50), (1, 20), (3, 0)]
 
 
-def test_no_detections_are_an_empty_list(project):
+def test_no_detections_are_an_empty_list():
     """Not a missing file."""
-    folder = postprocessed(project, "detection", np.zeros((2, 2, 2, 13), np.float32))
+    folder = postprocessed("boxes", np.zeros((2, 2, 2, 13), np.float32))
     assert (folder / "detections.json").read_text() == "[]\n"
 
 
-def test_label_maps_at_the_pictures_own_size(project):
+def test_label_maps_at_the_pictures_own_size():
     """Left half class one, right half background; void never; palette PNGs in VOC's colours."""
     scores = np.zeros((2, 8, 8, 4), np.float16)
     scores[:, :, :4, 2], scores[:, :, 4:, 0] = 1, 1
-    folder = postprocessed(project, "segmentation", scores)
+    folder = postprocessed("masks", scores)
     assert sorted(files(folder)) == ["label_maps/b.png", "label_maps/ä 1.png"]
     for id, (height, width) in zip(("ä 1", "b"), SIZES, strict=True):
         data = (folder / "label_maps" / f"{id}.png").read_bytes()
@@ -177,45 +141,43 @@ def test_label_maps_at_the_pictures_own_size(project):
         np.testing.assert_array_equal(colors[0, 0], palette()[2])
 
 
-@pytest.mark.parametrize(
-    ("task", "shape"), [("classification", (2, 3)), ("detection", (2, 7, 7, 13)), ("segmentation", (2, 8, 8, 4))]
-)
-def test_equal_outputs_give_equal_files(project, task, shape):
+@pytest.mark.parametrize(("name", "shape"), [("crops", (2, 3)), ("boxes", (2, 7, 7, 13)), ("masks", (2, 8, 8, 4))])
+def test_equal_outputs_give_equal_files(name, shape):
     """Byte for byte, and nothing half-written beside them."""
     outputs = np.random.default_rng(1).uniform(0, 1, shape).astype(np.float32)
-    first = files(postprocessed(project, task, outputs))
-    assert files(postprocessed(project, task, outputs)) == first
-    assert not list(paths.results("digits").rglob(".partial*"))
+    first = files(postprocessed(name, outputs))
+    assert files(postprocessed(name, outputs)) == first
+    assert not list(paths.results(name).rglob(".partial*"))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_outputs_that_are_no_numbers_are_refused(project, value):
+def test_outputs_that_are_no_numbers_are_refused(value):
     """A network that diverged finds nothing; that must not look like a result. The former one stays."""
-    before = files(postprocessed(project, "detection", scene_outputs()))
+    before = files(postprocessed("boxes", scene_outputs()))
     outputs = scene_outputs()
     outputs[1, 0, 0, 3] = value
-    with pytest.raises(InputError, match=r"results/digits/raw/outputs\.npy: expected finite.*for test example 1\."):
-        postprocessed(project, "detection", outputs)
-    assert files(paths.predictions("digits")) == before
+    with pytest.raises(InputError, match=r"results/boxes/raw/outputs\.npy: expected finite.*for test example 1\."):
+        postprocessed("boxes", outputs)
+    assert files(paths.predictions("boxes")) == before
 
 
-def test_outputs_of_another_data_set_are_refused(project):
+def test_outputs_of_another_data_set_are_refused():
     """Too few examples, or other classes: the command that helps is named."""
-    with pytest.raises(InputError, match=r"for 2 examples.*received: 1 of.*Run `cnnkeras predict digits`"):
-        postprocessed(project, "detection", scene_outputs(), examples=1)
+    with pytest.raises(InputError, match=r"for 2 examples.*received: 1 of.*Run `cnnkeras predict boxes`"):
+        postprocessed("boxes", scene_outputs()[:1])
     with pytest.raises(InputError, match="classes zero, one, two; received: 2 of a, b, c"):
-        postprocessed(project, "detection", scene_outputs(), classes=("a", "b", "c"))
+        postprocessed("boxes", scene_outputs(), classes=("a", "b", "c"))
 
 
-def test_post_processing_needs_no_tensorflow(project):
+def test_post_processing_needs_no_tensorflow():
     """Nor Keras' own code, nor JAX; it starts in a second."""
-    postprocessed(project, "detection", scene_outputs())
+    postprocessed("boxes", scene_outputs())
     program = (
-        "import sys; from pipeline import postprocess; postprocess.run('digits');"
+        "import sys; from pipeline import postprocess; postprocess.run('boxes');"
         "print([name for name in ('tensorflow', 'jax', 'keras.src') if name in sys.modules])"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(postprocess.__file__).parents[1])}
     result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=project, env=environment
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )
     assert result.stdout == "[]\n"

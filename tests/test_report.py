@@ -12,33 +12,13 @@ import pytest
 
 from cnnkeras import architectures
 from pipeline import paths, report
+from pipeline.params import load_params
 
-PARAMS = """
-seed: 1
-sources:
-  scenes: {kind: digit_scenes, seed: 1, scenes: {train: 4, val: 2, test: 2}}
-datasets:
-  crops: {source: scenes, task: classification, size: [64, 64], examples: objects}
-  boxes: {source: scenes, task: detection, size: [64, 64]}
-experiments:
-  pretrained: &experiment
-    dataset: crops
-    architecture: yolo
-    model: {variant: small, width: 0.25}
-    input: {}
-    train:
-      epochs: 1
-      batch_size: 1
-      optimizer: {name: sgd, learning_rate: 0.1}
-      schedule: {name: constant}
-      initial_weights: {experiment: scratch}
-    predict: {}
-    postprocess: {}
-    evaluate: {}
-  detector:
+PRETRAINED = """
+  pretrained:
     <<: *experiment
-    dataset: boxes
-    postprocess: {confidence_threshold: 0.001, nms_iou: 0.5}
+    architecture: yolo
+    model: {variant: small}
 """
 METRICS = {
     "map_voc07": 0.8125,
@@ -51,21 +31,20 @@ METRICS = {
 }
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch) -> Path:
-    """One experiment with a result, one without."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def project(project, monkeypatch):
+    """The smallest project, with a result of the detector, and its network as a classifier among the experiments without."""
     monkeypatch.setenv("COLUMNS", "150")
-    (tmp_path / "params.yaml").write_text(PARAMS)
-    paths.figures("detector").mkdir(parents=True)
-    paths.metrics("detector").write_text(json.dumps(METRICS))
+    with project.params.open("a") as file:
+        file.write(PRETRAINED)
+    paths.figures("boxes").mkdir(parents=True)
+    paths.metrics("boxes").write_text(json.dumps(METRICS))
     for name in ("worst.png", "predictions.png"):
-        (paths.figures("detector") / name).write_bytes(b"")
-    paths.timings("detector").parent.mkdir(parents=True)
+        (paths.figures("boxes") / name).write_bytes(b"")
+    paths.timings("boxes").parent.mkdir(parents=True)
     timing = {"machine": "2 cores", "seconds": 75.4, "seconds_per_epoch": [75.4]}
-    paths.timings("detector").write_text(json.dumps(timing))
-    write_weights(paths.model_file("detector"))
-    return tmp_path
+    paths.timings("boxes").write_text(json.dumps(timing))
+    write_weights(paths.model_file("boxes"))
 
 
 def write_weights(file: Path) -> None:
@@ -81,12 +60,11 @@ def write_weights(file: Path) -> None:
         archive.writestr(report.WEIGHTS, buffer.getvalue())
 
 
-@pytest.mark.usefixtures("project")
 def test_ours_and_the_published_number_stand_in_one_row_with_their_protocols():
     """Each in its own cell, with its own data and rules, under the name of the metric that both have."""
     report.run()
     text = paths.report().read_text()
-    (row,) = re.findall(r"^\| .*\[detector\].*$", text, re.M)
+    (row,) = re.findall(r"^\| .*\[boxes\].*$", text, re.M)
     _, ours, published = row.strip("| ").split(" | ")
     assert ours == "**map_voc07 0.812**<br>boxes, test split, 1,200 examples, input 64 x 64<br>the rules"
     first = architectures.load("yolo").PUBLISHED[0]
@@ -94,18 +72,16 @@ def test_ours_and_the_published_number_stand_in_one_row_with_their_protocols():
     assert "15 parameters<br>trained in 1 min 15 s on 2 cores" in row
 
 
-@pytest.mark.usefixtures("project")
 def test_a_section_quotes_every_published_number_of_the_task():
     """With data, protocol and source; ours that is not defined is said to be so."""
     report.run()
-    section = paths.report().read_text().split("## detector")[1]
+    section = paths.report().read_text().split("## boxes")[1]
     rows = [row for row in architectures.load("yolo").PUBLISHED if row.metric in report.METRICS["detection"]]
     assert all(row.protocol in section and row.source in section for row in rows)
     assert "the rules; one thing; another" in section
     assert "| map_coco | undefined |" in section
 
 
-@pytest.mark.usefixtures("project")
 def test_experiments_without_a_result_are_listed_as_such(capsys):
     """With the command that makes one, without a section, and without another task's published numbers."""
     report.run()
@@ -118,19 +94,17 @@ def test_experiments_without_a_result_are_listed_as_such(capsys):
     assert "map_" not in row
 
 
-@pytest.mark.usefixtures("project")
 def test_figures_are_linked_from_wherever_the_report_lies():
     """Those that exist, in the order in which they tell the story."""
     for output in (None, Path("elsewhere/deep/report.md")):
         report.run(output)
         file = output or paths.report()
-        links = re.findall(r"!\[detector: (\w+)\]\((.+)\)", file.read_text())
+        links = re.findall(r"!\[boxes: (\w+)\]\((.+)\)", file.read_text())
         assert [name for name, _ in links] == ["predictions", "worst"]
-        assert all((file.parent / link).resolve() == paths.figures("detector") / f"{name}.png" for name, link in links)
+        assert all((file.parent / link).resolve() == paths.figures("boxes") / f"{name}.png" for name, link in links)
         assert not list(file.parent.glob(".partial*"))
 
 
-@pytest.mark.usefixtures("project")
 def test_equal_results_give_an_equal_report():
     """No time, no machine but the one that trained."""
     report.run()
@@ -147,16 +121,8 @@ def test_durations_are_said_in_words(seconds, words):
     assert report._duration(seconds) == words
 
 
-@pytest.mark.usefixtures("project")
 def test_the_published_numbers_of_the_variant_come_first():
     """A VGG-16 stands beside the paper's D, not beside its A."""
-    from pipeline.params import load_params
-
-    text = PARAMS.replace("variant: small, width: 0.25", "variant: D").replace(
-        "architecture: yolo", "architecture: vgg"
-    )
-    Path("params.yaml").write_text(text[: text.index("  detector:")])
-    experiment = load_params().experiment("pretrained")
-    systems = [row.system for row in report._published(experiment, "classification")]
+    systems = [row.system for row in report._published(load_params().experiment("crops"), "classification")]
     assert systems[0] == "D"
     assert sorted(systems) == sorted(row.system for row in architectures.load("vgg").PUBLISHED)
