@@ -254,7 +254,7 @@ class Params(Entry):
         experiments: What is trained and measured.
     """
 
-    seed: Count
+    seed: int
     mirror: str | None = None
     sources: dict[Name, Any]
     datasets: dict[Name, Dataset]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Gt, Lt
 from pydantic import Field
 
 from pipeline import sources
@@ -48,7 +48,7 @@ class Source(sources.SourceEntry):
     files: Files
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     validation_share: Annotated[float, Gt(0), Lt(1)] = 0.1
-    validation_seed: Annotated[int, Ge(0)] = 0
+    validation_seed: int = 0
 
 
 def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:

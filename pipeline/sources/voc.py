@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 from xml.etree import ElementTree
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Gt, Lt
 from PIL import Image, UnidentifiedImageError
 from pydantic import Field, model_validator
 
@@ -74,7 +74,7 @@ class Splits(Entry):
     train: ListName
     val: Share | ListName
     test: ListName
-    seed: Annotated[int, Ge(0)] = 0
+    seed: int = 0
 
 
 class Source(sources.SourceEntry):
