@@ -26,8 +26,7 @@ class Group(click.Group):
         except click.UsageError as error:
             from pipeline.params import unknown
 
-            error.message = unknown(args[0], self.commands, "command")
-            raise
+            raise click.UsageError(unknown(args[0], self.commands, "command"), ctx) from error
 
     def invoke(self, ctx: click.Context):
         """Run a command, turning wrong input into one line."""

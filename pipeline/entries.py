@@ -23,7 +23,8 @@ def unknown(received: str, known: Iterable[str], what: str) -> str:
 class Entry(BaseModel):
     """A mapping in params.yaml whose keys are all known."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Strict: `true` is no number, and "5" no 5, as they are none to DVC and to whoever reads the file.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -33,6 +34,8 @@ class Entry(BaseModel):
                 if key not in cls.model_fields:
                     message = unknown(key, cls.model_fields, "key")
                     raise PydanticCustomError("unknown_key", "{message}", {"key": key, "message": message})
+            # YAML has lists only; tuples do not change.
+            return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
         return entry
 
     @field_validator("seed", "validation_seed", mode="before", check_fields=False)

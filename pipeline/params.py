@@ -6,13 +6,14 @@ a kind of source, an architecture or a loss may be told is declared where it liv
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from cnnkeras import architectures, tasks
@@ -23,7 +24,14 @@ from pipeline.sources import SourceEntry, Task
 
 SCRATCH = "scratch"  # the experiment to name where the weights come from the layers' own initialisers
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch("[a-z0-9][a-z0-9_]*", name):
+        raise ValueError(f"expected a name of lower-case letters, digits and _; received: {name!r}")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
@@ -137,14 +145,6 @@ class InitialWeights(Entry):
 
     experiment: str
     layers: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _layers_with_experiment(self) -> "InitialWeights":
-        if (self.experiment == SCRATCH) == bool(self.layers):
-            raise ValueError(
-                f"expected `layers` exactly when `experiment` is not {SCRATCH!r}; received: {list(self.layers)}"
-            )
-        return self
 
 
 class Train(Entry):
@@ -298,7 +298,8 @@ class _File:
             mark = getattr(error, "problem_mark", None)
             where = f":{mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-            raise InputError(f"{self.name}{where}: expected YAML; received: {problem}") from error
+            fix = ". Indent with spaces" if r"\t" in problem else ""
+            raise InputError(f"{self.name}{where}: expected YAML; received: {problem}{fix}") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{self.name}: expected UTF-8 text; received: {error}") from error
         if not isinstance(self.tree, Mapping):
@@ -354,28 +355,66 @@ def load_params(path: Path | None = None) -> Params:
     return params
 
 
+# Kinds of pydantic's errors that this file's readers would put otherwise.
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "a number greater than {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "int_type": "a whole number",
+    "less_than": "a number less than {lt:g}",
+    "less_than_equal": "a number of at most {le:g}",
+    "model_attributes_type": "a mapping",
+    "model_type": "a mapping",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_type": "text",
+    "too_long": "a length of at most {max_length}",
+    "too_short": "a length of at least {min_length}",
+    "tuple_type": "a list",
+}
+
+
 def _validate(file: _File, location: tuple[str, ...], model: type[BaseModel], entry: Any) -> Any:
     try:
         return model.model_validate(entry)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise file.error(*_explain(location + first["loc"], first, file.plain)) from error
+        errors = [{**found, "loc": location + found["loc"]} for found in error.errors()]
+        raise file.error(*_explain(errors, file.plain)) from error
 
 
-def _explain(location: tuple[Any, ...], error: Mapping[str, Any], plain: Any) -> tuple[tuple[Any, ...], str]:
-    """Location in the file, and a sentence for pydantic's error."""
-    inside = _in_file(location, plain)
-    if error["type"] == "unknown_key":
-        return (*inside, error["ctx"]["key"]), error["ctx"]["message"]
-    if error["type"] == "missing":
-        return inside, f"expected the key {location[-1]!r}; received: none"
-    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        known = error["ctx"].get("expected_tags", "")
-        return inside, f"expected name: {known}; received: {error['ctx'].get('tag', 'no name')!r}"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if "received" in message:
-        return inside, message
-    return inside, f"expected {message}; received: {error['input']!r}"
+def _explain(errors: Sequence[Mapping[str, Any]], plain: Any) -> tuple[tuple[Any, ...], str]:
+    """Location in the file, and a sentence for the first of pydantic's errors.
+
+    What may be one of several things has an error for each: they are put together, unless one of them lies deeper, where
+    the entry is nearly right.
+    """
+    first = max(errors, key=lambda error: _is_below(error, errors[0], plain))
+    inside = _in_file(first["loc"], plain)
+    if first["type"] == "unknown_key":
+        return (*inside, first["ctx"]["key"]), first["ctx"]["message"]
+    if first["type"] in ("missing", "union_tag_not_found"):
+        key = first["loc"][-1] if first["type"] == "missing" else first["ctx"]["discriminator"].strip("'")
+        return inside, f"expected the key {key!r}; received: none"
+    if first["type"] == "union_tag_invalid":
+        return inside, f"expected name: {first['ctx']['expected_tags']}; received: {first['ctx']['tag']!r}"
+    if "received" in first["msg"]:
+        return inside, first["msg"].removeprefix("Value error, ")
+    alternatives = [_expected(error) for error in errors if _in_file(error["loc"], plain) == inside]
+    received = list(first["input"]) if isinstance(first["input"], tuple) else first["input"]
+    return inside, f"expected {' or '.join(dict.fromkeys(alternatives))}; received: {received!r}"
+
+
+def _is_below(error: Mapping[str, Any], other: Mapping[str, Any], plain: Any) -> int:
+    """By how many keys an error lies below another's place in the file."""
+    inside, outside = _in_file(error["loc"], plain), _in_file(other["loc"], plain)
+    return len(inside) - len(outside) if inside[: len(outside)] == outside else 0
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    words = _EXPECTED.get(error["type"])
+    return words.format(**error.get("ctx", {})) if words else error["msg"].removeprefix("Input should be ")
 
 
 def _in_file(location: tuple[Any, ...], plain: Any) -> tuple[Any, ...]:
@@ -426,6 +465,13 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
             (*location, "architecture"), unknown(experiment.architecture, architectures.names(), "architecture")
         )
     dataset = params.datasets[experiment.dataset]
+    channels = dataset.input_shape[-1]
+    for key, value in (("mean", experiment.input.mean), ("std", experiment.input.std)):
+        if isinstance(value, tuple) and len(value) != channels:
+            raise file.error(
+                (*location, "input", key),
+                f"expected 'dataset', a number or {channels} of them, one a channel; received: {list(value)}",
+            )
     architecture = architectures.load(experiment.architecture)
     model = _arguments(file, (*location, "model"), architecture.build, experiment.model, reserved=BUILD_RESERVED)
     variant = model.get("variant")
@@ -472,6 +518,7 @@ def output_shape(architecture: ModuleType, params: Params, dataset: str, model: 
 def _check_initial_weights(file: _File, params: Params, name: str) -> None:
     seen = [name]
     location = ("experiments", name, "train", "initial_weights", "experiment")
+    start = params.experiments[name].train.initial_weights
     while (other := params.experiments[seen[-1]].train.initial_weights.experiment) != SCRATCH:
         if other not in params.experiments:
             raise file.error(location, unknown(other, [*params.experiments, SCRATCH], "experiment"))
@@ -481,3 +528,8 @@ def _check_initial_weights(file: _File, params: Params, name: str) -> None:
                 f"expected experiments that do not start from each other; received: {' <- '.join([*seen, other])}",
             )
         seen.append(other)
+    if (start.experiment == SCRATCH) == bool(start.layers):
+        raise file.error(
+            location[:-1],
+            f"expected `layers` exactly when `experiment` is not {SCRATCH!r}; received: {list(start.layers)}",
+        )
