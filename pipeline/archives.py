@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 
+_FIX = "If it is cut off, run `cnnkeras download` of its source again"
+
 # A picture or annotation is far smaller; a member that claims more is broken or hostile.
 LARGEST_MEMBER_BYTES = 256 * 2**20
 
@@ -57,7 +59,7 @@ def _open(path: Path) -> "_Tar | _Zip":
     try:
         return _Tar(path)
     except tarfile.TarError as error:
-        raise InputError(f"{path}: expected an uncompressed .tar or a .zip; received: {error}") from error
+        raise InputError(f"{path}: expected an uncompressed .tar or a .zip; received: {error}. {_FIX}") from error
 
 
 def _checked_size(path: Path, name: str, size: int) -> int:
@@ -85,9 +87,7 @@ class _Tar:
         _checked_size(self._path, name, size)
         data = os.pread(self._file.fileno(), size, offset)
         if len(data) != size:
-            raise InputError(
-                f"{self._path}: expected {size:,} bytes of {name}; received: {len(data):,}. The archive is cut off"
-            )
+            raise InputError(f"{self._path}: expected {size:,} bytes of {name}; received: {len(data):,}. {_FIX}")
         return data
 
 
@@ -99,7 +99,7 @@ class _Zip:
         try:
             self._archive = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
-            raise InputError(f"{path}: expected a .zip; received: {error}") from error
+            raise InputError(f"{path}: expected a .zip; received: {error}. {_FIX}") from error
         self.members = {info.filename: info for info in self._archive.infolist() if not info.is_dir()}
 
     def read(self, name: str) -> bytes:
@@ -110,4 +110,4 @@ class _Zip:
         try:
             return self._archive.read(info)
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
-            raise InputError(f"{self._path}: expected to read {name}; received: {error}") from error
+            raise InputError(f"{self._path}: expected to read {name}; received: {error}. {_FIX}") from error

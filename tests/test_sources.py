@@ -293,6 +293,13 @@ def test_archives_refuse_what_is_none(tmp_path):
         Archives([tmp_path / "voc.tar"])
     with pytest.raises(InputError, match="no such file"):
         Archives([tmp_path / "missing.tar"])
+    for name in ("whole.tar", "whole.zip"):
+        write_archive(tmp_path / name, voc_files())
+        whole = (tmp_path / name).read_bytes()
+        for kept in (0, 100, 600, len(whole) // 2 // 512 * 512 + 100):
+            (tmp_path / name).write_bytes(whole[:kept])
+            with pytest.raises(InputError, match=rf"{name}: expected .* cut off, run `cnnkeras download`"):
+                Archives([tmp_path / name])
     with tarfile.open(tmp_path / "link.tar", "w") as archive:
         member = tarfile.TarInfo("link")
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -442,7 +449,11 @@ def test_idx_files_are_read(tmp_path):
         ("test_labels", idx_bytes(np.full((4,), 7, np.uint8)), "expected labels below 3"),
         ("test_labels", idx_bytes(np.zeros((4,), np.uint8))[:-1], "expected 4 bytes, as its header says; received: 3"),
         ("test_labels", b"PK..", "received: it starts with 504b2e2e"),
-        ("test_pictures.gz", gzip.compress(b"abc" * 99)[:-9], "expected an idx file, plain or gzipped"),
+        (
+            "test_pictures.gz",
+            gzip.compress(b"abc" * 99)[:-9],
+            "expected an idx file, .* cut off, run `cnnkeras download`",
+        ),
     ],
 )
 def test_broken_idx_files_are_named(tmp_path, name, content, message):

@@ -100,7 +100,10 @@ def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: expected an idx file, plain or gzipped; received: {error}") from error
+        raise InputError(
+            f"{path}: expected an idx file, plain or gzipped; received: {error}. "
+            "If it is missing or cut off, run `cnnkeras download` of its source again"
+        ) from error
     start = 4 + 4 * dimensions
     if len(data) < start or data[:4] != bytes([0, 0, UNSIGNED_BYTE, dimensions]):
         raise InputError(
