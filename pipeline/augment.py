@@ -180,7 +180,8 @@ class Packer:
         self.where = f"params.yaml: datasets.{name}"
         if dataset.examples == "objects" and dataset.task == "detection":
             raise InputError(f"{self.where}.examples: expected 'pictures' for detection; received: 'objects'")
-        self._policy = self._build_policy() if dataset.copies else None
+        # A policy that no copy asks for is checked all the same.
+        self._policy = self._build_policy() if dataset.copies or dataset.augmentation else None
         examples = sources.load(source.kind).examples
         self.splits: dict[str, Sequence[Example]] = {
             split: examples(source, raw, task=dataset.task, split=split) for split in sources.SPLITS

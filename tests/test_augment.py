@@ -342,6 +342,11 @@ def test_transforms_of_pictures_are_known():
     ("name", "changes", "message"),
     [
         ("detection", {"augmentation": ()}, r"datasets\.detection\.augmentation: expected transforms for the 2 copies"),
+        (
+            "objects",
+            {"copies": 0, "augmentation": ({"Afine": {}},)},
+            r"unknown transform 'Afine'; did you mean 'Affine'",
+        ),
         ("detection", {"examples": "objects"}, r"detection\.examples: expected 'pictures' for detection"),
         ("crops", {"examples": "pictures"}, r"crops\.examples: expected 'objects'"),
         ("crops", {"size": (32,)}, r"crops\.size: expected \[height, width\]"),
