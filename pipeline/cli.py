@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, first_reason, lacks_room
 
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C: 128 + SIGINT
 
@@ -42,6 +42,14 @@ class Group(click.Group):
             # The reader of our output (head, less) left; Python would complain once more at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(128 + signal.SIGPIPE)
+        except OSError as error:
+            if not lacks_room(error):
+                raise
+            click.echo(
+                f"Error: expected room on the disk; received: {first_reason(error)}. Make room and run this again",
+                err=True,
+            )
+            ctx.exit(2)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -16,6 +16,7 @@ well do they replace what was there before. An exception, Ctrl-C or SIGTERM remo
 What `stage` guarantees besides:
 
 - One run at a time: a second one of the same stage and entry is refused, naming the process that holds the lock.
+- A full disk is one line, like other wrong input.
 - Inputs that do not exist are named together with the command that makes them.
 - A result never mixes two states: if an input, a parameter or a source file that the stage uses changed while it ran, it fails and
   publishes nothing. DVC hashes dependencies and parameters *after* the command, so that its lock would record the new
@@ -39,9 +40,11 @@ from typing import Any
 from ruamel.yaml import YAML, YAMLError
 
 from pipeline import paths
-from pipeline.errors import InputError
+from pipeline.errors import InputError, first_reason, lacks_room
 
 _SOURCES = Path(__file__).parents[1]  # the folder that holds the packages cnnkeras and pipeline
+
+_LEAST_FREE_BYTES = 2**20  # a disk with less is full: no output of any use fits
 
 _EXPRESSION = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml: ${key}, ${item.source}
 
@@ -72,7 +75,7 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
 
     Raises:
         InputError: The same stage of the same entry is running; an input is missing; an input, a parameter or a source file
-            changed during the run.
+            changed during the run; there is no room on the disk.
     """
     label = f"{name}@{entry}"
     with ExitStack() as guard:
@@ -86,6 +89,7 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
             _remove(partial)  # left by a run that was killed: the lock says that it is not running any more
             (partial.parent if partial.suffix else partial).mkdir(parents=True, exist_ok=True)
             guard.callback(_remove, partial)
+        guard.enter_context(_room(label, outputs))
         yield partials
         _require_unchanged(before, _state(name, entry, inputs), label)
         _publish(partials, outputs)
@@ -206,6 +210,25 @@ def _lookup(values: Any, dotted_key: str) -> Any:
     for part in dotted_key.split("."):
         values = values.get(part) if isinstance(values, dict) else None
     return values
+
+
+@contextmanager
+def _room(label: str, outputs: Sequence[Path]) -> Iterator[None]:
+    """Turn what a full disk makes of the block into one line. What the block has written must still be there."""
+    try:
+        yield
+    except Exception as error:
+        # NumPy, HDF5 and SQLite say it in words of their own, without the system's number.
+        is_full = lacks_room(error) or any(
+            shutil.disk_usage(output.parent).free < _LEAST_FREE_BYTES for output in outputs
+        )
+        if isinstance(error, InputError) or not is_full:
+            raise
+        places = ", ".join(str(output.relative_to(paths.root())) for output in outputs)
+        raise InputError(
+            f"{label}: expected room on the disk for {places}; received: {first_reason(error)}. "
+            "Make room and run the stage again; nothing was half-written"
+        ) from error
 
 
 def _require_unchanged(before: dict[str, Any], after: dict[str, Any], label: str) -> None:

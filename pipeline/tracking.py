@@ -46,7 +46,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import cnnkeras
 from pipeline import provenance, serving
-from pipeline.errors import InputError
+from pipeline.errors import InputError, first_reason
 
 FINGERPRINT = "cnnkeras.fingerprint"
 TRAINING = "cnnkeras.training"
@@ -61,6 +61,8 @@ _PARAM_LENGTH = 6000
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
+# What goes wrong in a database is raised as well, and need not fill the terminal.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def store_uri() -> str:
@@ -98,7 +100,7 @@ class Store:
                 self.experiment_id = self._find_or_create_experiment()
         except (MlflowException, SQLAlchemyError) as error:
             raise InputError(
-                f"expected a usable MLflow store at {self.uri}; received: {_reason(error)}. "
+                f"expected a usable MLflow store at {self.uri}; received: {first_reason(error)}. "
                 "Start the server, or correct or unset MLFLOW_TRACKING_URI, and log again"
             ) from error
 
@@ -240,16 +242,9 @@ def outage_is_input_error(uri: str) -> Iterator[None]:
         if not urllib.parse.urlsplit(uri).scheme.startswith("http") or isinstance(error, RestException):
             raise
         raise InputError(
-            f"expected the tracking server at {uri} to go on answering; received: {_reason(error)}. "
+            f"expected the tracking server at {uri} to go on answering; received: {first_reason(error)}. "
             "Log again: what is there already is kept"
         ) from error
-
-
-def _reason(error: BaseException) -> str:
-    """What the first of a chain of errors says, such as "Connection refused", in one line."""
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return " ".join(str(error).split())[:300]
 
 
 def _user() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """pipeline/stage.py: what is left behind by a stage that ends well, that fails, that is stopped, and that was overtaken."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -104,6 +105,30 @@ except KeyboardInterrupt:
     ended = subprocess.run(command, env=environment, check=False, timeout=60)
     assert ended.returncode == code
     assert made() == {}
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), OSError("999 requested and 0 written")]
+)
+def test_a_full_disk_is_one_line(monkeypatch, error):
+    """Whether it is said with the system's number, or as NumPy does; what the stage wrote is gone, the former result stays."""
+    with augment() as (folder,):
+        (folder / "a").write_text("good")
+    if error.errno is None:
+        monkeypatch.setattr("pipeline.stage._LEAST_FREE_BYTES", 2**70)  # more than any disk has
+    expected = (
+        r"augment@digits: expected room on the disk for data/augmented/digits; received: .*(No space|999 requested)"
+    )
+    with pytest.raises(InputError, match=expected), augment() as (folder,):  # noqa: PT012
+        (folder / "a").write_text("half")
+        raise error
+    assert made() == {"digits/a": "good"}
+
+
+def test_other_errors_are_no_full_disk():
+    """A file that is not there is a bug of ours and keeps its traceback."""
+    with pytest.raises(FileNotFoundError), augment() as (folder,):
+        (folder / "missing").read_text()
 
 
 def test_what_a_killed_run_left_is_removed(project):

@@ -1,5 +1,8 @@
-"""params.yaml through the command line: what is wrong with it is one line that says where, and nothing has run."""
+"""Wrong input through the command line: one line that says what and where, exit code 2, and nothing half-written."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +165,24 @@ def test_a_misspelt_command_is_answered_with_the_nearest():
         "Error: unknown command 'trian'; did you mean 'train'? (known: augment"
     )
     assert ended.stderr.count("did you mean") + ended.stderr.count("Did you mean") == 1
+
+
+@pytest.mark.usefixtures("project")
+def test_a_disk_without_room_is_one_line():
+    """The system refuses to write more than 20 kB to a file, as on a full disk: no archive is left."""
+    program = """
+import resource, sys
+from pipeline.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+main(["download", "scenes"])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(
+        "Error: download@scenes: expected room on the disk for data/raw/scenes; received: [Errno 27]"
+    )
+    assert list(Path("data").rglob("*")) == [Path("data/raw")]
