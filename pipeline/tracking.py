@@ -98,7 +98,7 @@ class Store:
             with _first_limits():
                 self.client = mlflow.MlflowClient(self.uri)
                 self.experiment_id = self._find_or_create_experiment()
-        except (MlflowException, SQLAlchemyError) as error:
+        except (MlflowException, SQLAlchemyError, ImportError) as error:
             raise InputError(
                 f"expected a usable MLflow store at {self.uri}; received: {first_reason(error)}. "
                 "Start the server, or correct or unset MLFLOW_TRACKING_URI, and log again"

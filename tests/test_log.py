@@ -428,6 +428,17 @@ def test_an_unreachable_server_is_one_clear_line_within_seconds(project, monkeyp
     assert not _result_file(project, "mlflow.json").exists()
 
 
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("address", ["nosuch://somewhere", "postgresql://127.0.0.1:9/database"])
+def test_a_store_that_cannot_be_used_is_one_clear_line(monkeypatch, address):
+    """A kind of store that MLflow does not know, and a database that is not there or that Python cannot speak to."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(
+        InputError, match=rf"expected a usable MLflow store at {address}; received: .*MLFLOW_TRACKING_URI"
+    ):
+        _store()
+
+
 def test_a_server_that_goes_away_is_one_clear_line():
     """A request that is refused in the middle of a log is the server's failure, not a bug of ours."""
     address = f"http://127.0.0.1:{_free_port()}"
