@@ -361,11 +361,12 @@ def test_yolo_with_batch_norm_has_the_re_releases_weights():
     assert sum(layer.count_params() for layer in model.layers if layer.name.startswith("bn")) == 2 * 26_368
 
 
-def test_deconvnet_encoder_is_vgg_16():
-    """Each weight of the encoder, fc6 and fc7 has the name of VGG D's, and its shape or (fc6) its number of values."""
-    encoder, classifier = outline(deconvnet, "vgg16"), outline(vgg, "D", batch_norm=True)
+@pytest.mark.parametrize(("variant", "configuration", "convolutions"), [("vgg16", "D", 13), ("vgg11", "A", 8)])
+def test_deconvnet_encoder_is_vgg(variant, configuration, convolutions):
+    """Each weight of the encoder, fc6 and fc7 has the name of VGG's, and its shape or (fc6) its number of values."""
+    encoder, classifier = outline(deconvnet, variant), outline(vgg, configuration, batch_norm=True)
     shared = [layer.name for layer in classifier.layers if layer.weights and layer.name != "fc8"]
-    assert len(shared) == 13 + 13 + 2
+    assert len(shared) == 2 * (convolutions + 2)
     for name in shared:
         ours, theirs = encoder.get_layer(name), classifier.get_layer(name)
         assert ours.count_params() == theirs.count_params()
@@ -384,9 +385,25 @@ def test_deconvnet_bottleneck_is_as_large_as_the_last_map():
     assert model.get_layer("fc6-deconv").output.shape == (None, 2, 3, 512)
 
 
+@pytest.mark.parametrize("module", [vgg, deconvnet])
+def test_min_channels_bounds_what_width_leaves(module):
+    """At an eighth of 64 to 512 channels and at least 16, the hidden layers have 16 to 64, and fc6 512."""
+    model = outline(module, next(iter(module.VARIANTS)), width=1 / 8, min_channels=16)
+    convolutions = [layer for layer in model.layers if "conv" in layer.name and layer.weights]
+    assert {layer.output.shape[-1] for layer in convolutions} == {16, 32, 64}
+    assert model.get_layer("fc6").output.shape[-1] == 512
+
+
+def test_deconvnet_score_layer_starts_as_told():
+    """The score layer's weights have the standard deviation that was asked for, the paper's 0.01 by default."""
+    for expected, options in ((0.01, {}), (0.7, {"score_stddev": 0.7})):
+        model = deconvnet.build(**deconvnet.TINY, batch_norm=True, **options)
+        np.testing.assert_allclose(np.std(model.get_layer("seg-score").kernel), expected, rtol=0.5)
+
+
 def test_vgg_batch_norm_is_optional():
-    """D has 4,224 filters; batch normalisation adds a scale and a shift for each."""
-    assert trainable(outline(vgg, "D", batch_norm=True)) == vgg.PARAMETERS["D"] + 2 * 4_224
+    """D has 4,224 filters and 8,192 hidden units; batch normalisation adds a scale and a shift for each."""
+    assert trainable(outline(vgg, "D", batch_norm=True)) == vgg.PARAMETERS["D"] + 2 * (4_224 + 8_192)
 
 
 if __name__ == "__main__":

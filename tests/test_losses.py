@@ -230,6 +230,19 @@ def test_cross_entropy_is_averaged_over_the_batchs_valid_pixels():
     np.testing.assert_allclose(gradient, np.where(labels[..., None] == 255, 0, expected), atol=1e-6)
 
 
+def test_background_pixels_can_weigh_less():
+    """With weight 0.25 the loss is the mean over objects' pixels and a quarter of each background pixel."""
+    labels, scores = segmentation_batch()
+    scores = np.asarray(scores, np.float64)
+    entropies = np.log(np.exp(scores).sum(axis=-1))
+    entropies = entropies - np.take_along_axis(scores, np.where(labels == 255, 0, labels)[..., None], axis=-1)[..., 0]
+    weights = np.select([labels == 255, labels == 0], [0.0, 0.25], 1.0)
+    value, _ = loss_and_gradient(SegmentationCrossEntropy(0.25), labels, scores.astype(np.float32))
+    assert value == pytest.approx((weights * entropies).sum() / weights.sum(), rel=1e-5)
+    again = SegmentationCrossEntropy.from_config(SegmentationCrossEntropy(0.25).get_config())
+    assert again.background_weight == 0.25
+
+
 def test_pixels_without_a_label_cost_nothing():
     """A batch of void alone has the loss 0 and no gradient."""
     labels, scores = segmentation_batch()

@@ -1,4 +1,4 @@
-"""DeconvNet: VGG-16 and its mirror image, for semantic segmentation.
+"""DeconvNet: VGG and its mirror image, for semantic segmentation.
 
 Noh, Hong & Han (2015), Learning Deconvolution Network for Semantic Segmentation, section 3, checked against the
 authors' training/002_stage_2/stage_2_train.prototxt. 251,805,653 parameters with batch normalisation (scale and shift;
@@ -6,8 +6,10 @@ authors' training/002_stage_2/stage_2_train.prototxt. 251,805,653 parameters wit
 have stride 1.
 
 Departures from the paper:
-- Weights are He normal, except the score layer's, N(0, 0.01^2) as in the paper. The authors start the encoder from VGG-16
-  (here: `initial_weights`) and draw the rest from N(0, 0.01^2), whose scale batch normalisation hides.
+- The variant "vgg11" is not published: the same plan around VGG's configuration A, for small machines.
+- Weights are He normal, except the score layer's, N(0, 0.01^2) as in the paper unless `score_stddev` says otherwise. The
+  authors start the encoder from VGG-16 (here: `initial_weights`) and draw the rest from N(0, 0.01^2), whose scale batch
+  normalisation hides.
 - Batch normalisation: epsilon 1e-5 for their 1e-9 (a channel that is constant over a batch would be blown up), shifts
   start at 0 for their 0.001, and the statistics for prediction are moving averages over about 50 batches, where the
   authors pass over the data once more to average them.
@@ -25,13 +27,21 @@ from cnnkeras.architectures import Published
 keras = lazy_loader.load("keras")
 
 TASKS = ("segmentation",)
-ENCODER = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # filters of conv1_1 .. conv5_3
 BOTTLENECK = (4096, 4096)  # fc6, fc7
-DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64, 64))  # filters of deconv5_1 .. deconv1_2
-VARIANTS = {"vgg16": (ENCODER, BOTTLENECK, DECODER)}
-PARAMETERS = {"vgg16": 251_805_653}
+# Filters of conv1_1 .. conv5_3, and of deconv5_1 .. deconv1_2: a block ends with as many as the pooling before it had.
+VARIANTS = {
+    "vgg16": (
+        ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
+        ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64, 64)),
+    ),
+    "vgg11": (
+        ((64,), (128,), (256, 256), (512, 512), (512, 512)),
+        ((512, 512), (512, 256), (256, 128), (64,), (64,)),
+    ),
+}
+PARAMETERS = {"vgg16": 251_805_653, "vgg11": 240_811_349}
 STRIDE = 32
-PAPER_SHAPES = {"vgg16": ((224, 224, 3), (224, 224, 21))}
+PAPER_SHAPES = dict.fromkeys(VARIANTS, ((224, 224, 3), (224, 224, 21)))
 TINY = {"input_shape": (32, 32, 3), "output_shape": (32, 32, 4), "variant": "vgg16", "width": 1 / 16}
 _VOC_2012 = "VOC2012 test, trained on trainval with the extra annotations"
 _PROPOSALS = "50 object proposals a picture, maximum over their scores"
@@ -62,9 +72,11 @@ def build(
     *,
     input_shape: tuple[int, ...],
     output_shape: tuple[int, ...],
-    variant: Literal["vgg16"] = "vgg16",
+    variant: Literal["vgg16", "vgg11"] = "vgg16",
     width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
+    min_channels: Annotated[int, annotated_types.Ge(1)] = 1,
     batch_norm: bool = True,
+    score_stddev: Annotated[float, annotated_types.Gt(0)] = 0.01,
     input_mean=0.0,
     input_std=1.0,
 ) -> "keras.Model":
@@ -75,9 +87,12 @@ def build(
     Args:
         input_shape: (height, width, channels), sides multiples of 32; (224, 224, 3) in the paper.
         output_shape: (height, width, classes + 1).
-        variant: "vgg16".
-        width: Factor on the channels of the hidden layers, rounded, at least 1.
+        variant: What is mirrored: "vgg16" as in the paper, or "vgg11", configuration A.
+        width: Factor on the channels of the hidden layers, rounded.
+        min_channels: Channels that `width` leaves each hidden layer at least.
         batch_norm: Normalise after each convolution and deconvolution, as the paper does.
+        score_stddev: Standard deviation of the score layer's initial weights. With 0.01 and few channels the net first finds
+            figure and ground alone, loses what the bottleneck says of the class, and rests there.
         input_mean: Subtracted from the pictures; one number or one a channel.
         input_std: Divides them; 1.0 in the paper.
 
@@ -85,37 +100,41 @@ def build(
         ValueError: As `output_shape`.
     """
     _check_size(input_shape)
-    encoder, bottleneck, decoder = VARIANTS[variant]
+    encoder, decoder = VARIANTS[variant]
+
+    def step(x, kind, label: str, filters: int, kernel):
+        return _step(x, kind, label, max(min_channels, round(filters * width)), kernel, batch_norm)
+
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
     switches = {}
     for number, block in enumerate(encoder, start=1):
         for index, filters in enumerate(block, start=1):
-            x = _step(x, keras.layers.Conv2D, f"{number}_{index}", filters, 3, width, batch_norm)
+            x = step(x, keras.layers.Conv2D, f"{number}_{index}", filters, 3)
         x, switches[number] = layers.MaxPoolingWithSwitches(2, name=f"pool{number}")(x)
     last_map = tuple(x.shape[1:3])
-    for name, units, kernel in zip(("fc6", "fc7"), bottleneck, (last_map, 1), strict=True):
-        x = _step(x, keras.layers.Conv2D, name, units, kernel, width, batch_norm)
-    x = _step(x, keras.layers.Conv2DTranspose, "fc6-deconv", encoder[-1][-1], last_map, width, batch_norm)
+    for name, units, kernel in zip(("fc6", "fc7"), BOTTLENECK, (last_map, 1), strict=True):
+        x = step(x, keras.layers.Conv2D, name, units, kernel)
+    x = step(x, keras.layers.Conv2DTranspose, "fc6-deconv", encoder[-1][-1], last_map)
     for number, block in zip(range(len(decoder), 0, -1), decoder, strict=True):
         x = layers.MaxUnpooling(2, name=f"unpool{number}")([x, switches[number]])
         for index, filters in enumerate(block, start=1):
-            x = _step(x, keras.layers.Conv2DTranspose, f"de{number}_{index}", filters, 3, width, batch_norm)
+            x = step(x, keras.layers.Conv2DTranspose, f"de{number}_{index}", filters, 3)
     outputs = keras.layers.Conv2D(
         output_shape[-1],
         1,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        kernel_initializer=keras.initializers.RandomNormal(stddev=score_stddev),
         dtype="float32",
         name="seg-score",
     )(x)
     return keras.Model(inputs, outputs, name="deconvnet")
 
 
-def _step(x, kind, label: str, filters: int, kernel, width: float, batch_norm: bool):
+def _step(x, kind, label: str, filters: int, kernel, batch_norm: bool):
     """Convolution or deconvolution, batch normalisation, ReLU: 3x3 keep the map's size, the bottleneck's fill it."""
     names = _names(label)
     x = kind(
-        max(1, round(filters * width)),
+        filters,
         kernel,
         padding="same" if kernel == 3 else "valid",
         activation=None if batch_norm else "relu",

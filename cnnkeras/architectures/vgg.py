@@ -8,9 +8,10 @@ Departures from the paper:
 - Weights are He normal and biases 0. The paper draws from N(0, 10^-2) and starts the deeper nets from a trained A; taken
   literally the signal grows about 4e5-fold through A. With Glorot's weights, which the paper found later, it fades instead:
   each ReLU layer halves its variance.
-- `batch_norm: true` adds batch normalisation between each convolution and its ReLU. The paper predates it; the default is without.
+- `batch_norm: true` adds batch normalisation before each hidden layer's ReLU. The paper predates it; the default is without.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import annotated_types
@@ -107,6 +108,7 @@ def build(
     output_shape: tuple[int, ...],
     variant: Literal["A", "A-LRN", "B", "C", "D", "E"] = "D",
     width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
+    min_channels: Annotated[int, annotated_types.Ge(1)] = 1,
     dropout: Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.5,
     batch_norm: bool = False,
     input_mean=0.0,
@@ -118,9 +120,10 @@ def build(
         input_shape: (height, width, channels), at least 32x32; (224, 224, 3) in the paper.
         output_shape: (classes,).
         variant: A column of table 1; "D" is VGG-16, "E" VGG-19.
-        width: Factor on the channels of the hidden layers, rounded, at least 1.
+        width: Factor on the channels of the hidden layers, rounded.
+        min_channels: Channels that `width` leaves each hidden layer at least.
         dropout: Fraction of fc6's and fc7's outputs dropped in training.
-        batch_norm: Normalise between convolution and ReLU (not in the paper).
+        batch_norm: Normalise before each ReLU (not in the paper).
         input_mean: Subtracted from the pictures; one number or one a channel.
         input_std: Divides them; 1.0 in the paper.
 
@@ -128,39 +131,42 @@ def build(
         ValueError: As `output_shape`.
     """
     _check_size(input_shape)
+
+    def scale(channels: int) -> int:
+        return max(min_channels, round(channels * width))
+
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
     for number, block in enumerate(VARIANTS[variant], start=1):
-        x = _block(x, block, number, width, batch_norm)
+        x = _block(x, block, number, scale, batch_norm)
     x = keras.layers.Flatten(name="flatten")(x)
     for name, units in FULLY_CONNECTED.items():
-        units = max(1, round(units * width))
-        x = keras.layers.Dense(units, activation="relu", kernel_initializer="he_normal", name=name)(x)
+        x = _hidden(x, keras.layers.Dense, name, batch_norm, units=scale(units))
         x = keras.layers.Dropout(dropout, name=f"drop{name[-1]}")(x)
     outputs = keras.layers.Dense(*output_shape, kernel_initializer="he_normal", dtype="float32", name="fc8")(x)
     return keras.Model(inputs, outputs, name="vgg")
 
 
-def _block(x, block: str, number: int, width: float, batch_norm: bool):
+def _block(x, block: str, number: int, scale: Callable[[int], int], batch_norm: bool):
     """One block of table 1 and its pooling: (batch, H, W, C) to (batch, H / 2, W / 2, C')."""
     convolutions = [cell for cell in block.split() if cell != "LRN"]
     for index, cell in enumerate(convolutions, start=1):
         kernel, filters = map(int, cell.removeprefix("conv").split("-"))
-        label = f"{number}_{index}"
-        x = keras.layers.Conv2D(
-            max(1, round(filters * width)),
-            kernel,
-            padding="same",
-            activation=None if batch_norm else "relu",
-            kernel_initializer="he_normal",
-            name=f"conv{label}",
-        )(x)
-        if batch_norm:
-            x = keras.layers.BatchNormalization(name=f"bn{label}")(x)
-            x = keras.layers.ReLU(name=f"relu{label}")(x)
+        options = {"filters": scale(filters), "kernel_size": kernel, "padding": "same"}
+        x = _hidden(x, keras.layers.Conv2D, f"conv{number}_{index}", batch_norm, **options)
     if "LRN" in block:
         x = layers.LocalResponseNormalization(name=f"norm{number}")(x)
     return keras.layers.MaxPooling2D(2, name=f"pool{number}")(x)
+
+
+def _hidden(x, kind, name: str, batch_norm: bool, **options):
+    """A layer with weights, batch normalisation if wanted, ReLU: conv1_1 bn1_1 relu1_1; fc6 bnfc6 relu6, as in DeconvNet."""
+    activation = None if batch_norm else "relu"
+    x = kind(**options, activation=activation, kernel_initializer="he_normal", name=name)(x)
+    if not batch_norm:
+        return x
+    x = keras.layers.BatchNormalization(name=f"bn{name.removeprefix('conv')}")(x)
+    return keras.layers.ReLU(name=f"relu{name.removeprefix('conv').removeprefix('fc')}")(x)
 
 
 def _check_size(input_shape: tuple[int, ...]) -> None:

@@ -10,28 +10,38 @@ VOID = 255  # the label of PASCAL VOC's object borders
 class SegmentationCrossEntropy(keras.losses.Loss):
     """Softmax cross-entropy from scores, averaged over the batch's pixels that are not void.
 
-        L = -1/|V| Σ_{i in V} log softmax(zᵢ)[yᵢ],  V = the pixels of the whole batch with yᵢ ≠ 255
+        L = -1/Σ w(yᵢ) Σ w(yᵢ) log softmax(zᵢ)[yᵢ],  sums over the pixels i of the whole batch with yᵢ ≠ 255
 
     The batch, not the picture, is what is averaged over (`normalize: true`, `ignore_label: 255` in DeconvNet's
     training/*/stage_*_train.prototxt, HyeonwooNoh/DeconvNet@87dd133): a picture counts by its valid pixels. A batch
     without any has the loss 0. On several devices each averages over its own part of the batch.
 
-    Departures from the paper: none.
+    Departures from the paper: none while w(0) = 1. Where small objects leave most pixels to the background, a smaller weight
+    keeps it from deciding the loss, in the spirit of SegNet's class balancing (Badrinarayanan et al. 2015, section 4.1).
 
     Call: targets (batch, H, W), 0 background, 1.. classes, 255 void; scores (batch, H, W, classes + 1) before softmax.
+
+    Args:
+        background_weight: w(0), above 0; the classes' weights are 1.
     """
 
-    def __init__(self, name="segmentation_cross_entropy", **arguments):
+    def __init__(self, background_weight=1.0, name="segmentation_cross_entropy", **arguments):
         super().__init__(name=name, **arguments)
+        self.background_weight = background_weight
 
     def call(self, y_true, y_pred):
         """Share of each picture, (batch,): their mean over the batch is the loss."""
         valid = ops.not_equal(y_true, VOID)
         labels = ops.cast(ops.where(valid, y_true, 0), "int32")
         entropies = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
-        sums = ops.sum(ops.where(valid, entropies, 0.0), axis=(1, 2))
-        valid_pixels = ops.sum(ops.cast(valid, sums.dtype))
-        return sums * (ops.cast(ops.shape(sums)[0], sums.dtype) / ops.maximum(valid_pixels, 1.0))
+        weights = ops.where(ops.equal(labels, 0), self.background_weight, 1.0)
+        weights = ops.where(valid, ops.cast(weights, entropies.dtype), 0.0)
+        sums = ops.sum(weights * entropies, axis=(1, 2))
+        return sums * (ops.cast(ops.shape(sums)[0], sums.dtype) / ops.maximum(ops.sum(weights), 1e-7))
+
+    def get_config(self):
+        """The background's weight."""
+        return {**super().get_config(), "background_weight": self.background_weight}
 
 
 @keras.saving.register_keras_serializable(package="cnnkeras")

@@ -1,11 +1,12 @@
 """Segmentation: a class for every pixel. The outputs are C + 1 scores a pixel, background first, before softmax."""
 
 import io
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import lazy_loader
 import numpy as np
+from annotated_types import Gt, Le
 from PIL import Image
 
 from cnnkeras import losses
@@ -20,9 +21,13 @@ def encode_targets(masks: np.ndarray) -> np.ndarray:
     return np.asarray(masks, np.uint8)
 
 
-def build_loss() -> "keras.losses.Loss":
-    """`SegmentationCrossEntropy`: softmax cross-entropy over the batch's pixels that are not void."""
-    return losses.SegmentationCrossEntropy()
+def build_loss(*, background_weight: Annotated[float, Gt(0), Le(1)] = 1.0) -> "keras.losses.Loss":
+    """`SegmentationCrossEntropy`: softmax cross-entropy over the batch's pixels that are not void.
+
+    Args:
+        background_weight: Weight of a background pixel where an object's has 1; 1 in the paper.
+    """
+    return losses.SegmentationCrossEntropy(background_weight)
 
 
 def build_metrics() -> "list[keras.metrics.Metric]":
