@@ -353,6 +353,8 @@ def fit(
         DivergedError: The loss became infinite or NaN.
     """
     set_weight_decay(model, weight_decay)
+    # Variables that the first step had to make would have TensorFlow trace that step twice, which takes seconds.
+    optimizer.build(model.trainable_variables)
     strategy = getattr(model, "distribute_strategy", None)  # TensorFlow's
     shared = strategy is not None and strategy.num_replicas_in_sync > 1
     model.compile(

@@ -1,5 +1,6 @@
 """Archives read in place: members are bytes looked up by name. None is unpacked, and no member's name becomes a path."""
 
+import functools
 import os
 import tarfile
 import weakref
@@ -54,6 +55,13 @@ def _open(path: Path) -> "_Tar | _Zip":
         raise InputError(
             f"expected an archive at {path}; received: no such file. Run `cnnkeras download {path.parent.name}`"
         )
+    status = path.stat()
+    return _opened(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(path: Path, _size: int, _changed: int) -> "_Tar | _Zip":
+    """The archive as it is now; a dataset's splits share the list of its members, which takes a second to read."""
     if zipfile.is_zipfile(path):
         return _Zip(path)
     try:

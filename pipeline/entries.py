@@ -1,15 +1,24 @@
-"""What every mapping in params.yaml has in common: its keys are known, its seeds are in range, and it does not change."""
+"""What every mapping in params.yaml has in common: its keys are known, and it does not change; and a seed."""
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 # NumPy's global generator, which `keras.utils.set_random_seed` sets, takes 32 bits; a `numpy.random.SeedSequence` of
 # (seed, number) would take a larger seed for two numbers.
-LARGEST_SEED = 2**32 - 1
+_LARGEST_SEED = 2**32 - 1
+
+
+def _in_range(seed: Any) -> Any:
+    if isinstance(seed, int) and not 0 <= seed <= _LARGEST_SEED:
+        raise ValueError(f"expected a seed from 0 to {_LARGEST_SEED}; received: {seed}")
+    return seed
+
+
+Seed = Annotated[int, BeforeValidator(_in_range)]
 
 
 def unknown(received: str, known: Iterable[str], what: str) -> str:
@@ -37,10 +46,3 @@ class Entry(BaseModel):
             # YAML has lists only; tuples do not change.
             return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
         return entry
-
-    @field_validator("seed", "validation_seed", mode="before", check_fields=False)
-    @classmethod
-    def _seed_in_range(cls, seed: Any) -> Any:
-        if isinstance(seed, int) and not 0 <= seed <= LARGEST_SEED:
-            raise ValueError(f"expected a seed from 0 to {LARGEST_SEED}; received: {seed}")
-        return seed

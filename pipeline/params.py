@@ -18,7 +18,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from cnnkeras import architectures, tasks
 from pipeline import paths, sources
-from pipeline.entries import Entry, unknown
+from pipeline.entries import Entry, Seed, unknown
 from pipeline.errors import InputError
 from pipeline.sources import SourceEntry, Task
 
@@ -254,7 +254,7 @@ class Params(Entry):
         experiments: What is trained and measured.
     """
 
-    seed: int
+    seed: Seed
     mirror: str | None = None
     sources: dict[Name, Any]
     datasets: dict[Name, Dataset]

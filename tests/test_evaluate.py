@@ -178,6 +178,20 @@ def test_a_picture_with_nothing_to_find_and_nothing_found_is_right(project):
     np.testing.assert_array_equal(f1, [0, 1])
 
 
+def test_of_too_many_detections_the_surest_are_drawn(project, monkeypatch):
+    drawn = []
+    draw = detection.draw_boxes
+    monkeypatch.setattr(
+        detection, "draw_boxes", lambda *arguments, **options: drawn.append(arguments) or draw(*arguments, **options)
+    )
+    many = [(1, 1, [number % 60, number // 60, 20, 20], 0.3 + number / 1000) for number in range(500)]
+    detect(project, OBJECTS[:1], many)
+    scores = [arguments[4] for arguments in drawn if len(arguments) > 4]
+    assert scores
+    for shown in scores:
+        np.testing.assert_allclose(shown, 0.3 + np.arange(470, 500) / 1000)
+
+
 def segment(project) -> dict:
     """Two pictures of 10 x 10: a void one with a row of class one, found in half; and all background, all found."""
     first = np.full((10, 10), 255, np.uint8)

@@ -284,3 +284,16 @@ def test_a_loss_that_is_no_number_is_the_users_to_fix(project):
     ):
         train.run("digits")
     assert list((project / "results/digits").iterdir()) == []
+
+
+def test_keras_comes_without_what_it_only_looks_for():
+    """Two packages that take a second to import, and can be imported as ever afterwards."""
+    code = (
+        "import sys\n"
+        "from pipeline import devices\n"
+        "devices.import_keras()\n"
+        "assert not {'pandas', 'sklearn'} & sys.modules.keys()\n"
+        "import pandas, sklearn.datasets\n"
+        "assert pandas.DataFrame\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

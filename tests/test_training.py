@@ -217,6 +217,26 @@ def test_divergence_is_an_error():
         fit(dense(), rate=1e30, epochs=5)
 
 
+class _CountedCalls(keras.losses.Loss):
+    """Mean squared error that counts how often Python runs it: once a trace."""
+
+    calls = 0
+
+    @override
+    def call(self, y_true, y_pred):
+        self.calls += 1
+        return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+
+def test_training_step_is_traced_once():
+    """An optimizer that makes its variables in the first step would have TensorFlow trace that step again."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("JAX traces as it needs to")
+    loss = _CountedCalls()
+    fit(dense(), momentum=0.9, loss=loss, validation=batches(seed=None, count=8))
+    assert loss.calls == 2  # the training step and the validation step
+
+
 def test_xla_and_several_steps_per_execution_change_nothing_but_speed():
     """The same weights, within rounding, however the steps are compiled and grouped."""
     if keras.backend.backend() == "tensorflow":

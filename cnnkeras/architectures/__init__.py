@@ -28,6 +28,11 @@ class Published:
     source: str
 
 
+def scaled(channels: float, width: float, least: int = 1) -> int:
+    """Channels of a hidden layer at a reduced width: rounded (a half to the even number), and no fewer than `least`."""
+    return max(least, round(channels * width))
+
+
 def names() -> list[str]:
     """Names of the architectures, in alphabetical order."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))

@@ -19,7 +19,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published
+from cnnkeras.architectures import Published, scaled
 from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
@@ -124,14 +124,14 @@ def build(
     x = keras.layers.Flatten(name="flatten")(x)
     for name, units in FULLY_CONNECTED.items():
         weights = _initializers(initializer, bias=1.0)
-        x = keras.layers.Dense(max(1, round(units * width)), activation="relu", name=name, **weights)(x)
+        x = keras.layers.Dense(scaled(units, width), activation="relu", name=name, **weights)(x)
         x = keras.layers.Dropout(dropout, name=f"drop{name[-1]}")(x)
     outputs = keras.layers.Dense(*output_shape, dtype="float32", name="fc8", **_initializers(initializer, bias=0.0))(x)
     return keras.Model(inputs, outputs, name="alexnet")
 
 
 def _convolution(x, row: Convolution, towers: int, width: float, initializer: str):
-    filters = towers * max(1, round(row.filters * width / towers))
+    filters = towers * scaled(row.filters / towers, width)
     arguments = {
         "kernel_size": row.kernel,
         "strides": row.stride,

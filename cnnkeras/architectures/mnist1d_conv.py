@@ -14,7 +14,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published
+from cnnkeras.architectures import Published, scaled
 from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
@@ -96,7 +96,7 @@ def build(
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
     for row in VARIANTS[variant]:
-        channels = max(1, round(row.channels * width))
+        channels = scaled(row.channels, width)
         x = keras.layers.Conv1D(
             channels, row.kernel, row.stride, activation="relu", kernel_initializer="he_normal", name=row.name
         )(x)

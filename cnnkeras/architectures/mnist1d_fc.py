@@ -13,7 +13,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published
+from cnnkeras.architectures import Published, scaled
 
 keras = lazy_loader.load("keras")
 
@@ -79,7 +79,8 @@ def build(
     x = layers.build_standardize(input_mean, input_std)(inputs)
     x = keras.layers.Flatten(name="flatten")(x)
     for number, units in enumerate(VARIANTS[variant], start=1):
-        units = max(1, round(units * width))
-        x = keras.layers.Dense(units, activation="relu", kernel_initializer="he_normal", name=f"fc{number}")(x)
+        x = keras.layers.Dense(
+            scaled(units, width), activation="relu", kernel_initializer="he_normal", name=f"fc{number}"
+        )(x)
     outputs = keras.layers.Dense(*output_shape, kernel_initializer="he_normal", dtype="float32", name="fc4")(x)
     return keras.Model(inputs, outputs, name="mnist1d_fc")

@@ -24,7 +24,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published
+from cnnkeras.architectures import Published, scaled
 from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
@@ -207,7 +207,7 @@ def _convolution(x, step: Step, width: float, batch_norm: bool):
         # Keras' "same" would pad one row less before than darknet does.
         x = keras.layers.ZeroPadding2D(step.kernel // 2, name=f"pad{number}")(x)
     x = keras.layers.Conv2D(
-        max(1, round(step.filters * width)),
+        scaled(step.filters, width),
         step.kernel,
         strides=step.stride,
         padding="valid" if strided else "same",
@@ -231,7 +231,7 @@ def _head(x, network: Network, output_shape: tuple[int, ...], width: float, drop
     number = network.steps()[-1].number
     for units, activation in network.fully_connected:
         number += 1
-        x = keras.layers.Dense(max(1, round(units * width)), kernel_initializer="he_normal", name=f"fc{number}")(x)
+        x = keras.layers.Dense(scaled(units, width), kernel_initializer="he_normal", name=f"fc{number}")(x)
         if activation == "leaky":
             x = keras.layers.LeakyReLU(negative_slope=0.1, name=f"leaky{number}")(x)
     x = keras.layers.Dropout(dropout, name=f"drop{number}")(x)

@@ -17,6 +17,7 @@ from pipeline.params import DetectionPostprocess
 from pipeline.records import Split
 
 SIDE = 300
+MOST_BOXES = 30  # drawn in a picture: an untrained network finds thousands
 RECALLS = np.linspace(0, 1, 101)
 
 
@@ -181,11 +182,15 @@ def _case(split: Split, classes: Sequence[str], matches: Matches, f1: np.ndarray
         side=SIDE,
     )
     shown = detections[predicted]
-    right = draw_boxes(picture, shown.boxes, shown.labels, classes, shown.scores, dashed=is_wrong, side=SIDE)
+    surest = np.sort(np.argsort(-shown.scores, kind="stable")[:MOST_BOXES])
+    drawn = shown[surest]
+    right = draw_boxes(picture, drawn.boxes, drawn.labels, classes, drawn.scores, dashed=is_wrong[surest], side=SIDE)
     overlaps = matches.overlaps[predicted & (matches.outcomes == metrics.HIT)]
     caption = f"{split['ids'][index]}   F1 {f1[index]:.2f}\n"
     caption += f"{len(overlaps)} found · {matches.is_missed[annotated].sum()} missed · {is_wrong.sum()} wrong"
     if len(overlaps):
         caption += f" · mean IoU {overlaps.mean():.2f}"
+    if len(drawn) < len(shown):
+        caption += f" · the surest {len(drawn)} drawn"
     color = RIGHT if f1[index] == 1 else WRONG if f1[index] == 0 else INK
     return Case(beside([left, right]), caption, color)

@@ -28,7 +28,7 @@ from pydantic import Field, model_validator
 from cnnkeras.tasks.segmentation import VOID, encode_png
 from pipeline import sources
 from pipeline.archives import Archives
-from pipeline.entries import Entry
+from pipeline.entries import Entry, Seed
 from pipeline.sources import voc
 from pipeline.workers import available, ordered_map
 
@@ -76,7 +76,7 @@ class Source(sources.SourceEntry):
     """
 
     kind: Literal["digit_scenes"]
-    seed: Annotated[int, Ge(0)]
+    seed: Seed
     scenes: SceneCounts
     digits_per_scene: tuple[Annotated[float, Ge(0)], ...] = (0.25, 0.45, 0.30)
     scene_size: tuple[Annotated[int, Ge(96)], Annotated[int, Le(1024)]] = (112, 160)

@@ -17,7 +17,7 @@ from annotated_types import Gt, Lt
 from pydantic import Field
 
 from pipeline import sources
-from pipeline.entries import Entry
+from pipeline.entries import Entry, Seed
 from pipeline.errors import InputError
 from pipeline.fetch import PublishedFile, fetch_files
 
@@ -48,7 +48,7 @@ class Source(sources.SourceEntry):
     files: Files
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     validation_share: Annotated[float, Gt(0), Lt(1)] = 0.1
-    validation_seed: int = 0
+    validation_seed: Seed = 0
 
 
 def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 
 from pipeline import sources
 from pipeline.archives import Archives
-from pipeline.entries import Entry
+from pipeline.entries import Entry, Seed
 from pipeline.errors import InputError
 from pipeline.fetch import PublishedFile, fetch_files
 
@@ -74,7 +74,7 @@ class Splits(Entry):
     train: ListName
     val: Share | ListName
     test: ListName
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Source(sources.SourceEntry):
