@@ -314,6 +314,23 @@ def test_alexnet_initializers():
     assert np.asarray(he.get_layer("fc6").kernel).std() == pytest.approx((2 / 32) ** 0.5, rel=0.05)
 
 
+@pytest.mark.parametrize(("variant", "bias"), [("caffe", 0.1), ("caffenet", 1.0)])
+def test_caffes_variants(variant, bias):
+    """Half the deviation in fc6 and fc7; normalisation with k = 1, alpha divided by 5, in CaffeNet after the pooling."""
+    model = alexnet.build(input_shape=(67, 67, 3), output_shape=(5,), width=1 / 8, variant=variant)
+    biases = {layer.name: float(np.asarray(layer.bias).mean()) for layer in model.layers if hasattr(layer, "bias")}
+    positive = ("conv2", "conv4", "conv5", "fc6", "fc7")
+    assert biases == pytest.approx({name: bias if name in positive else 0.0 for name in biases})
+    deviations = [np.asarray(model.get_layer(name).kernel).std() for name in ("conv3", "fc6", "fc7")]
+    assert deviations == pytest.approx([0.01, 0.005, 0.005], rel=0.1)
+    norms = [model.get_layer(name) for name in ("norm1", "norm2")]
+    assert [(norm.n, norm.k, norm.alpha, norm.beta) for norm in norms] == [(5, 1.0, 2e-5, 0.75)] * 2
+    names = [layer.name for layer in model.layers]
+    assert (names.index("pool1") < names.index("norm1")) == (variant == "caffenet")
+    assert (names.index("pool2") < names.index("norm2")) == (variant == "caffenet")
+    assert names.index("conv1") < min(names.index("pool1"), names.index("norm1"))
+
+
 def test_two_towers_see_their_own_channels():
     """Noise on the second half of conv1's channels changes nothing in the first half of conv2's, and something in conv3."""
     import keras

@@ -81,12 +81,12 @@ def pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
     return windows.max(axis=(-2, -1))
 
 
-def normalize_locally(x: np.ndarray) -> np.ndarray:
+def normalize_locally(x: np.ndarray, k: float = 2, alpha: float = 1e-4) -> np.ndarray:
     """AlexNet, section 3.3, channel by channel."""
     y = np.empty_like(x)
     for channel in range(x.shape[-1]):
         neighbours = x[..., max(0, channel - 2) : channel + 3]
-        y[..., channel] = x[..., channel] / (2 + 1e-4 * (neighbours**2).sum(axis=-1)) ** 0.75
+        y[..., channel] = x[..., channel] / (k + alpha * (neighbours**2).sum(axis=-1)) ** 0.75
     return y
 
 
@@ -100,6 +100,18 @@ def alexnet(x: np.ndarray, w: Weights) -> np.ndarray:
     x = relu(correlate(np.pad(x, ((0, 0), (0, 3), (0, 3), (0, 0))), w["conv1"][0], 4) + w["conv1"][1])
     x = pool(normalize_locally(x), 3, 2)
     x = pool(normalize_locally(relu(two_towers(x, w["conv2"]))), 3, 2)
+    return alexnet_from_conv3(x, w)
+
+
+def caffenet(x: np.ndarray, w: Weights) -> np.ndarray:
+    """BVLC/caffe, models/bvlc_reference_caffenet: pooled before it is normalised, by Caffe's convention alpha / 5 and k = 1."""
+    x = relu(correlate(x, w["conv1"][0], 4) + w["conv1"][1])
+    x = normalize_locally(pool(x, 3, 2), 1, 1e-4 / 5)
+    x = normalize_locally(pool(relu(two_towers(x, w["conv2"])), 3, 2), 1, 1e-4 / 5)
+    return alexnet_from_conv3(x, w)
+
+
+def alexnet_from_conv3(x: np.ndarray, w: Weights) -> np.ndarray:
     x = relu(convolve(x, w["conv3"]))
     x = relu(two_towers(x, w["conv4"]))
     x = pool(relu(two_towers(x, w["conv5"])), 3, 2)
@@ -172,23 +184,28 @@ def mnist1d_fc(x: np.ndarray, w: Weights) -> np.ndarray:
 
 PLAIN = {
     # Inputs of 0..255 less their mean, for which the constants of the local response normalisation were chosen.
-    "alexnet": (alexnet, {}, 100.0),
-    "vgg": (vgg, {}, 1.0),
-    "yolo": (yolo, {"batch_norm": True}, 1.0),
+    "alexnet": ("alexnet", alexnet, {}, 100.0),
+    "caffenet": ("alexnet", caffenet, {"variant": "caffenet", "input_shape": (67, 67, 3)}, 100.0),
+    "vgg": ("vgg", vgg, {}, 1.0),
+    "yolo": ("yolo", yolo, {"batch_norm": True}, 1.0),
     # Twice the side of the smallest, so that fc6 and its deconvolution are larger than 1x1.
-    "deconvnet": (deconvnet, {"input_shape": (64, 64, 3), "output_shape": (64, 64, 4), "width": 1 / 32}, 1.0),
-    "mnist1d_conv": (mnist1d_conv, {}, 1.0),
-    "mnist1d_fc": (mnist1d_fc, {}, 1.0),
+    "deconvnet": (
+        "deconvnet",
+        deconvnet,
+        {"input_shape": (64, 64, 3), "output_shape": (64, 64, 4), "width": 1 / 32},
+        1.0,
+    ),
+    "mnist1d_conv": ("mnist1d_conv", mnist1d_conv, {}, 1.0),
+    "mnist1d_fc": ("mnist1d_fc", mnist1d_fc, {}, 1.0),
 }
 
 
 def test_every_architecture_has_a_plain_forward():
-    assert PLAIN.keys() == set(architectures.names())
+    assert {name for name, *_ in PLAIN.values()} == set(architectures.names())
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_networks_compute_what_plain_numpy_does(name):
-    forward, options, deviation = PLAIN[name]
+@pytest.mark.parametrize(("name", "forward", "options", "deviation"), PLAIN.values(), ids=PLAIN.keys())
+def test_networks_compute_what_plain_numpy_does(name, forward, options, deviation):
     module = architectures.load(name)
     model = module.build(**(module.TINY | options))
     weights = randomize(model)

@@ -1,13 +1,15 @@
 """AlexNet.
 
 Krizhevsky, Sutskever & Hinton (2012), ImageNet Classification with Deep Convolutional Neural Networks, section 3 and figure 2.
-60,965,224 parameters in two towers (conv2, conv4 and conv5 see only the channels of their own GPU); 62,378,344 in one.
+60,965,224 parameters in two towers (conv2, conv4 and conv5 see only the channels of their own GPU); 62,378,344 in one. Beside them
+the two nets that Caffe published weights of (BVLC/caffe, models/bvlc_alexnet and models/bvlc_reference_caffenet).
 
 Departures from the paper:
 - The 224-pixel crop: (224 - 11) / 4 + 1 is no integer. The authors' code (cuda-convnet) takes the ceiling, so the last windows
   hang 3 pixels over the right and bottom edge; here 3 zeros are padded there, after the mean is subtracted, which gives the
   ceiling at any size (at 227, the size of Caffe's version, no window reaches them).
-- Local response normalisation runs across the border between the two towers, as in Caffe; the paper does not say.
+- Local response normalisation runs across the border between the two towers, as in Caffe; the paper does not say. Its constants
+  are the text's; the authors' code and Caffe divide alpha by the window of 5.
 - With `initializer: he` the weights are He normal and all biases 0. The paper's N(0, 0.01^2) with biases of 1 counts on inputs of
   0..255 less their mean and on layers of full width; with fewer channels or standardised inputs the signal dies out.
 """
@@ -34,38 +36,72 @@ class Convolution:
     Attributes:
         name: As the paper counts them.
         kernel, stride, filters: As printed; stride 1 layers keep the size of the map.
-        bias: Initial biases, section 5.
+        positive: Its biases start at the variant's constant, not at 0 (section 5).
         own_tower: In the two-tower net its filters see only their own GPU's channels.
-        then: What follows the ReLU: "norm" (section 3.3) and "pool" (3x3, stride 2, section 3.4).
+        then: What follows the ReLU: "norm" (section 3.3) and "pool" (3x3, stride 2, section 3.4), in the variant's order.
     """
 
     name: str
     kernel: int
     stride: int
     filters: int
-    bias: float
+    positive: bool = False
     own_tower: bool = False
     then: tuple[str, ...] = ()
 
 
 CONVOLUTIONS = (
-    Convolution("conv1", 11, 4, 96, bias=0.0, then=("norm", "pool")),
-    Convolution("conv2", 5, 1, 256, bias=1.0, own_tower=True, then=("norm", "pool")),
-    Convolution("conv3", 3, 1, 384, bias=0.0),
-    Convolution("conv4", 3, 1, 384, bias=1.0, own_tower=True),
-    Convolution("conv5", 3, 1, 256, bias=1.0, own_tower=True, then=("pool",)),
+    Convolution("conv1", 11, 4, 96, then=("norm", "pool")),
+    Convolution("conv2", 5, 1, 256, positive=True, own_tower=True, then=("norm", "pool")),
+    Convolution("conv3", 3, 1, 384),
+    Convolution("conv4", 3, 1, 384, positive=True, own_tower=True),
+    Convolution("conv5", 3, 1, 256, positive=True, own_tower=True, then=("pool",)),
 )
 # Zeros after each axis: with one less than the stride, floor((size + 3 - 11) / 4) is the ceiling of (size - 11) / 4.
 OVERHANG = CONVOLUTIONS[0].stride - 1
-FULLY_CONNECTED = {"fc6": 4096, "fc7": 4096}  # biases of 1, section 5
-VARIANTS = {"two_tower": 2, "one_tower": 1}  # towers
-PARAMETERS = {"two_tower": 60_965_224, "one_tower": 62_378_344}
-PAPER_SHAPES = dict.fromkeys(VARIANTS, ((224, 224, 3), (1000,)))
+FULLY_CONNECTED = {"fc6": 4096, "fc7": 4096}  # with positive biases, section 5
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the published nets.
+
+    Attributes:
+        towers: 2: conv2, conv4 and conv5 see the channels of their own half only.
+        norm_k, norm_alpha: Constants of the local response normalisation, whose sum is not divided.
+        pool_first: The pooling comes before the normalisation.
+        bias: Initial biases of the layers that have positive ones, with the paper's initializer.
+        hidden_stddev: Of the initial weights of fc6 and fc7; 0.01 everywhere else.
+    """
+
+    towers: int
+    norm_k: float = 2.0
+    norm_alpha: float = 1e-4
+    pool_first: bool = False
+    bias: float = 1.0
+    hidden_stddev: float = 0.01
+
+
+# Caffe divides its alpha of 1e-4 by the window of 5, and leaves k at 1 (lrn_layer.cpp; BVLC/caffe#1453).
+VARIANTS = {
+    "two_tower": Variant(towers=2),
+    "one_tower": Variant(towers=1),
+    "caffe": Variant(towers=2, norm_k=1.0, norm_alpha=1e-4 / 5, bias=0.1, hidden_stddev=0.005),
+    "caffenet": Variant(towers=2, norm_k=1.0, norm_alpha=1e-4 / 5, pool_first=True, hidden_stddev=0.005),
+}
+PARAMETERS = {"two_tower": 60_965_224, "one_tower": 62_378_344, "caffe": 60_965_224, "caffenet": 60_965_224}
+PAPER_SHAPES = {
+    "two_tower": ((224, 224, 3), (1000,)),
+    "one_tower": ((224, 224, 3), (1000,)),
+    "caffe": ((227, 227, 3), (1000,)),
+    "caffenet": ((227, 227, 3), (1000,)),
+}
 TINY = {"input_shape": (64, 64, 3), "output_shape": (5,), "variant": "two_tower", "width": 1 / 32}
 _ILSVRC_2012 = "ILSVRC-2012 validation"
 _TABLE_2 = "Krizhevsky, Sutskever & Hinton (2012), table 2"
 _TEN = "ten patches (corners and centre, mirrored), softmax averaged"
 _CAFFE = "BVLC/caffe, models/bvlc_alexnet"
+_CAFFENET = "BVLC/caffe, models/bvlc_reference_caffenet"
 PUBLISHED = (
     Published("one CNN", "top1_error", 0.407, _ILSVRC_2012, _TEN, _TABLE_2),
     Published("one CNN", "top5_error", 0.182, _ILSVRC_2012, _TEN, _TABLE_2),
@@ -73,6 +109,8 @@ PUBLISHED = (
     Published("five CNNs", "top5_error", 0.164, _ILSVRC_2012, f"average of five similar networks; {_TEN}", _TABLE_2),
     Published("Caffe's AlexNet", "top1_error", 0.429, _ILSVRC_2012, "one network, centre crop", _CAFFE),
     Published("Caffe's AlexNet", "top5_error", 0.198, _ILSVRC_2012, "one network, centre crop", _CAFFE),
+    Published("CaffeNet", "top1_error", 0.426, _ILSVRC_2012, "one network, centre crop", _CAFFENET),
+    Published("CaffeNet", "top5_error", 0.196, _ILSVRC_2012, "one network, centre crop", _CAFFENET),
 )
 
 
@@ -92,7 +130,7 @@ def build(
     *,
     input_shape: tuple[int, ...],
     output_shape: tuple[int, ...],
-    variant: Literal["two_tower", "one_tower"] = "two_tower",
+    variant: Literal["two_tower", "one_tower", "caffe", "caffenet"] = "two_tower",
     width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
     dropout: Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.5,
     initializer: Literal["paper", "he"] = "paper",
@@ -104,10 +142,12 @@ def build(
     Args:
         input_shape: (height, width, channels), at least 64x64; (224, 224, 3) in the paper.
         output_shape: (classes,).
-        variant: "two_tower" (as published) or "one_tower" (conv2, conv4 and conv5 see all channels).
+        variant: "two_tower" (as published), "one_tower" (conv2, conv4 and conv5 see all channels), "caffe" (other constants
+            of the normalisation, biases and weights to start from) or "caffenet" (which also pools before it normalises).
         width: Factor on the channels of the hidden layers, rounded to a multiple of the towers, at least one a tower.
         dropout: Fraction of fc6's and fc7's outputs dropped in training.
-        initializer: "paper": N(0, 0.01^2), biases 1 in conv2, conv4, conv5, fc6, fc7. "he": He normal, biases 0.
+        initializer: "paper": N(0, 0.01^2), biases 1 in conv2, conv4, conv5, fc6, fc7 ("caffe": 0.1; both of Caffe's:
+            N(0, 0.005^2) in fc6 and fc7). "he": He normal, biases 0.
         input_mean: Subtracted from the pictures; one number or one a channel.
         input_std: Divides them; 1.0 in the paper.
 
@@ -115,47 +155,50 @@ def build(
         ValueError: As `output_shape`.
     """
     _check_size(input_shape)
-    towers = VARIANTS[variant]
+    row = VARIANTS[variant]
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
     x = keras.layers.ZeroPadding2D(((0, OVERHANG), (0, OVERHANG)), name="pad1")(x)
-    for row in CONVOLUTIONS:
-        x = _convolution(x, row, towers, width, initializer)
+    for convolution in CONVOLUTIONS:
+        x = _convolution(x, convolution, row, width, initializer)
     x = keras.layers.Flatten(name="flatten")(x)
     for name, units in FULLY_CONNECTED.items():
-        weights = _initializers(initializer, bias=1.0)
+        weights = _initializers(initializer, row.hidden_stddev, row.bias)
         x = keras.layers.Dense(scaled(units, width), activation="relu", name=name, **weights)(x)
         x = keras.layers.Dropout(dropout, name=f"drop{name[-1]}")(x)
-    outputs = keras.layers.Dense(*output_shape, dtype="float32", name="fc8", **_initializers(initializer, bias=0.0))(x)
+    outputs = keras.layers.Dense(*output_shape, dtype="float32", name="fc8", **_initializers(initializer))(x)
     return keras.Model(inputs, outputs, name="alexnet")
 
 
-def _convolution(x, row: Convolution, towers: int, width: float, initializer: str):
-    filters = towers * scaled(row.filters / towers, width)
+def _convolution(x, row: Convolution, variant: Variant, width: float, initializer: str):
+    filters = variant.towers * scaled(row.filters / variant.towers, width)
     arguments = {
         "kernel_size": row.kernel,
         "strides": row.stride,
         "padding": "same" if row.stride == 1 else "valid",
         "activation": "relu",
         "name": row.name,
-        **_initializers(initializer, row.bias),
+        **_initializers(initializer, bias=variant.bias if row.positive else 0.0),
     }
-    if row.own_tower and towers > 1:
-        x = layers.GroupedConv2D(filters, groups=towers, **arguments)(x)
+    if row.own_tower and variant.towers > 1:
+        x = layers.GroupedConv2D(filters, groups=variant.towers, **arguments)(x)
     else:
         x = keras.layers.Conv2D(filters, **arguments)(x)
-    if "norm" in row.then:
-        x = layers.LocalResponseNormalization(name=f"norm{row.name[-1]}")(x)
-    if "pool" in row.then:
-        x = keras.layers.MaxPooling2D(3, 2, name=f"pool{row.name[-1]}")(x)
+    number = row.name[-1]
+    for step in reversed(row.then) if variant.pool_first else row.then:
+        if step == "norm":
+            constants = {"k": variant.norm_k, "alpha": variant.norm_alpha}
+            x = layers.LocalResponseNormalization(**constants, name=f"norm{number}")(x)
+        else:
+            x = keras.layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
     return x
 
 
-def _initializers(initializer: str, bias: float) -> dict:
+def _initializers(initializer: str, stddev: float = 0.01, bias: float = 0.0) -> dict:
     if initializer == "he":
         return {"kernel_initializer": "he_normal", "bias_initializer": "zeros"}
     return {
-        "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01),
+        "kernel_initializer": keras.initializers.RandomNormal(stddev=stddev),
         "bias_initializer": keras.initializers.Constant(bias),
     }
 
