@@ -353,8 +353,6 @@ def fit(
         DivergedError: The loss became infinite or NaN.
     """
     set_weight_decay(model, weight_decay)
-    # Variables that the first step had to make would have TensorFlow trace that step twice, which takes seconds.
-    optimizer.build(model.trainable_variables)
     strategy = getattr(model, "distribute_strategy", None)  # TensorFlow's
     shared = strategy is not None and strategy.num_replicas_in_sync > 1
     model.compile(
@@ -364,6 +362,9 @@ def fit(
         jit_compile=xla or keras.backend.backend() == "jax",
         steps_per_execution=1 if shared else min(steps_per_execution, len(train)),
     )
+    # Variables that the first step had to make would have TensorFlow trace that step twice, which takes seconds. Only now is
+    # it known which optimizer: in half precision `compile` wraps it.
+    model.optimizer.build(model.trainable_variables)
     required = [_EpochOrder(train), _Divergence(), learning_rate]
     if patience_epochs is not None:
         required.append(keras.callbacks.EarlyStopping("val_loss", patience=patience_epochs, restore_best_weights=True))

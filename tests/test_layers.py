@@ -5,35 +5,10 @@ import numpy as np
 import pytest
 
 from cnnkeras import layers
+from tests.oracles import normalized, pooled_with_switches
 
 # Prince, Understanding Deep Learning, notebook 10.4.
 PATCH = np.array([[1, 3, 5, 3], [6, 2, 0, 8], [4, 6, 1, 4], [2, 8, 0, 3]], "float32")
-
-
-def normalized(a: np.ndarray, n: int, k: float, alpha: float, beta: float) -> np.ndarray:
-    """Krizhevsky, Sutskever & Hinton (2012), section 3.3, written out."""
-    b = np.empty_like(a)
-    channels = a.shape[-1]
-    for position in np.ndindex(a.shape[:-1]):
-        for i in range(channels):
-            near = range(max(0, i - n // 2), min(channels - 1, i + n // 2) + 1)
-            b[(*position, i)] = a[(*position, i)] / (k + alpha * sum(a[(*position, j)] ** 2 for j in near)) ** beta
-    return b
-
-
-def pooled_with_switches(maps: np.ndarray, p: int) -> tuple[np.ndarray, np.ndarray]:
-    """Window by window, in row-major order, a later value only if it is larger."""
-    batch, height, width, channels = maps.shape
-    maxima = np.empty((batch, height // p, width // p, channels), maps.dtype)
-    switches = np.empty(maxima.shape, "uint8")
-    for b, y, x, c in np.ndindex(maxima.shape):
-        best, place = -np.inf, 0
-        for number in range(p * p):
-            value = maps[b, y * p + number // p, x * p + number % p, c]
-            if value > best:
-                best, place = value, number
-        maxima[b, y, x, c], switches[b, y, x, c] = best, place
-    return maxima, switches
 
 
 @pytest.mark.parametrize("constants", [{}, {"n": 3, "k": 1.0, "alpha": 0.5, "beta": 0.5}, {"alpha": 2e-5}])

@@ -1,6 +1,7 @@
 """Networks against independent implementations with the same random weights: plain NumPy in float64, and Keras applications.
 
-The NumPy forwards are written from the papers' tables, layer by layer, and share no code with the networks; batch
+The NumPy forwards are written from the papers' tables, layer by layer, and share no code with the networks: convolutions are
+the plain definitions of `cnnkeras.convolution`, normalisation and switches those that the layers are tested against. Batch
 normalisation is at prediction, with statistics that are not those it starts from.
 """
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from cnnkeras import architectures
+from cnnkeras.convolution import convolve_1d, convolve_2d
+from tests.oracles import normalized, pooled_with_switches
 
 Weights = dict[str, list[np.ndarray]]
 
@@ -39,21 +42,11 @@ def leaky(x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, x, 0.1 * x)
 
 
-def pad(x: np.ndarray, before: int, after: int) -> np.ndarray:
-    return np.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
-
-
-def correlate(x: np.ndarray, kernel: np.ndarray, stride: int = 1) -> np.ndarray:
-    """(B, H, W, C) and (K, K, C, O): every window that lies inside, no padding."""
-    size = kernel.shape[0]
-    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
-    return np.einsum("bhwcij,ijco->bhwo", windows, kernel)
-
-
-def convolve(x: np.ndarray, weights: list[np.ndarray], stride: int = 1) -> np.ndarray:
-    """Zeros of half the kernel around, as Caffe's and Darknet's `pad`; with a bias where there is one."""
-    half = weights[0].shape[0] // 2
-    return correlate(pad(x, half, half), weights[0], stride) + sum(weights[1:])
+def convolve(x: np.ndarray, weights: list[np.ndarray], stride: int = 1, padding=None) -> np.ndarray:
+    """By the definition, with a bias where there is one; zeros of half the kernel around, as Caffe's and Darknet's `pad`."""
+    kernel, *bias = weights
+    padding = kernel.shape[0] // 2 if padding is None else padding
+    return np.stack([convolve_2d(picture, kernel, sum(bias), stride, padding) for picture in x])
 
 
 def spread(x: np.ndarray, weights: list[np.ndarray], crop: int) -> np.ndarray:
@@ -81,15 +74,6 @@ def pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
     return windows.max(axis=(-2, -1))
 
 
-def normalize_locally(x: np.ndarray, k: float = 2, alpha: float = 1e-4) -> np.ndarray:
-    """AlexNet, section 3.3, channel by channel."""
-    y = np.empty_like(x)
-    for channel in range(x.shape[-1]):
-        neighbours = x[..., max(0, channel - 2) : channel + 3]
-        y[..., channel] = x[..., channel] / (k + alpha * (neighbours**2).sum(axis=-1)) ** 0.75
-    return y
-
-
 def two_towers(x: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
     halves = zip(np.split(x, 2, axis=-1), np.split(weights[0], 2, axis=-1), np.split(weights[1], 2), strict=True)
     return np.concatenate([convolve(part, [kernel, bias]) for part, kernel, bias in halves], axis=-1)
@@ -97,17 +81,17 @@ def two_towers(x: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
 
 def alexnet(x: np.ndarray, w: Weights) -> np.ndarray:
     """Krizhevsky et al. (2012), figure 2; the windows that hang over the right and bottom edge see zeros."""
-    x = relu(correlate(np.pad(x, ((0, 0), (0, 3), (0, 3), (0, 0))), w["conv1"][0], 4) + w["conv1"][1])
-    x = pool(normalize_locally(x), 3, 2)
-    x = pool(normalize_locally(relu(two_towers(x, w["conv2"]))), 3, 2)
+    constants = {"n": 5, "k": 2, "alpha": 1e-4, "beta": 0.75}
+    x = pool(normalized(relu(convolve(x, w["conv1"], 4, ((0, 3), (0, 3)))), **constants), 3, 2)
+    x = pool(normalized(relu(two_towers(x, w["conv2"])), **constants), 3, 2)
     return alexnet_from_conv3(x, w)
 
 
 def caffenet(x: np.ndarray, w: Weights) -> np.ndarray:
     """BVLC/caffe, models/bvlc_reference_caffenet: pooled before it is normalised, by Caffe's convention alpha / 5 and k = 1."""
-    x = relu(correlate(x, w["conv1"][0], 4) + w["conv1"][1])
-    x = normalize_locally(pool(x, 3, 2), 1, 1e-4 / 5)
-    x = normalize_locally(pool(relu(two_towers(x, w["conv2"])), 3, 2), 1, 1e-4 / 5)
+    constants = {"n": 5, "k": 1, "alpha": 1e-4 / 5, "beta": 0.75}
+    x = normalized(pool(relu(convolve(x, w["conv1"], 4, 0)), 3, 2), **constants)
+    x = normalized(pool(relu(two_towers(x, w["conv2"])), 3, 2), **constants)
     return alexnet_from_conv3(x, w)
 
 
@@ -148,13 +132,9 @@ def deconvnet(x: np.ndarray, w: Weights) -> np.ndarray:
     for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
         for number in range(1, convolutions + 1):
             x = step(x, f"conv{block}_{number}", f"bn{block}_{number}", convolve)
-        batch, height, width, channels = x.shape
-        windows = x.reshape(batch, height // 2, 2, width // 2, 2, channels).transpose(0, 1, 3, 5, 2, 4)
-        places[block] = windows.reshape(*windows.shape[:4], 4).argmax(axis=-1)
-        x = pool(x, 2, 2)
-    whole = lambda x, weights: correlate(x, weights[0]) + weights[1]  # noqa: E731
-    x = step(x, "fc6", "bnfc6", whole)
-    x = step(x, "fc7", "bnfc7", whole)
+        x, places[block] = pooled_with_switches(x, 2)
+    x = step(x, "fc6", "bnfc6", convolve, 1, 0)
+    x = step(x, "fc7", "bnfc7", convolve, 1, 0)
     x = step(x, "fc6-deconv", "fc6-deconv-bn", spread, 0)
     for block, deconvolutions in zip((5, 4, 3, 2, 1), (3, 3, 3, 2, 2), strict=True):
         unpooled = np.zeros((len(x), 2 * x.shape[1], 2 * x.shape[2], x.shape[3]))
@@ -170,9 +150,7 @@ def deconvnet(x: np.ndarray, w: Weights) -> np.ndarray:
 def mnist1d_conv(x: np.ndarray, w: Weights) -> np.ndarray:
     """Prince, Understanding Deep Learning, section 10.2.7: kernels of 3, stride 2, no padding."""
     for name in ("conv1", "conv2", "conv3"):
-        kernel, bias = w[name]
-        windows = np.lib.stride_tricks.sliding_window_view(x, 3, axis=1)[:, ::2]
-        x = relu(np.einsum("blci,ico->blo", windows, kernel) + bias)
+        x = relu(np.stack([convolve_1d(signal, *w[name], stride=2) for signal in x]))
     return dense(x, w["fc4"])
 
 

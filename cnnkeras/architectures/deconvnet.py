@@ -22,7 +22,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published
+from cnnkeras.architectures import Published, scaled
 
 keras = lazy_loader.load("keras")
 
@@ -103,7 +103,7 @@ def build(
     encoder, decoder = VARIANTS[variant]
 
     def step(x, kind, label: str, filters: int, kernel):
-        return _step(x, kind, label, max(min_channels, round(filters * width)), kernel, batch_norm)
+        return _step(x, kind, label, scaled(filters, width, min_channels), kernel, batch_norm)
 
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)

@@ -11,6 +11,7 @@ Departures from the paper:
 - `batch_norm: true` adds batch normalisation before each hidden layer's ReLU. The paper predates it; the default is without.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -18,7 +19,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published
+from cnnkeras.architectures import Published, scaled
 from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
@@ -132,9 +133,7 @@ def build(
     """
     _check_size(input_shape)
 
-    def scale(channels: int) -> int:
-        return max(min_channels, round(channels * width))
-
+    scale = functools.partial(scaled, width=width, least=min_channels)
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
     for number, block in enumerate(VARIANTS[variant], start=1):
