@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model, model_validator
 from ruamel.yaml import YAML, YAMLError
@@ -182,10 +182,78 @@ class Input(Entry):
     std: Literal["dataset"] | Rate | tuple[Rate, ...] = "dataset"
 
 
+class View(Entry):
+    """A test protocol of a classifier (pipeline/views.py).
+
+    Attributes:
+        scales: Lengths of the picture's shorter side in pixels, from the network's input size on.
+    """
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class CentreCrop(View):
+    """One crop in the middle, and its mirror image if `mirrored`."""
+
+    name: Literal["centre_crop"]
+    mirrored: bool = False
+
+    @property
+    def count(self) -> int:
+        """Views of a picture."""
+        return len(self.scales) * (1 + self.mirrored)
+
+
+class TenPatches(View):
+    """The corners and the centre of the central square, and their mirror images."""
+
+    name: Literal["ten_patches"]
+    mirrored: ClassVar[bool] = True
+
+    @property
+    def count(self) -> int:
+        """Views of a picture."""
+        return 10 * len(self.scales)
+
+
+class CropGrid(View):
+    """`places` x `places` crops spread over the whole picture, and their mirror images if `mirrored`."""
+
+    name: Literal["crop_grid"]
+    places: Positive = 5
+    mirrored: bool = True
+
+    @property
+    def count(self) -> int:
+        """Views of a picture."""
+        return self.places**2 * len(self.scales) * (1 + self.mirrored)
+
+
+class Dense(View):
+    """The whole picture through the fully convolutional network, and its mirror image if `mirrored`."""
+
+    name: Literal["dense"]
+    mirrored: bool = True
+
+    @property
+    def count(self) -> int:
+        """Views of a picture."""
+        return len(self.scales) * (1 + self.mirrored)
+
+
 class Predict(Entry):
-    """How the network's outputs are computed."""
+    """How the network's outputs are computed.
+
+    Attributes:
+        batch_size: Inputs at once.
+        views: Test protocols of a classifier, whose class posteriors are averaged; none: the packed input, once.
+    """
 
     batch_size: Positive = 64
+    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    views: tuple[Annotated[CentreCrop | TenPatches | CropGrid | Dense, Field(discriminator="name")], ...] = Field(
+        default=(), exclude_if=lambda views: not views
+    )
 
 
 class ClassificationPostprocess(Entry):
@@ -483,11 +551,24 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
         raise file.error(
             (*location, "architecture"), f"{experiment.architecture} cannot serve dataset {experiment.dataset}: {error}"
         ) from error
+    _check_views(file, (*location, "predict", "views"), dataset, experiment.predict.views)
     loss = _arguments(file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss)
     postprocess = _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)
     return experiment.model_copy(
         update={"model": model, "train": experiment.train.model_copy(update={"loss": loss}), "postprocess": postprocess}
     )
+
+
+def _check_views(file: _File, location: tuple[str, ...], dataset: Dataset, views: Sequence[View]) -> None:
+    if views and (dataset.task != "classification" or len(dataset.size) != 2):
+        raise file.error(location, f"expected none for {dataset.task} of size {list(dataset.size)}; received: {views}")
+    for position, view in enumerate(views):
+        if min(view.scales) < max(dataset.size):
+            raise file.error(
+                (*location, position, "scales"),
+                f"expected shorter sides of at least {max(dataset.size)} pixels, the size of the dataset's inputs; "
+                f"received: {min(view.scales)}",
+            )
 
 
 BUILD_RESERVED = ("input_shape", "output_shape", "input_mean", "input_std")

@@ -12,7 +12,8 @@ from cnnkeras.boxes import Detections, Objects, convert_boxes, iou
 from cnnkeras.metrics import detection as metrics
 from pipeline import figures
 from pipeline.drawing import INK, RIGHT, WRONG, beside, draw_boxes
-from pipeline.evaluations import Case, Evaluation, Row, read_picture
+from pipeline.evaluations import Case, Evaluation, Row
+from pipeline.originals import read_picture
 from pipeline.params import DetectionPostprocess
 from pipeline.records import Split
 
