@@ -311,6 +311,24 @@ class Experiment(Entry):
     evaluate: Evaluate
 
 
+class Ensemble(Entry):
+    """Experiments whose posteriors are averaged.
+
+    Attributes:
+        dataset: Whose test split it is measured on; the members' datasets have the same test pictures.
+        members: Two names, each of an experiment or of another ensemble. Every network weighs the same.
+        combine: The `mean` of the posteriors or their `product`.
+        postprocess: As an experiment's.
+        evaluate: As an experiment's.
+    """
+
+    dataset: str
+    members: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)]
+    combine: Literal["mean", "product"] = "mean"
+    postprocess: Any
+    evaluate: Evaluate
+
+
 class Params(Entry):
     """The whole of params.yaml.
 
@@ -320,6 +338,7 @@ class Params(Entry):
         sources: Where bytes come from.
         datasets: Sources prepared for a task.
         experiments: What is trained and measured.
+        ensembles: What is measured of several experiments together.
     """
 
     seed: Seed
@@ -327,6 +346,7 @@ class Params(Entry):
     sources: dict[Name, Any]
     datasets: dict[Name, Dataset]
     experiments: dict[Name, Experiment]
+    ensembles: dict[Name, Ensemble] = Field(default_factory=dict)
 
     def source(self, name: str) -> SourceEntry:
         """Entry of a source, or an `InputError` that names the known ones."""
@@ -340,9 +360,21 @@ class Params(Entry):
         """Entry of an experiment, or an `InputError` that names the known ones."""
         return _entry(self.experiments, name, "experiment")
 
+    def ensemble(self, name: str) -> Ensemble:
+        """Entry of an ensemble, or an `InputError` that names the known ones."""
+        return _entry(self.ensembles, name, "ensemble")
+
+    def measured(self, name: str) -> Experiment | Ensemble:
+        """Entry of an experiment or an ensemble, or an `InputError` that names the known ones."""
+        return _entry({**self.experiments, **self.ensembles}, name, "experiment")
+
+    def stage(self, name: str, entry: str) -> str:
+        """Name of a stage in dvc.yaml: there is one for experiments and one for ensembles."""
+        return f"{name}_ensemble" if entry in self.ensembles else name
+
     def task(self, experiment: str) -> Task:
-        """Task of an experiment: its dataset's."""
-        return self.dataset(self.experiment(experiment).dataset).task
+        """Task of an experiment or an ensemble: its dataset's."""
+        return self.dataset(self.measured(experiment).dataset).task
 
     def classes(self, dataset: str) -> tuple[str, ...]:
         """Class names of a dataset, in order, without background."""
@@ -420,7 +452,8 @@ def load_params(path: Path | None = None) -> Params:
     params = params.model_copy(update={"experiments": experiments})
     for name in params.experiments:
         _check_initial_weights(file, params, name)
-    return params
+    ensembles = {name: _ensemble(file, params, name) for name in params.ensembles}
+    return params.model_copy(update={"ensembles": ensembles})
 
 
 # Kinds of pydantic's errors that this file's readers would put otherwise.
@@ -614,3 +647,50 @@ def _check_initial_weights(file: _File, params: Params, name: str) -> None:
             location[:-1],
             f"expected `layers` exactly when `experiment` is not {SCRATCH!r}; received: {list(start.layers)}",
         )
+
+
+def _ensemble(file: _File, params: Params, name: str) -> Ensemble:
+    ensemble, location = params.ensembles[name], ("ensembles", name)
+    if name in params.experiments or name == SCRATCH:
+        raise file.error(location, f"expected a name of its own; received: {name!r}, which is an experiment's")
+    if ensemble.dataset not in params.datasets:
+        raise file.error((*location, "dataset"), unknown(ensemble.dataset, params.datasets, "dataset"))
+    dataset = params.datasets[ensemble.dataset]
+    if dataset.task not in ("classification", "segmentation"):
+        raise file.error(
+            location, f"expected a dataset for classification or segmentation; received: one for {dataset.task}"
+        )
+    for member in _networks(file, params, name, (name,)):
+        other = params.datasets[params.experiments[member].dataset]
+        for key in ("source", "task", "examples", *(["size"] if dataset.task == "segmentation" else [])):
+            if getattr(other, key) != getattr(dataset, key):
+                raise file.error(
+                    (*location, "members"),
+                    f"expected experiments whose datasets have the {key} of {ensemble.dataset}, "
+                    f"{getattr(dataset, key)!r}; received: {member} with {getattr(other, key)!r}",
+                )
+    return ensemble.model_copy(
+        update={
+            "postprocess": _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], ensemble.postprocess)
+        }
+    )
+
+
+def _networks(file: _File, params: Params, name: str, above: tuple[str, ...]) -> list[str]:
+    """The experiments of an ensemble, each once, those of the ensembles among its members included."""
+    location, found = ("ensembles", above[0], "members"), []
+    for member in params.ensembles[name].members:
+        if member in above:
+            raise file.error(
+                location,
+                f"expected ensembles that are not within each other; received: {' <- '.join([*above, member])}",
+            )
+        if member not in params.experiments and member not in params.ensembles:
+            known = [*params.experiments, *params.ensembles]
+            raise file.error(location, unknown(member, known, "experiment"))
+        is_one = member in params.experiments
+        found += [member] if is_one else _networks(file, params, member, (*above, member))
+    twice = sorted({member for member in found if found.count(member) > 1})
+    if twice:
+        raise file.error(location, f"expected every network once; received: {', '.join(twice)} twice")
+    return found

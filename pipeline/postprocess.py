@@ -31,19 +31,19 @@ PIXEL_DECIMALS = 2
 
 
 def run(name: str) -> None:
-    """Post-process an experiment's outputs.
+    """Post-process the outputs of an experiment or an ensemble.
 
     Raises:
         InputError: There is no such experiment, what it needs has not been made or does not fit together, or the
             outputs are no numbers.
     """
-    experiment = load_params().experiment(name)
+    params = load_params()
+    experiment = params.measured(name)
     dataset, raw = paths.augmented(experiment.dataset), paths.raw_outputs(name)
     inputs = [*split_files(dataset, "test"), raw]
-    with stage("postprocess", name, inputs=inputs, outputs=[paths.predictions(name)]) as (folder,):
+    with stage(params.stage("postprocess", name), name, inputs=inputs, outputs=[paths.predictions(name)]) as (folder,):
         index, split = open_index(dataset), open_split(dataset, "test")
-        outputs = _read_outputs(raw, name, examples=len(split), classes=index.classes)
-        facts = json.loads((raw / "outputs.json").read_text(encoding="utf-8"))
+        outputs, facts = read_outputs(raw, name, examples=len(split), classes=index.classes)
         if "views" in facts:
             outputs = average_views(outputs, facts["views"])
         if "protocol" in facts:
@@ -178,8 +178,12 @@ WRITERS = {
 }
 
 
-def _read_outputs(raw: Path, name: str, *, examples: int, classes: Sequence[str]) -> np.ndarray:
-    """The outputs, mapped into memory, after a look at whether they are numbers and of this test split."""
+def read_outputs(raw: Path, name: str, *, examples: int, classes: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:
+    """The outputs, mapped into memory, and what is known of them, after a look at whether they are numbers and of this test split.
+
+    Raises:
+        InputError: They are not.
+    """
     place = raw.relative_to(paths.root())
     outputs = np.load(raw / "outputs.npy", mmap_mode="r", allow_pickle=False)
     facts = json.loads((raw / "outputs.json").read_text(encoding="utf-8"))
@@ -194,7 +198,7 @@ def _read_outputs(raw: Path, name: str, *, examples: int, classes: Sequence[str]
                 f"{place}/outputs.npy: expected finite numbers; received: NaN or infinity for test example {number}. "
                 f"The training has diverged: lower experiments.{name}.train.optimizer.learning_rate"
             )
-    return outputs
+    return outputs, facts
 
 
 def _write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
