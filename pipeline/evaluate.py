@@ -49,7 +49,9 @@ def run(name: str) -> None:
     outputs = [paths.metrics(name), paths.plots(name), paths.figures(name)]
     with stage(params.stage("evaluate", name), name, inputs=inputs, outputs=outputs) as (metrics_file, plots, pictures):
         split, index = records.open_split(dataset, "test"), records.open_index(dataset)
-        evaluation = TASKS[index.task](split, index.classes, paths.predictions(name), experiment.postprocess)
+        similar = experiment.evaluate.similar_classes
+        further = {"similar_classes": similar} if similar else {}
+        evaluation = TASKS[index.task](split, index.classes, paths.predictions(name), experiment.postprocess, **further)
         write_metrics(metrics_file, evaluation, examples=len(split))
         write_plots(plots, evaluation)
         for file in history:
@@ -59,13 +61,14 @@ def run(name: str) -> None:
 
 
 def write_metrics(file: Path, evaluation: Evaluation, *, examples: int) -> None:
-    """Write metrics.json: the metrics, then what they were measured on and how, then the rows per class."""
+    """Write metrics.json: the metrics, then what they were measured on and how, then the rows per class and the analyses."""
     content = {
         **evaluation.metrics,
         "examples": examples,
         "protocol": evaluation.protocol,
         "conditions": list(evaluation.conditions),
         "per_class": evaluation.per_class,
+        **evaluation.analyses,
     }
     file.write_text(json.dumps(_rounded(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -283,9 +283,16 @@ class SegmentationPostprocess(Entry):
 
 
 class Evaluate(Entry):
-    """What the evaluation draws: `pictures` pictures with predictions and truth."""
+    """What the evaluation draws and tells apart.
+
+    Attributes:
+        pictures: Pictures with predictions and truth to draw.
+        similar_classes: Groups of classes that a detector may be forgiven to mix up, for the analysis of its errors.
+    """
 
     pictures: Count = 12
+    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    similar_classes: tuple[tuple[str, ...], ...] = Field(default=(), exclude_if=lambda groups: not groups)
 
 
 POSTPROCESS: dict[str, type[Entry]] = {
@@ -584,12 +591,24 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
         raise file.error(
             (*location, "architecture"), f"{experiment.architecture} cannot serve dataset {experiment.dataset}: {error}"
         ) from error
+    _check_similar_classes(file, params, name)
     _check_views(file, (*location, "predict", "views"), dataset, experiment.predict.views)
     loss = _arguments(file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss)
     postprocess = _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)
     return experiment.model_copy(
         update={"model": model, "train": experiment.train.model_copy(update={"loss": loss}), "postprocess": postprocess}
     )
+
+
+def _check_similar_classes(file: _File, params: Params, name: str) -> None:
+    experiment, location = params.experiments[name], ("experiments", name, "evaluate", "similar_classes")
+    groups = experiment.evaluate.similar_classes
+    if groups and params.datasets[experiment.dataset].task != "detection":
+        raise file.error(location, f"expected none, as only detections have an analysis of errors; received: {groups}")
+    for position, group in enumerate(groups):
+        for label in group:
+            if label not in params.classes(experiment.dataset):
+                raise file.error((*location, position), unknown(label, params.classes(experiment.dataset), "class"))
 
 
 def _check_views(file: _File, location: tuple[str, ...], dataset: Dataset, views: Sequence[View]) -> None:

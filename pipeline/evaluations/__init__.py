@@ -8,7 +8,7 @@ experiment's `postprocess` params.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Evaluation:
         key: How to read a case.
         columns: Cases in a row of a figure.
         show: Draws example i.
+        analyses: Further tables for metrics.json, by key.
     """
 
     metrics: Mapping[str, float]
@@ -63,6 +64,7 @@ class Evaluation:
     key: str
     columns: int
     show: Callable[[int], Case]
+    analyses: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
 
 def read_protocol(predictions: Path) -> list[str]:
