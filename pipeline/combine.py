@@ -17,19 +17,28 @@ from pipeline import paths, progress
 from pipeline.errors import InputError
 from pipeline.params import Ensemble, load_params
 from pipeline.postprocess import average_views, read_outputs
-from pipeline.records import INDEX, ColumnWriter, open_index
+from pipeline.records import INDEX, ColumnWriter, Ragged, open_index
 from pipeline.stage import stage
 
 _DTYPES = {"classification": np.float32, "segmentation": np.float16}
-_PICTURES = 64  # at once
+_NUMBERS = 1 << 22  # at once
 
 
 @dataclass(frozen=True)
 class Member:
-    """A member's outputs: float (N, ..., C), logits or scores, with the networks behind them and what each of them saw."""
+    """A member's outputs, with the networks behind them and what each of them saw.
+
+    Attributes:
+        name: In params.yaml.
+        outputs: float (rows, ..., C), logits or scores.
+        offsets: int (N + 1,), where the rows of each example start: one each, or the pixels of score maps of any size.
+        networks: Names of experiments.
+        seen: Sentences.
+    """
 
     name: str
     outputs: np.ndarray
+    offsets: np.ndarray
     networks: tuple[str, ...]
     seen: tuple[str, ...]
 
@@ -49,6 +58,8 @@ def run(name: str) -> None:
         members = [_read(member, examples, index.classes) for member in ensemble.members]
         _check(name, members)
         _write(folder / "outputs.npy", members, ensemble, np.dtype(_DTYPES[index.task]))
+        if len(members[0].outputs) != examples:
+            np.save(folder / "outputs.offsets.npy", members[0].offsets)
         networks = [network for member in members for network in member.networks]
         facts = {"experiment": name, "dataset": ensemble.dataset, "task": index.task, "classes": list(index.classes)}
         facts |= {"networks": networks, "protocol": _protocol(ensemble, members, networks)}
@@ -58,9 +69,12 @@ def run(name: str) -> None:
 def _read(name: str, examples: int, classes: tuple[str, ...]) -> Member:
     folder = paths.raw_outputs(name)
     outputs, facts = read_outputs(folder, name, examples=examples, classes=classes)
+    offsets = np.arange(len(outputs) + 1)
+    if isinstance(outputs, Ragged):
+        outputs, offsets = outputs.values, outputs.offsets
     if "views" in facts:
         outputs = average_views(outputs, facts["views"])
-    return Member(name, outputs, tuple(facts.get("networks", [name])), tuple(facts.get("protocol", [])))
+    return Member(name, outputs, offsets, tuple(facts.get("networks", [name])), tuple(facts.get("protocol", [])))
 
 
 def _check(name: str, members: list[Member]) -> None:
@@ -68,15 +82,18 @@ def _check(name: str, members: list[Member]) -> None:
     shapes = [member.outputs.shape for member in members]
     if shapes[0] != shapes[1]:
         raise InputError(f"{where}: expected outputs of one shape; received: {shapes[0]} and {shapes[1]}")
+    if not np.array_equal(members[0].offsets, members[1].offsets):
+        raise InputError(f"{where}: expected score maps of the same sizes; received: others. Predict both again")
 
 
 def _write(file: Path, members: list[Member], ensemble: Ensemble, dtype: np.dtype) -> None:
     """Write the logarithms of the combined posteriors, whose softmax they are."""
     count, *item = members[0].outputs.shape
     writer = ColumnWriter(file, dtype, tuple(item))
-    with progress.bar("combine", count, unit="examples") as bar:
-        for start in range(0, count, _PICTURES):
-            stop = min(start + _PICTURES, count)
+    step = max(1, _NUMBERS // int(np.prod(item)))
+    with progress.bar("combine", count, unit="rows") as bar:
+        for start in range(0, count, step):
+            stop = min(start + step, count)
             logs = [_log_softmax(member.outputs[start:stop]) for member in members]
             writer.append(combined(logs, [len(member.networks) for member in members], ensemble.combine))
             bar.update(stop)

@@ -241,18 +241,63 @@ class Dense(View):
         return len(self.scales) * (1 + self.mirrored)
 
 
+class SlidingWindows(Entry):
+    """Squares of `side` pixels of the picture, every `stride` pixels (pipeline/regions.py)."""
+
+    name: Literal["sliding_windows"]
+    side: Positive
+    stride: Positive
+    merge: Literal["mean", "maximum"] = "mean"
+
+
+class Boxes(Entry):
+    """Boxes of the picture's own shape, of these `shares` of its sides, every half box."""
+
+    name: Literal["boxes"]
+    shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5)
+    merge: Literal["mean", "maximum"] = "maximum"
+
+
+class Proposals(Entry):
+    """Object proposals from a file.
+
+    Attributes:
+        file: JSON, below the project's folder.
+        sha256: Its checksum, so that other proposals are other params.
+        most: Proposals of a picture, the surest.
+        smallest_side: Those with a shorter side are skipped, in pixels.
+        margin: By how much of its sides a box is enlarged at each edge.
+        merge: How the score maps are put together.
+    """
+
+    name: Literal["proposals"]
+    file: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    most: Positive = 50
+    smallest_side: Count = 112
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.0
+    merge: Literal["mean", "maximum"] = "maximum"
+
+
+Regions = SlidingWindows | Boxes | Proposals
+
+
 class Predict(Entry):
     """How the network's outputs are computed.
 
     Attributes:
         batch_size: Inputs at once.
         views: Test protocols of a classifier, whose class posteriors are averaged; none: the packed input, once.
+        regions: Parts of a picture that are segmented one by one; none: the packed input, once.
     """
 
     batch_size: Positive = 64
     # Left out of the dump where it is not used, so that results without it keep their fingerprint.
     views: tuple[Annotated[CentreCrop | TenPatches | CropGrid | Dense, Field(discriminator="name")], ...] = Field(
         default=(), exclude_if=lambda views: not views
+    )
+    regions: Annotated[Regions, Field(discriminator="name")] | None = Field(
+        default=None, exclude_if=lambda regions: regions is None
     )
 
 
@@ -276,10 +321,23 @@ class DetectionPostprocess(Entry):
     display_threshold: Fraction = 0.2
 
 
+class Greedy(Entry):
+    """Greedy label inference (pipeline/label_inference.py): least probability of a region's pixels, and least evidence."""
+
+    threshold: Fraction = 0.25
+    least_share: Annotated[float, Field(gt=0, le=1)] = 0.01
+
+
 class SegmentationPostprocess(Entry):
-    """From score maps to a label map at the picture's own size; `resize` is how the scores are enlarged."""
+    """From score maps to a label map at the picture's own size.
+
+    Attributes:
+        resize: How the scores are enlarged.
+        greedy: Label a class at a time; none: each pixel takes its highest score.
+    """
 
     resize: Literal["bilinear", "nearest"] = "bilinear"
+    greedy: Greedy | None = Field(default=None, exclude_if=lambda greedy: greedy is None)
 
 
 class Evaluate(Entry):
@@ -592,6 +650,8 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
             (*location, "architecture"), f"{experiment.architecture} cannot serve dataset {experiment.dataset}: {error}"
         ) from error
     _check_similar_classes(file, params, name)
+    if experiment.predict.regions and dataset.task != "segmentation":
+        raise file.error((*location, "predict", "regions"), f"expected none for {dataset.task}; received: some")
     _check_views(file, (*location, "predict", "views"), dataset, experiment.predict.views)
     loss = _arguments(file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss)
     postprocess = _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)

@@ -16,14 +16,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from cnnkeras.boxes import Detections, clip_boxes, convert_boxes
 from cnnkeras.tasks import classification, detection, segmentation
 from pipeline import paths, progress
 from pipeline.errors import InputError
+from pipeline.label_inference import infer_greedily
 from pipeline.params import ClassificationPostprocess, DetectionPostprocess, SegmentationPostprocess, load_params
-from pipeline.records import Split, open_index, open_split, split_files
+from pipeline.records import Ragged, Split, open_index, open_split, split_files
 from pipeline.stage import stage
 
 SCORE_DECIMALS = 6
@@ -153,22 +155,37 @@ def coco_results(found: Detections, sizes: np.ndarray) -> list[dict[str, Any]]:
 
 
 def write_label_maps(
-    outputs: np.ndarray, split: Split, _classes: Sequence[str], settings: SegmentationPostprocess, folder: Path
+    outputs: np.ndarray | Ragged, split: Split, _classes: Sequence[str], settings: SegmentationPostprocess, folder: Path
 ) -> None:
     """Write label_maps/ID.png for every picture: 0 background, 1.. the classes in order.
 
     Args:
-        outputs: float (N, H, W, C + 1), scores at the network's size, background first.
+        outputs: float (N, H, W, C + 1), scores at the network's size, background first; or, of each picture,
+            (pixels, C + 1) at its own size.
         split: Its columns `ids` and `sizes` describe the pictures.
-        settings: How the scores are enlarged.
+        settings: How the scores are enlarged, and labels found.
         folder: Where the folder goes.
     """
     (folder / "label_maps").mkdir()
     with progress.bar("postprocess", len(outputs), unit="pictures") as bar:
         for number, (id, size) in enumerate(zip(split["ids"], split["sizes"], strict=True)):
-            labels = segmentation.decode_outputs(outputs[number], size, resize=settings.resize)
+            scores = outputs[number]
+            scores = scores.reshape(*size, -1) if scores.ndim == 2 else scores
+            if settings.greedy:
+                enlarged = resize_scores(scores, size, settings.resize)
+                labels = infer_greedily(enlarged, **settings.greedy.model_dump())
+            else:
+                labels = segmentation.decode_outputs(scores, size, resize=settings.resize)
             (folder / "label_maps" / f"{id}.png").write_bytes(segmentation.encode_png(labels))
             bar.update(number + 1)
+
+
+def resize_scores(scores: np.ndarray, size: Sequence[int], resize: str) -> np.ndarray:
+    """Scores (H, W, C + 1) at another size, as `segmentation.decode_outputs` enlarges them; float32."""
+    interpolation = {"bilinear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST_EXACT}[resize]
+    target = (int(size[1]), int(size[0]))
+    maps = np.moveaxis(np.asarray(scores, np.float32), -1, 0)
+    return np.stack([cv2.resize(plane, target, interpolation=interpolation) for plane in maps], axis=-1)
 
 
 WRITERS = {
@@ -178,7 +195,9 @@ WRITERS = {
 }
 
 
-def read_outputs(raw: Path, name: str, *, examples: int, classes: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:
+def read_outputs(
+    raw: Path, name: str, *, examples: int, classes: Sequence[str]
+) -> tuple[np.ndarray | Ragged, dict[str, Any]]:
     """The outputs, mapped into memory, and what is known of them, after a look at whether they are numbers and of this test split.
 
     Raises:
@@ -186,6 +205,8 @@ def read_outputs(raw: Path, name: str, *, examples: int, classes: Sequence[str])
     """
     place = raw.relative_to(paths.root())
     outputs = np.load(raw / "outputs.npy", mmap_mode="r", allow_pickle=False)
+    if (offsets := raw / "outputs.offsets.npy").is_file():
+        outputs = Ragged(outputs, np.load(offsets, allow_pickle=False))
     facts = json.loads((raw / "outputs.json").read_text(encoding="utf-8"))
     if len(outputs) != examples or facts["classes"] != list(classes):
         raise InputError(

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline import devices, paths, progress
+from pipeline import devices, paths, progress, regions, views
 from pipeline.errors import InputError
 from pipeline.originals import read_picture
-from pipeline.params import Dense, Predict, load_params
-from pipeline.records import ColumnWriter, Ragged, open_index, open_split, split_files
+from pipeline.params import Dense, Predict, Proposals, load_params
+from pipeline.records import ColumnWriter, Ragged, Split, open_index, open_split, split_files
 from pipeline.stage import stage
-from pipeline.views import crops, dense_pictures, describe
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +23,8 @@ _DTYPES = {"classification": np.float32, "detection": np.float32, "segmentation"
 def run(name: str) -> None:
     """Compute an experiment's raw outputs: `outputs.npy` (N, ...), in the order of the test split, and `outputs.json`.
 
-    With `views` it is (N, views, C), and `outputs.json` says how many of them belong to each protocol.
+    With `views` it is (N, views, C), and `outputs.json` says how many of them belong to each protocol. With `regions` it is the
+    merged score maps of the pictures at their own size, end to end (pixels, C + 1), which `outputs.offsets.npy` tells apart.
 
     Raises:
         InputError: No such experiment, or its network or its data do not exist or do not belong together.
@@ -43,14 +43,21 @@ def run(name: str) -> None:
                 f"received: {index.shape}. Run `cnnkeras train {name}` again"
             )
         settings = experiment.predict
-        shape = (sum(view.count for view in settings.views),) if settings.views else ()
-        writer = ColumnWriter(folder / "outputs.npy", _DTYPES[index.task], (*shape, *network.output_shape[1:]))
+        shape = network.output_shape[1:]
+        if settings.views:
+            shape = (sum(view.count for view in settings.views), *shape)
+        elif settings.regions:
+            shape = shape[-1:]
+        writer = ColumnWriter(folder / "outputs.npy", _DTYPES[index.task], shape)
         facts = {"experiment": name, "dataset": experiment.dataset, "task": index.task, "classes": list(index.classes)}
         with progress.bar(f"predict {name}", len(test), unit="examples") as bar:
             if settings.views:
                 facts["views"] = [view.count for view in settings.views]
-                facts["protocol"] = describe(settings.views, index.shape[:2])
+                facts["protocol"] = views.describe(settings.views, index.shape[:2])
                 _write_views(network, test["originals"], settings, writer, bar)
+            elif settings.regions:
+                facts["protocol"] = [regions.describe(settings.regions)]
+                np.save(folder / "outputs.offsets.npy", _write_regions(network, test, settings, writer, bar))
             else:
                 _write_outputs(network, test["inputs"], writer, settings.batch_size, bar)
         if index.task == "detection":
@@ -88,20 +95,40 @@ def _write_views(
     network: "keras.Model", originals: Ragged, settings: Predict, writer: ColumnWriter, bar: progress.Bar
 ) -> None:
     """Append the outputs of every view of every picture: (views, ...) each, protocol by protocol."""
-    views, size = settings.views, network.input_shape[1:3]
-    slide = _slide(network) if any(view.name == "dense" for view in views) else None
-    cropping = [view for view in views if view.name != "dense"]
+    size = network.input_shape[1:3]
+    slide = _slide(network) if any(view.name == "dense" for view in settings.views) else None
+    cropping = [view for view in settings.views if view.name != "dense"]
     # As many pictures at once as fill a batch with their crops; at least one, whose crops may be several batches.
     step = max(1, settings.batch_size // max(1, sum(view.count for view in cropping)))
     for start in range(0, len(originals), step):
         pictures = [read_picture(originals[place]) for place in range(start, min(start + step, len(originals)))]
-        seen = [crops(view, picture, size) for picture in pictures for view in cropping]
+        seen = [views.crops(view, picture, size) for picture in pictures for view in cropping]
         logits = _crop_outputs(network, seen, settings.batch_size)
         for picture in pictures:
-            found = [slide(view, picture) if view.name == "dense" else next(logits) for view in views]
+            found = [slide(view, picture) if view.name == "dense" else next(logits) for view in settings.views]
             writer.append(np.concatenate(found)[None])
         bar.update(start + len(pictures))
     writer.close()
+
+
+def _write_regions(
+    network: "keras.Model", test: Split, settings: Predict, writer: ColumnWriter, bar: progress.Bar
+) -> np.ndarray:
+    """Append the merged score map of every picture, (height x width, C + 1); returns where each one starts."""
+    chosen, size = settings.regions, network.input_shape[1:3]
+    proposals = regions.read_proposals(chosen, paths.root()) if isinstance(chosen, Proposals) else {}
+    offsets = [0]
+    for number, id in enumerate(test["ids"]):
+        picture = read_picture(test["originals"][number])
+        boxes = regions.boxes_of(chosen, picture.shape[:2], proposals.get(str(id), ()))
+        crops = [regions.cut(picture, box, size)[None] for box in boxes]
+        scores = (outputs[0] for outputs in _crop_outputs(network, crops, settings.batch_size))
+        merged = regions.merge(scores, boxes, picture.shape[:2], network.output_shape[-1], chosen.merge)
+        writer.append(merged.reshape(-1, merged.shape[-1]))
+        offsets.append(writer.count)
+        bar.update(number + 1)
+    writer.close()
+    return np.asarray(offsets, np.int64)
 
 
 def _crop_outputs(network: "keras.Model", groups: Sequence[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
@@ -121,7 +148,7 @@ def _slide(network: "keras.Model") -> Callable[[Dense, np.ndarray], np.ndarray]:
     whole = to_fully_convolutional(network)
 
     def outputs(view: Dense, picture: np.ndarray) -> np.ndarray:
-        maps = [whole.predict_on_batch(pictures) for pictures in dense_pictures(view, picture)]
+        maps = [whole.predict_on_batch(pictures) for pictures in views.dense_pictures(view, picture)]
         return np.concatenate([scores.mean(axis=(1, 2)) for scores in maps])
 
     return outputs

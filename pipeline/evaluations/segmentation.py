@@ -10,7 +10,7 @@ from cnnkeras.metrics import segmentation as metrics
 from cnnkeras.tasks.segmentation import decode_png
 from pipeline import figures
 from pipeline.drawing import beside, draw_mask
-from pipeline.evaluations import Case, Evaluation
+from pipeline.evaluations import Case, Evaluation, read_protocol
 from pipeline.originals import read_picture
 from pipeline.params import SegmentationPostprocess
 from pipeline.records import Split
@@ -42,7 +42,7 @@ def evaluate(
         protocol="VOC mean intersection over union",
         conditions=[
             "one confusion matrix over all pixels of the split; background is a class, void is left out",
-            f"one pass over the whole picture; scores brought to its own size ({postprocess.resize}) before the arg-max",
+            *_how(read_protocol(predictions), postprocess),
         ],
         unit="pictures",
         tables={},
@@ -58,6 +58,14 @@ def evaluate(
         columns=3,
         show=functools.partial(_case, split, classes, predictions, mean_iou),
     )
+
+
+def _how(protocol: list[str], postprocess: SegmentationPostprocess) -> list[str]:
+    labels = "the arg-max"
+    if postprocess.greedy:
+        labels = f"greedy label inference (threshold {postprocess.greedy.threshold:g}, least share {postprocess.greedy.least_share:g})"
+    seen = protocol or ["one pass over the whole picture"]
+    return [*seen[:-1], f"{seen[-1]}; scores brought to its own size ({postprocess.resize}) before {labels}"]
 
 
 def _label_maps(split: Split, predictions: Path, index: int) -> tuple[np.ndarray, np.ndarray]:

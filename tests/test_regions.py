@@ -1,0 +1,229 @@
+"""Segmentation by parts of a picture, and the greedy inference of labels, on hand-made maps and against slow definitions."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from cnnkeras.tasks.segmentation import decode_png, encode_png
+from pipeline import annotated, combine, evaluate, paths, postprocess, predict, regions
+from pipeline.errors import InputError
+from pipeline.label_inference import infer_greedily
+from pipeline.params import Boxes, Proposals, SlidingWindows, load_params
+
+CLASSES = 3
+
+
+def test_windows_cover_the_picture_and_end_at_its_edge():
+    """10 x 14 by squares of 6 every 4: rows 0, 4; columns 0, 4, 8; a picture smaller than the window is one window."""
+    windows = SlidingWindows(name="sliding_windows", side=6, stride=4)
+    found = regions.boxes_of(windows, (10, 14))
+    assert found == [(x, y, x + 6, y + 6) for y in (0, 4) for x in (0, 4, 8)]
+    assert regions.boxes_of(windows, (5, 9)) == [(0, 0, 6, 5), (3, 0, 9, 5)]
+
+
+def test_boxes_have_the_pictures_shape():
+    """The whole of 8 x 12, and halves of 4 x 6 every 2 x 3: 3 x 3 of them."""
+    found = regions.boxes_of(Boxes(name="boxes", shares=(1.0, 0.5)), (8, 12))
+    assert found == [(0, 0, 12, 8)] + [(x, y, x + 6, y + 4) for y in (0, 2, 4) for x in (0, 3, 6)]
+
+
+def proposals(**options) -> Proposals:
+    """Settings of a file that is `FILE`."""
+    return Proposals(name="proposals", file="boxes.json", sha256=hashlib.sha256(FILE).hexdigest(), **options)
+
+
+FILE = json.dumps(
+    [
+        {"id": "a", "bbox": [0, 0, 4, 4], "score": 0.1},
+        {"id": "b", "bbox": [1, 2, 8, 6], "score": 0.5},
+        {"id": "a", "bbox": [2, 2, 6, 3], "score": 0.9},
+        {"id": "a", "bbox": [1, 1, 10, 4], "score": 0.4},
+    ]
+).encode()
+
+
+def test_proposals_are_the_surest_that_are_large_enough(tmp_path):
+    """Of three, the one of 3 pixels is skipped; two remain by score, enlarged by half their sides; at most so many."""
+    (tmp_path / "boxes.json").write_bytes(FILE)
+    of = regions.read_proposals(proposals(), tmp_path)
+    assert regions.boxes_of(proposals(smallest_side=4), (9, 9), of["a"]) == [(1, 1, 11, 5), (0, 0, 4, 4)]
+    assert regions.boxes_of(proposals(smallest_side=4, most=1, margin=0.5), (9, 9), of["a"]) == [(-4, -1, 16, 7)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected object proposals at boxes.json; received: no such file"),
+        (b"[]", "boxes.json: expected sha256"),
+        (b'[{"id": "a", "bbox": [1, 2, 3], "score": 1}]', "boxes.json: expected a JSON list of"),
+        (b'{"a": 1}', "boxes.json: expected a JSON list of"),
+    ],
+)
+def test_a_wrong_file_of_proposals_is_refused(tmp_path, content, message):
+    """Missing, another one, not in the form."""
+    settings = proposals()
+    if content is not None:
+        (tmp_path / "boxes.json").write_bytes(content)
+        if b"a" in content:
+            settings = settings.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
+    with pytest.raises(InputError) as error:
+        regions.read_proposals(settings, tmp_path)
+    assert str(error.value).startswith(message)
+
+
+def test_what_lies_beyond_the_picture_is_black():
+    """A region one pixel over the left and the top edge, at its own size."""
+    picture = np.full((4, 5, 3), 200, np.uint8)
+    found = regions.cut(picture, (-1, -1, 3, 2), (3, 4))
+    assert (found[0] == 0).all()
+    assert (found[:, 0] == 0).all()
+    assert (found[1:, 1:] == 200).all()
+
+
+def test_the_maximum_is_over_a_map_of_zeros_and_the_mean_over_what_covers_a_pixel():
+    """Pixel by pixel, at the regions' own size: negative scores become 0, and so does what no region covers."""
+    random = np.random.default_rng(0)
+    boxes = [(0, 0, 4, 3), (2, 1, 6, 5), (-2, 3, 2, 7)]
+    scores = [random.normal(size=(box[3] - box[1], box[2] - box[0], CLASSES)).astype(np.float32) for box in boxes]
+    for how in ("maximum", "mean"):
+        found = regions.merge(iter(scores), boxes, (6, 7), CLASSES, how)
+        for y, x in np.ndindex(6, 7):
+            over = [
+                score[y - top, x - left]
+                for score, (left, top, right, bottom) in zip(scores, boxes, strict=True)
+                if left <= x < right and top <= y < bottom
+            ]
+            zero = np.zeros(CLASSES)
+            expected = np.max([zero, *over], axis=0) if how == "maximum" else np.mean(over or [zero], axis=0)
+            np.testing.assert_allclose(found[y, x], expected, rtol=1e-6)
+    assert (found[5, 6] == 0).all()
+
+
+# -------------------------------------------------------------------------------------------------- greedy labels
+
+
+def scores_of(rows: list[str], sure: float = 4.0) -> np.ndarray:
+    """Scores of a map drawn in digits, a class each, with `sure` for the drawn class and 0 for the others."""
+    labels = np.array([[int(digit) for digit in row] for row in rows])
+    return np.where(labels[..., None] == np.arange(CLASSES), sure, 0.0)
+
+
+def test_sure_maps_are_labelled_as_they_are():
+    """Every component of every class, the largest first: nothing is lost but what is too little."""
+    rows = ["0110022", "0110022", "0000000", "1000000"]
+    found = infer_greedily(scores_of(rows, 9.0))
+    np.testing.assert_array_equal(found, [[int(digit) for digit in row] for row in rows])
+
+
+def test_it_stops_when_the_evidence_is_too_little():
+    """The single pixel of class 1, 1 of 28 = .036, is left to the background when .05 of the picture is asked for."""
+    rows = ["0000022", "0000022", "0000000", "1000000"]
+    found = infer_greedily(scores_of(rows, 9.0), least_share=0.05)
+    assert (found == 2).sum() == 4
+    assert not (found == 1).any()
+
+
+def test_a_region_is_kept_where_its_class_dominates_and_must_be_sure_enough():
+    """Class 1 has .3 everywhere and class 2 .4 on the right: with a threshold of .25 each keeps its side, with .35 class 1 none."""
+    probabilities = np.full((4, 6, 3), [0.25, 0.45, 0.3])
+    probabilities[:, 4:] = [0.25, 0.3, 0.45]
+    found = infer_greedily(np.log(probabilities), threshold=0.25)
+    np.testing.assert_array_equal(found, np.repeat([[1, 1, 1, 1, 2, 2]], 4, axis=0))
+    assert not infer_greedily(np.log(probabilities), threshold=0.5).any()
+
+
+def test_background_that_dominates_stays():
+    """A class below the background is no label, however much of it there is in sum, and the loop ends."""
+    assert not infer_greedily(np.log(np.full((5, 5, 3), [0.4, 0.35, 0.25]))).any()
+
+
+# -------------------------------------------------------------------------------------------------- the stages
+
+CHOICES = {
+    "windows": "{name: sliding_windows, side: 40, stride: 20}",
+    "proposals": f"{{name: proposals, file: boxes.json, smallest_side: 4, sha256: {hashlib.sha256(FILE).hexdigest()}}}",
+}
+
+
+@pytest.fixture
+def masks(project):
+    """The smallest project, a deconvolution network of random weights and two test pictures of other sizes than its input."""
+    import keras
+
+    from cnnkeras import architectures
+    from pipeline import devices, networks
+
+    project.edit("architecture: deconvnet\n", "architecture: deconvnet\n    predict: {batch_size: 3}\n")
+    random, examples = np.random.default_rng(1), []
+    for id, (height, width) in (("a", (50, 70)), ("b", (64, 48))):
+        original = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        mask = encode_png(random.integers(0, 4, (height, width)).astype(np.uint8))
+        fixed = {"inputs": annotated.resize(original, (64, 64)), "sizes": np.array((height, width), np.int32)}
+        ragged = {"originals": annotated.encode(original), "original_masks": mask}
+        examples.append((id, fixed, {key: np.frombuffer(value, np.uint8) for key, value in ragged.items()}))
+    project.pack_test_split("masks", examples)
+    with devices.set_up(seed=1):
+        build = architectures.load("deconvnet").build
+        network = build(
+            input_shape=(64, 64, 3), output_shape=(64, 64, 4), variant="vgg11", width=1 / 32, input_std=64.0
+        )
+        keras.utils.set_random_seed(2)
+        paths.model_folder("masks").mkdir(parents=True)
+        networks.save(network, paths.model_file("masks"))
+    paths.history("masks").write_text("epoch,learning_rate,loss,val_loss\n1,0.1,1.0,1.0\n")
+    (project.folder / "boxes.json").write_bytes(FILE)
+    return project
+
+
+def test_from_regions_to_label_maps_and_what_is_said_of_them(masks):
+    """Score maps at the pictures' own sizes, end to end; the label map is their arg-max; two networks combine them; the metrics name the regions."""
+    settings = "predict: {batch_size: 3}"
+    for name, choice in CHOICES.items():
+        masks.edit(settings, settings := f"predict: {{batch_size: 3, regions: {choice}}}")
+        predict.run("masks")
+        raw = np.load(paths.raw_outputs("masks") / "outputs.npy")
+        offsets = np.load(paths.raw_outputs("masks") / "outputs.offsets.npy")
+        assert (raw.shape, offsets.tolist()) == ((50 * 70 + 64 * 48, 4), [0, 3500, 6572])
+        postprocess.run("masks")
+        for id, shape, start in (("a", (50, 70), 0), ("b", (64, 48), 3500)):
+            expected = raw[start : start + shape[0] * shape[1]].argmax(axis=-1).reshape(shape)
+            file = paths.predictions("masks") / "label_maps" / f"{id}.png"
+            np.testing.assert_array_equal(decode_png(file.read_bytes()), expected)
+        if name == "proposals":
+            assert (raw >= 0).all()
+            assert (raw[:69] == 0).any()
+    evaluate.run("masks")
+    said = json.loads(paths.metrics("masks").read_text())["conditions"]
+    assert said[1] == (
+        "at most 50 proposals of at least 4 pixels from boxes.json; pixel-wise maximum of the scores over a map of zeros; "
+        "scores brought to its own size (bilinear) before the arg-max"
+    )
+    masks.edit("postprocess: {resize: bilinear}", "postprocess: {resize: bilinear, greedy: {threshold: 0.3}}")
+    postprocess.run("masks")
+    evaluate.run("masks")
+    said = json.loads(paths.metrics("masks").read_text())["conditions"]
+    assert said[1].endswith("before greedy label inference (threshold 0.3, least share 0.01)")
+    with masks.params.open("a") as file:
+        file.write("  second: {<<: *experiment, dataset: masks, architecture: deconvnet, postprocess: {}}\n")
+        file.write("ensembles: {two: {dataset: masks, members: [masks, second], combine: product, ")
+        file.write("postprocess: {}, evaluate: {pictures: 1}}}\n")
+    paths.raw_outputs("second").mkdir(parents=True)
+    for file in paths.raw_outputs("masks").iterdir():
+        (paths.raw_outputs("second") / file.name).write_bytes(file.read_bytes())
+    combine.run("two")
+    assert np.load(paths.raw_outputs("two") / "outputs.offsets.npy").tolist() == [0, 3500, 6572]
+    postprocess.run("two")
+    first = decode_png((paths.predictions("two") / "label_maps" / "a.png").read_bytes()).ravel()
+    best = np.sort(raw[:3500].astype(np.float32), axis=-1)
+    clear = best[:, -1] - best[:, -2] > 0.01  # closer ones may be equal as logarithms in half precision
+    assert clear.mean() > 0.5
+    np.testing.assert_array_equal(first[clear], raw[:3500].argmax(axis=-1)[clear])
+
+
+def test_regions_are_for_segmentation(project):
+    """A classifier is refused before anything runs."""
+    project.edit("predict: {batch_size: 1}", f"predict: {{regions: {CHOICES['windows']}}}")
+    with pytest.raises(InputError, match=r"experiments\.crops\.predict\.regions: expected none for classification"):
+        load_params()
