@@ -191,6 +191,13 @@ class Packer:
         self.splits: dict[str, Sequence[Example]] = {
             split: examples(source, raw, task=dataset.task, split=split) for split in sources.SPLITS
         }
+        if self._policy and dataset.copies:
+            self._policy.fit(len(self.splits["train"]), self._training_picture)
+
+    def _training_picture(self, position: int) -> np.ndarray:
+        """A training picture as it is, stretched to the dataset's size."""
+        whole = annotated.decode(self.splits["train"][position], len(self.source.classes))
+        return annotated.resize(whole.picture, self.dataset.size)
 
     def _build_policy(self) -> Any:
         if not self.dataset.augmentation:

@@ -8,7 +8,7 @@ import difflib
 import inspect
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,8 @@ from albumentations.core.transforms_interface import (
     NoOp,
     Transform3D,
 )
+
+from pipeline import paper_transforms
 
 # A box of which a transform leaves less than this share in the picture is dropped: what remains shows too little of it.
 SMALLEST_VISIBLE_SHARE = 0.25
@@ -62,6 +64,13 @@ class Policy:
             filter_invalid_bboxes=True,
         )
         self._compose = albumentations.Compose(built, bbox_params=box_parameters if self._boxes else None)
+
+    def fit(self, count: int, read: Callable[[int], np.ndarray]) -> None:
+        """Fit what depends on the training pictures, of which there are `count`; `read` gives one by its position."""
+        for transform in self._compose.transforms:
+            if isinstance(transform, paper_transforms.PCALighting):
+                chosen = np.unique(np.linspace(0, count - 1, min(count, transform.pictures)).astype(int))
+                transform.fit(read(int(position)) for position in chosen)
 
     def apply(self, example: AnnotatedPicture, seed: np.random.SeedSequence) -> AnnotatedPicture:
         """One augmented version of an example: a function of the example and the seed alone.
@@ -108,22 +117,23 @@ class Policy:
 
 
 def transform_names() -> list[str]:
-    """Names of the transforms of pictures that albumentations has."""
+    """Names of the transforms of pictures that albumentations has, and of the papers'."""
     bases = (BasicTransform, DualTransform, ImageOnlyTransform, Transform3D)
-    return sorted(
+    found = {
         name
         for name, value in vars(albumentations).items()
         if inspect.isclass(value)
         and issubclass(value, DualTransform | ImageOnlyTransform | NoOp)
         and not issubclass(value, Transform3D)
         and value not in bases
-    )
+    }
+    return sorted(found | paper_transforms.TRANSFORMS.keys())
 
 
 def _build(name: str, arguments: Mapping[str, Any], where: str) -> BasicTransform:
     if name not in transform_names():
         raise InputError(f"{where}: unknown transform {name!r}{_nearest(name, transform_names())}")
-    transform = getattr(albumentations, name)
+    transform = paper_transforms.TRANSFORMS.get(name) or getattr(albumentations, name)
     known = [parameter for parameter in inspect.signature(transform.__init__).parameters if parameter != "self"]
     for argument in arguments:
         if argument not in known:
