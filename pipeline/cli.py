@@ -137,9 +137,21 @@ def predict(experiment: str) -> None:
 
 
 @main.command()
+@click.argument("ensemble")
+def combine(ensemble: str) -> None:
+    """Average the posteriors of ENSEMBLE's members; what follows is as for an experiment.
+
+    Example: cnnkeras combine vgg_d_and_e
+    """
+    from pipeline import combine
+
+    combine.run(ensemble)
+
+
+@main.command()
 @click.argument("experiment")
 def postprocess(experiment: str) -> None:
-    """Turn EXPERIMENT's raw outputs into probabilities, boxes after threshold and NMS, or label maps.
+    """Turn EXPERIMENT's raw outputs into probabilities, boxes after threshold and NMS, or label maps; or an ensemble's.
 
     Example: cnnkeras postprocess yolo
     """

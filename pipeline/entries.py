@@ -29,6 +29,10 @@ def unknown(received: str, known: Iterable[str], what: str) -> str:
     return f"unknown {what} {received!r}{hint} (known: {', '.join(known) or 'none'})"
 
 
+def _without_lists(value: Any) -> Any:
+    return tuple(map(_without_lists, value)) if isinstance(value, list) else value
+
+
 class Entry(BaseModel):
     """A mapping in params.yaml whose keys are all known."""
 
@@ -44,5 +48,5 @@ class Entry(BaseModel):
                     message = unknown(key, cls.model_fields, "key")
                     raise PydanticCustomError("unknown_key", "{message}", {"key": key, "message": message})
             # YAML has lists only; tuples do not change.
-            return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+            return {key: _without_lists(value) for key, value in entry.items()}
         return entry

@@ -36,36 +36,39 @@ TASKS = {
 
 
 def run(name: str) -> None:
-    """Evaluate an experiment.
+    """Evaluate an experiment or an ensemble, which has no training to draw.
 
     Raises:
         InputError: There is no such experiment, or what it needs has not been made.
     """
     params = load_params()
-    experiment = params.experiment(name)
+    experiment = params.measured(name)
     dataset = paths.augmented(experiment.dataset)
-    inputs = [*records.split_files(dataset, "test"), paths.history(name), paths.predictions(name)]
+    history = [] if name in params.ensembles else [paths.history(name)]
+    inputs = [*records.split_files(dataset, "test"), *history, paths.predictions(name)]
     outputs = [paths.metrics(name), paths.plots(name), paths.figures(name)]
-    with stage("evaluate", name, inputs=inputs, outputs=outputs) as (metrics_file, plots, pictures):
+    with stage(params.stage("evaluate", name), name, inputs=inputs, outputs=outputs) as (metrics_file, plots, pictures):
         split, index = records.open_split(dataset, "test"), records.open_index(dataset)
-        evaluation = TASKS[index.task](split, index.classes, paths.predictions(name), experiment.postprocess)
+        similar = experiment.evaluate.similar_classes
+        further = {"similar_classes": similar} if similar else {}
+        evaluation = TASKS[index.task](split, index.classes, paths.predictions(name), experiment.postprocess, **further)
         write_metrics(metrics_file, evaluation, examples=len(split))
         write_plots(plots, evaluation)
-        figures.training_curves(
-            pictures / "training_curves.png", read_history(paths.history(name)), title=f"{name} · training"
-        )
+        for file in history:
+            figures.training_curves(pictures / "training_curves.png", read_history(file), title=f"{name} · training")
         draw_diagrams(pictures, name, evaluation, examples=len(split))
         draw_cases(pictures, name, evaluation, count=experiment.evaluate.pictures, examples=len(split))
 
 
 def write_metrics(file: Path, evaluation: Evaluation, *, examples: int) -> None:
-    """Write metrics.json: the metrics, then what they were measured on and how, then the rows per class."""
+    """Write metrics.json: the metrics, then what they were measured on and how, then the rows per class and the analyses."""
     content = {
         **evaluation.metrics,
         "examples": examples,
         "protocol": evaluation.protocol,
         "conditions": list(evaluation.conditions),
         "per_class": evaluation.per_class,
+        **evaluation.analyses,
     }
     file.write_text(json.dumps(_rounded(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

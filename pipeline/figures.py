@@ -14,6 +14,7 @@ from pipeline.drawing import class_color
 
 INK, GREY, LINE = "#1f2328", "#656d76", "#d0d7de"
 ACCENT, SECOND = "#0969da", "#cf222e"
+KIND_COLORS = ("#1a7f37", "#0969da", "#8250df", "#bc4c00", "#656d76")  # dark enough for white numbers on them
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -161,6 +162,38 @@ def per_class(path: Path, values: Mapping[str, float], *, metric: str, title: st
         axes.set_xticks(np.linspace(0, 1, 6))
         axes.grid(axis="y", visible=False)
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+
+
+def shares(
+    path: Path, shares: Sequence[tuple[str, Sequence[float]]], kinds: Sequence[str], *, title: str, subtitle: str
+) -> None:
+    """One bar per row, divided into kinds; of many rows only the first, which sums them up.
+
+    Args:
+        path: The PNG to write.
+        shares: Name of each row and its fractions, one a kind; NaN where there is nothing to divide.
+        kinds: Names of the kinds.
+        title: Heading of the figure.
+        subtitle: The protocol in one line.
+    """
+    shown = shares if len(shares) <= NAMED + 1 else shares[:1]
+    values = np.nan_to_num(np.array([row for _, row in shown], np.float64))
+    starts = np.cumsum(values, axis=1) - values
+    with _figure(path, title, subtitle, 2.2 + 0.32 * len(shown)) as figure:
+        axes = figure.subplots()
+        for column, kind in enumerate(kinds):
+            color = KIND_COLORS[column]
+            axes.barh(
+                range(len(shown)), values[:, column], left=starts[:, column], color=color, height=0.74, label=kind
+            )
+        for row, column in np.argwhere(values >= 0.03):
+            text = f"{100 * values[row, column]:.0f}"
+            place = starts[row, column] + values[row, column] / 2
+            axes.text(place, row, text, ha="center", va="center", color="white", fontsize=9)
+        axes.set(xlim=(0, 1), xlabel="share (numbers: percent)", ylim=(len(shown) - 0.4, -0.6))
+        axes.set_yticks(range(len(shown)), [name for name, _ in shown], color=INK)
+        axes.grid(axis="y", visible=False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(kinds), borderaxespad=0.2)
 
 
 @contextmanager

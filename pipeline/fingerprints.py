@@ -19,8 +19,8 @@ _SOURCE = "source."
 
 
 def result_params(params: Params, experiment: str) -> dict[str, str]:
-    """Every number that an experiment's result depends on, by its place: `train.epochs`, `dataset.size`, `seed`."""
-    entry = params.experiment(experiment)
+    """Every number that an experiment's or ensemble's result depends on, by its place: `train.epochs`, `dataset.size`, `seed`."""
+    entry = params.measured(experiment)
     dataset = params.dataset(entry.dataset)
     leaves = {
         **dict(_flatten(entry.model_dump(mode="json"))),
@@ -68,10 +68,13 @@ def training_fingerprint(params: Params, experiment: str) -> str:
 def result_fingerprint(params: Params, experiment: str) -> str:
     """SHA-256 (hexadecimal) of a result: its params, and the content of its model, history, predictions and metrics.
 
+    An ensemble has no model and no history of its own; its predictions stand for its members'.
+
     The source's entry is no part of it. Another address of the same files gives the same result, and DVC does not run `log`
     again for it: the receipt would name a fingerprint that is no more.
     """
-    made = (paths.model_folder, paths.history, paths.predictions, paths.metrics)
+    trained = () if experiment in params.ensembles else (paths.model_folder, paths.history)
+    made = (*trained, paths.predictions, paths.metrics)
     leaves = result_params(params, experiment)
     facts = {
         "experiment": experiment,

@@ -30,12 +30,12 @@ _LIVE_SECONDS = 5  # to wait for the process that shows the curves of a training
 
 @dataclass(frozen=True)
 class _Result:
-    """What is to be shown, read from the local files."""
+    """What is to be shown, read from the local files; `training` is None for an ensemble, which has none."""
 
     experiment: str
     params: Params
     fingerprint: str
-    training: str
+    training: str | None
     metrics: dict[str, float]
     curves: tracking.Points
 
@@ -45,19 +45,22 @@ class _Result:
 
     @property
     def dataset(self) -> str:
-        return self.params.experiment(self.experiment).dataset
+        return self.params.measured(self.experiment).dataset
 
 
 def run(experiment: str) -> None:
-    """Log an experiment's result to MLflow and leave a receipt, `results/EXPERIMENT/mlflow.json`.
+    """Log an experiment's or ensemble's result to MLflow and leave a receipt, `results/EXPERIMENT/mlflow.json`.
 
     Raises:
         InputError: Something is missing, or the tracking server does not answer.
     """
     params = load_params()
-    made = (paths.model_folder, paths.history, paths.predictions, paths.metrics, paths.plots, paths.figures)
-    inputs = [paths.augmented(params.experiment(experiment).dataset), *(place(experiment) for place in made)]
-    with stage("log", experiment, inputs=inputs, outputs=[paths.receipt(experiment)]) as (receipt,):
+    trained = () if experiment in params.ensembles else (paths.model_folder, paths.history)
+    made = (*trained, paths.predictions, paths.metrics, paths.plots, paths.figures)
+    inputs = [paths.augmented(params.measured(experiment).dataset), *(place(experiment) for place in made)]
+    with stage(params.stage("log", experiment), experiment, inputs=inputs, outputs=[paths.receipt(experiment)]) as (
+        receipt,
+    ):
         result = _read(params, experiment)
         with tracking.exclusive():
             store = tracking.Store()
@@ -70,13 +73,14 @@ def run(experiment: str) -> None:
 
 
 def _read(params: Params, experiment: str) -> _Result:
+    is_trained = experiment not in params.ensembles
     return _Result(
         experiment=experiment,
         params=params,
         fingerprint=fingerprints.result_fingerprint(params, experiment),
-        training=fingerprints.training_fingerprint(params, experiment),
+        training=fingerprints.training_fingerprint(params, experiment) if is_trained else None,
         metrics=_figures_of_merit(json.loads(paths.metrics(experiment).read_text(encoding="utf-8"))),
-        curves=live.read_points(paths.history(experiment)),
+        curves=live.read_points(paths.history(experiment)) if is_trained else {},
     )
 
 
@@ -96,7 +100,7 @@ def _show(store: tracking.Store, result: _Result) -> bool:
     if is_new:
         run = found[0] if found else _adopt(store, result) or store.create(result.run_name, {})
         _complete(store, run, result)
-    for left in store.unlogged(result.training):
+    for left in store.unlogged(result.training) if result.training else ():
         if left.info.status != "RUNNING":  # the curves of a repetition: the same result, or not one that can be shown
             store.client.delete_run(left.info.run_id)
     return is_new
@@ -104,6 +108,8 @@ def _show(store: tracking.Store, result: _Result) -> bool:
 
 def _adopt(store: tracking.Store, result: _Result) -> tracking.Run | None:
     """The run that showed this result's training while it ran."""
+    if result.training is None:
+        return None
     deadline = time.monotonic() + _LIVE_SECONDS
     while any(run.info.status == "RUNNING" for run in store.unlogged(result.training)) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -125,16 +131,20 @@ def _complete(store: tracking.Store, run: tracking.Run, result: _Result) -> None
     folder = paths.augmented(result.dataset)
     digest = provenance.dvc_hash(folder)
     store.log_dataset(run_id, name=result.dataset, digest=digest, **_data(folder))
-    model_id = store.log_network(
+    network = {"model_id": _log_network(store, run, result)} if result.training else {}
+    final = {(key, 0): value for key, value in result.metrics.items()}
+    store.log_points(run_id, final, **network, dataset_name=result.dataset, dataset_digest=digest)
+    store.client.set_terminated(run_id, "FINISHED")
+
+
+def _log_network(store: tracking.Store, run: tracking.Run, result: _Result) -> str:
+    return store.log_network(
         run,
         name=result.experiment,
         file=paths.model_file(result.experiment),
-        example=np.array(records.open_split(folder, "test")["inputs"][:1]),
+        example=np.array(records.open_split(paths.augmented(result.dataset), "test")["inputs"][:1]),
         output_shape=_output_shape(result),
     )
-    final = {(key, 0): value for key, value in result.metrics.items()}
-    store.log_points(run_id, final, model_id=model_id, dataset_name=result.dataset, dataset_digest=digest)
-    store.client.set_terminated(run_id, "FINISHED")
 
 
 def _tags(result: _Result) -> dict[str, str]:
@@ -142,7 +152,7 @@ def _tags(result: _Result) -> dict[str, str]:
     tags = {
         tracking.EXPERIMENT: result.experiment,
         tracking.FINGERPRINT: result.fingerprint,
-        tracking.TRAINING: result.training,
+        **({tracking.TRAINING: result.training} if result.training else {}),
         "mlflow.source.name": f"cnnkeras log {result.experiment}",
         "mlflow.note.content": _description(result),
     }
@@ -156,10 +166,11 @@ def _tags(result: _Result) -> dict[str, str]:
 
 def _description(result: _Result) -> str:
     """Markdown at the top of the run's page: what it is, and its figures of merit."""
-    entry = result.params.experiment(result.experiment)
+    entry = result.params.measured(result.experiment)
     task = result.params.task(result.experiment)
+    what = entry.architecture if result.training else f"{entry.combine} of {' and '.join(entry.members)}"
     rows = [f"| {key} | {value:.4g} |" for key, value in result.metrics.items()]
-    about = f"**{entry.architecture}** on **{entry.dataset}** ({task}), measured on the test split."
+    about = f"**{what}** on **{entry.dataset}** ({task}), measured on the test split."
     return "\n".join([about, "", "| metric | value |", "| --- | --- |", *rows])
 
 
@@ -182,7 +193,7 @@ def _output_shape(result: _Result) -> tuple[int, ...]:
 
 
 def _log_files(store: tracking.Store, run_id: str, experiment: str) -> None:
-    for file in (paths.metrics(experiment), paths.history(experiment)):
+    for file in filter(Path.is_file, (paths.metrics(experiment), paths.history(experiment))):
         store.client.log_artifact(run_id, str(file))
     store.client.log_artifacts(run_id, str(paths.figures(experiment)), "figures")
     store.client.log_artifacts(run_id, str(paths.plots(experiment)), "plots")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model, model_validator
 from ruamel.yaml import YAML, YAMLError
@@ -182,10 +182,78 @@ class Input(Entry):
     std: Literal["dataset"] | Rate | tuple[Rate, ...] = "dataset"
 
 
+class View(Entry):
+    """A test protocol of a classifier (pipeline/views.py).
+
+    Attributes:
+        scales: Lengths of the picture's shorter side in pixels, from the network's input size on.
+    """
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class CentreCrop(View):
+    """One crop in the middle, and its mirror image if `mirrored`."""
+
+    name: Literal["centre_crop"]
+    mirrored: bool = False
+
+    @property
+    def count(self) -> int:
+        """Views of a picture."""
+        return len(self.scales) * (1 + self.mirrored)
+
+
+class TenPatches(View):
+    """The corners and the centre of the central square, and their mirror images."""
+
+    name: Literal["ten_patches"]
+    mirrored: ClassVar[bool] = True
+
+    @property
+    def count(self) -> int:
+        """Views of a picture."""
+        return 10 * len(self.scales)
+
+
+class CropGrid(View):
+    """`places` x `places` crops spread over the whole picture, and their mirror images if `mirrored`."""
+
+    name: Literal["crop_grid"]
+    places: Positive = 5
+    mirrored: bool = True
+
+    @property
+    def count(self) -> int:
+        """Views of a picture."""
+        return self.places**2 * len(self.scales) * (1 + self.mirrored)
+
+
+class Dense(View):
+    """The whole picture through the fully convolutional network, and its mirror image if `mirrored`."""
+
+    name: Literal["dense"]
+    mirrored: bool = True
+
+    @property
+    def count(self) -> int:
+        """Views of a picture."""
+        return len(self.scales) * (1 + self.mirrored)
+
+
 class Predict(Entry):
-    """How the network's outputs are computed."""
+    """How the network's outputs are computed.
+
+    Attributes:
+        batch_size: Inputs at once.
+        views: Test protocols of a classifier, whose class posteriors are averaged; none: the packed input, once.
+    """
 
     batch_size: Positive = 64
+    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    views: tuple[Annotated[CentreCrop | TenPatches | CropGrid | Dense, Field(discriminator="name")], ...] = Field(
+        default=(), exclude_if=lambda views: not views
+    )
 
 
 class ClassificationPostprocess(Entry):
@@ -215,9 +283,16 @@ class SegmentationPostprocess(Entry):
 
 
 class Evaluate(Entry):
-    """What the evaluation draws: `pictures` pictures with predictions and truth."""
+    """What the evaluation draws and tells apart.
+
+    Attributes:
+        pictures: Pictures with predictions and truth to draw.
+        similar_classes: Groups of classes that a detector may be forgiven to mix up, for the analysis of its errors.
+    """
 
     pictures: Count = 12
+    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    similar_classes: tuple[tuple[str, ...], ...] = Field(default=(), exclude_if=lambda groups: not groups)
 
 
 POSTPROCESS: dict[str, type[Entry]] = {
@@ -243,6 +318,24 @@ class Experiment(Entry):
     evaluate: Evaluate
 
 
+class Ensemble(Entry):
+    """Experiments whose posteriors are averaged.
+
+    Attributes:
+        dataset: Whose test split it is measured on; the members' datasets have the same test pictures.
+        members: Two names, each of an experiment or of another ensemble. Every network weighs the same.
+        combine: The `mean` of the posteriors or their `product`.
+        postprocess: As an experiment's.
+        evaluate: As an experiment's.
+    """
+
+    dataset: str
+    members: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)]
+    combine: Literal["mean", "product"] = "mean"
+    postprocess: Any
+    evaluate: Evaluate
+
+
 class Params(Entry):
     """The whole of params.yaml.
 
@@ -252,6 +345,7 @@ class Params(Entry):
         sources: Where bytes come from.
         datasets: Sources prepared for a task.
         experiments: What is trained and measured.
+        ensembles: What is measured of several experiments together.
     """
 
     seed: Seed
@@ -259,6 +353,7 @@ class Params(Entry):
     sources: dict[Name, Any]
     datasets: dict[Name, Dataset]
     experiments: dict[Name, Experiment]
+    ensembles: dict[Name, Ensemble] = Field(default_factory=dict)
 
     def source(self, name: str) -> SourceEntry:
         """Entry of a source, or an `InputError` that names the known ones."""
@@ -272,9 +367,21 @@ class Params(Entry):
         """Entry of an experiment, or an `InputError` that names the known ones."""
         return _entry(self.experiments, name, "experiment")
 
+    def ensemble(self, name: str) -> Ensemble:
+        """Entry of an ensemble, or an `InputError` that names the known ones."""
+        return _entry(self.ensembles, name, "ensemble")
+
+    def measured(self, name: str) -> Experiment | Ensemble:
+        """Entry of an experiment or an ensemble, or an `InputError` that names the known ones."""
+        return _entry({**self.experiments, **self.ensembles}, name, "experiment")
+
+    def stage(self, name: str, entry: str) -> str:
+        """Name of a stage in dvc.yaml: there is one for experiments and one for ensembles."""
+        return f"{name}_ensemble" if entry in self.ensembles else name
+
     def task(self, experiment: str) -> Task:
-        """Task of an experiment: its dataset's."""
-        return self.dataset(self.experiment(experiment).dataset).task
+        """Task of an experiment or an ensemble: its dataset's."""
+        return self.dataset(self.measured(experiment).dataset).task
 
     def classes(self, dataset: str) -> tuple[str, ...]:
         """Class names of a dataset, in order, without background."""
@@ -352,7 +459,8 @@ def load_params(path: Path | None = None) -> Params:
     params = params.model_copy(update={"experiments": experiments})
     for name in params.experiments:
         _check_initial_weights(file, params, name)
-    return params
+    ensembles = {name: _ensemble(file, params, name) for name in params.ensembles}
+    return params.model_copy(update={"ensembles": ensembles})
 
 
 # Kinds of pydantic's errors that this file's readers would put otherwise.
@@ -483,11 +591,36 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
         raise file.error(
             (*location, "architecture"), f"{experiment.architecture} cannot serve dataset {experiment.dataset}: {error}"
         ) from error
+    _check_similar_classes(file, params, name)
+    _check_views(file, (*location, "predict", "views"), dataset, experiment.predict.views)
     loss = _arguments(file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss)
     postprocess = _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)
     return experiment.model_copy(
         update={"model": model, "train": experiment.train.model_copy(update={"loss": loss}), "postprocess": postprocess}
     )
+
+
+def _check_similar_classes(file: _File, params: Params, name: str) -> None:
+    experiment, location = params.experiments[name], ("experiments", name, "evaluate", "similar_classes")
+    groups = experiment.evaluate.similar_classes
+    if groups and params.datasets[experiment.dataset].task != "detection":
+        raise file.error(location, f"expected none, as only detections have an analysis of errors; received: {groups}")
+    for position, group in enumerate(groups):
+        for label in group:
+            if label not in params.classes(experiment.dataset):
+                raise file.error((*location, position), unknown(label, params.classes(experiment.dataset), "class"))
+
+
+def _check_views(file: _File, location: tuple[str, ...], dataset: Dataset, views: Sequence[View]) -> None:
+    if views and (dataset.task != "classification" or len(dataset.size) != 2):
+        raise file.error(location, f"expected none for {dataset.task} of size {list(dataset.size)}; received: {views}")
+    for position, view in enumerate(views):
+        if min(view.scales) < max(dataset.size):
+            raise file.error(
+                (*location, position, "scales"),
+                f"expected shorter sides of at least {max(dataset.size)} pixels, the size of the dataset's inputs; "
+                f"received: {min(view.scales)}",
+            )
 
 
 BUILD_RESERVED = ("input_shape", "output_shape", "input_mean", "input_std")
@@ -533,3 +666,50 @@ def _check_initial_weights(file: _File, params: Params, name: str) -> None:
             location[:-1],
             f"expected `layers` exactly when `experiment` is not {SCRATCH!r}; received: {list(start.layers)}",
         )
+
+
+def _ensemble(file: _File, params: Params, name: str) -> Ensemble:
+    ensemble, location = params.ensembles[name], ("ensembles", name)
+    if name in params.experiments or name == SCRATCH:
+        raise file.error(location, f"expected a name of its own; received: {name!r}, which is an experiment's")
+    if ensemble.dataset not in params.datasets:
+        raise file.error((*location, "dataset"), unknown(ensemble.dataset, params.datasets, "dataset"))
+    dataset = params.datasets[ensemble.dataset]
+    if dataset.task not in ("classification", "segmentation"):
+        raise file.error(
+            location, f"expected a dataset for classification or segmentation; received: one for {dataset.task}"
+        )
+    for member in _networks(file, params, name, (name,)):
+        other = params.datasets[params.experiments[member].dataset]
+        for key in ("source", "task", "examples", *(["size"] if dataset.task == "segmentation" else [])):
+            if getattr(other, key) != getattr(dataset, key):
+                raise file.error(
+                    (*location, "members"),
+                    f"expected experiments whose datasets have the {key} of {ensemble.dataset}, "
+                    f"{getattr(dataset, key)!r}; received: {member} with {getattr(other, key)!r}",
+                )
+    return ensemble.model_copy(
+        update={
+            "postprocess": _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], ensemble.postprocess)
+        }
+    )
+
+
+def _networks(file: _File, params: Params, name: str, above: tuple[str, ...]) -> list[str]:
+    """The experiments of an ensemble, each once, those of the ensembles among its members included."""
+    location, found = ("ensembles", above[0], "members"), []
+    for member in params.ensembles[name].members:
+        if member in above:
+            raise file.error(
+                location,
+                f"expected ensembles that are not within each other; received: {' <- '.join([*above, member])}",
+            )
+        if member not in params.experiments and member not in params.ensembles:
+            known = [*params.experiments, *params.ensembles]
+            raise file.error(location, unknown(member, known, "experiment"))
+        is_one = member in params.experiments
+        found += [member] if is_one else _networks(file, params, member, (*above, member))
+    twice = sorted({member for member in found if found.count(member) > 1})
+    if twice:
+        raise file.error(location, f"expected every network once; received: {', '.join(twice)} twice")
+    return found

@@ -4,6 +4,8 @@
     detection       detections.json, COCO results; images.json, the pictures and categories that they refer to
     segmentation    label_maps/ID.png, at the pictures' own size, as palette PNGs in PASCAL VOC's colours
 
+Where the outputs are of several views or networks, protocol.json says of which: the evaluation quotes it.
+
 Equal outputs give equal files: rows have a fixed order, numbers in text are rounded (probabilities and scores to 6
 decimals, boxes to hundredths of a pixel), and nothing says when it was written.
 """
@@ -29,19 +31,45 @@ PIXEL_DECIMALS = 2
 
 
 def run(name: str) -> None:
-    """Post-process an experiment's outputs.
+    """Post-process the outputs of an experiment or an ensemble.
 
     Raises:
         InputError: There is no such experiment, what it needs has not been made or does not fit together, or the
             outputs are no numbers.
     """
-    experiment = load_params().experiment(name)
+    params = load_params()
+    experiment = params.measured(name)
     dataset, raw = paths.augmented(experiment.dataset), paths.raw_outputs(name)
     inputs = [*split_files(dataset, "test"), raw]
-    with stage("postprocess", name, inputs=inputs, outputs=[paths.predictions(name)]) as (folder,):
+    with stage(params.stage("postprocess", name), name, inputs=inputs, outputs=[paths.predictions(name)]) as (folder,):
         index, split = open_index(dataset), open_split(dataset, "test")
-        outputs = _read_outputs(raw, name, examples=len(split), classes=index.classes)
+        outputs, facts = read_outputs(raw, name, examples=len(split), classes=index.classes)
+        if "views" in facts:
+            outputs = average_views(outputs, facts["views"])
+        if "protocol" in facts:
+            text = json.dumps(facts["protocol"], indent=2, ensure_ascii=False)
+            (folder / "protocol.json").write_text(text + "\n", encoding="utf-8")
         WRITERS[index.task](outputs, split, index.classes, experiment.postprocess, folder)
+
+
+def average_views(outputs: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """The logits of the mean posterior: the mean over each protocol's views, then over the protocols.
+
+    Args:
+        outputs: float (N, views, C), logits; the views of a protocol stand together.
+        counts: How many views each protocol has.
+
+    Returns:
+        float64 (N, C), logarithms of probabilities.
+    """
+    ends = np.cumsum(counts)
+    if outputs.ndim != 3 or outputs.shape[1] != ends[-1]:
+        raise ValueError(f"expected outputs (N, {ends[-1]}, C); received: {outputs.shape}")
+    mean = np.zeros((len(outputs), outputs.shape[2]))
+    for number, views in enumerate(outputs):  # a picture at a time: those of ImageNet would not fit into memory
+        parts = np.split(classification.decode_outputs(views).astype(np.float64), ends[:-1])
+        mean[number] = np.mean([part.mean(axis=0) for part in parts], axis=0)
+    return np.log(np.maximum(mean, np.finfo(np.float64).tiny))
 
 
 def write_probabilities(
@@ -150,8 +178,12 @@ WRITERS = {
 }
 
 
-def _read_outputs(raw: Path, name: str, *, examples: int, classes: Sequence[str]) -> np.ndarray:
-    """The outputs, mapped into memory, after a look at whether they are numbers and of this test split."""
+def read_outputs(raw: Path, name: str, *, examples: int, classes: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:
+    """The outputs, mapped into memory, and what is known of them, after a look at whether they are numbers and of this test split.
+
+    Raises:
+        InputError: They are not.
+    """
     place = raw.relative_to(paths.root())
     outputs = np.load(raw / "outputs.npy", mmap_mode="r", allow_pickle=False)
     facts = json.loads((raw / "outputs.json").read_text(encoding="utf-8"))
@@ -166,7 +198,7 @@ def _read_outputs(raw: Path, name: str, *, examples: int, classes: Sequence[str]
                 f"{place}/outputs.npy: expected finite numbers; received: NaN or infinity for test example {number}. "
                 f"The training has diverged: lower experiments.{name}.train.optimizer.learning_rate"
             )
-    return outputs
+    return outputs, facts
 
 
 def _write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:

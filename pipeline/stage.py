@@ -162,7 +162,10 @@ def _maker(path: Path) -> str:
         for name, place in _MAKERS:
             for entry in (part.name, part.parent.name):
                 if entry and place(entry) == part:
-                    return f"`cnnkeras {name} {entry}` or "
+                    is_combined = name == "predict" and entry in (
+                        _read_yaml(paths.params_file()).get("ensembles") or {}
+                    )
+                    return f"`cnnkeras {'combine' if is_combined else name} {entry}` or "
     return ""
 
 

@@ -540,3 +540,21 @@ def test_the_ui_serves_this_project_to_this_machine_only():
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+def test_an_ensemble_is_a_run_of_its_own(project):
+    """With its metrics, files and members, without a model or a training; logged twice it is one run."""
+    ensemble = "ensembles:\n  both: {dataset: digits, members: [small, other], postprocess: {}, evaluate: {}}\n"
+    text = PARAMS.replace("  small:\n", "  small: &small\n") + "  other: {<<: *small}\n" + ensemble
+    (project / "params.yaml").write_text(text)
+    shutil.copytree(project / "results" / EXPERIMENT, project / "results/both")
+    shutil.rmtree(project / "results/both/model")
+    (project / "results/both/history.csv").unlink()
+    log.run("both")
+    log.run("both")
+    (run,) = tracking.Store().find(experiment="both")
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"top1_accuracy": 0.75, "top1_error": 0.25}
+    assert json.loads(run.data.params["members"]) == ["small", "other"]
+    assert tracking.TRAINING not in run.data.tags
+    assert not run.outputs.model_outputs

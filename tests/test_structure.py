@@ -25,7 +25,7 @@ from pipeline.params import load_params
 REPOSITORY = Path(__file__).parents[1]
 STAGES = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
 HEAVY = ("tensorflow", "keras.src", "jax", "torch")  # `keras` itself may be lazy_loader's stand-in
-LIGHT = ("download", "augment", "postprocess", "evaluate", "log", "plan", "report", "ui", "output_size")
+LIGHT = ("download", "augment", "combine", "postprocess", "evaluate", "log", "plan", "report", "ui", "output_size")
 
 # Modules that cannot change what a stage writes, so that no stage depends on them.
 NEUTRAL = {
@@ -53,6 +53,11 @@ def run(*command: str, **options) -> subprocess.CompletedProcess:
     return ended
 
 
+def command(stage: str) -> str:
+    """The command of a stage, which experiments and ensembles share."""
+    return stage.removesuffix("_ensemble")
+
+
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
     """Which module imports which, function bodies included."""
@@ -60,7 +65,9 @@ def graph() -> grimp.ImportGraph:
 
 
 def closure(graph: grimp.ImportGraph, stage: str, architecture: str) -> set[str]:
-    """Every module of ours that a stage may run, apart from the neutral ones."""
+    """Every module of ours that a stage may run, apart from the neutral ones. An ensemble has no architecture."""
+    is_of_ensembles = STAGES[stage]["foreach"] == "${ensembles}"
+    stage = command(stage)
     neutral = NEUTRAL | NEUTRAL_FOR.get(stage, set())
     uses_keras = stage in ("train", "predict")
     seen: set[str] = set()
@@ -74,7 +81,7 @@ def closure(graph: grimp.ImportGraph, stage: str, architecture: str) -> set[str]
             waiting.append(imported)
             if imported in LOADED_BY_NAME or (imported in LOADED_WITH_KERAS and uses_keras):
                 waiting += graph.find_children(imported)
-            elif imported in ONE_OF:
+            elif imported in ONE_OF and not is_of_ensembles:
                 waiting.append(f"{imported}.{architecture}")
         waiting.append(module.rpartition(".")[0])
     return seen
@@ -107,9 +114,9 @@ def test_deps_name_only_code_that_the_stage_imports(graph, stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_a_command_of_the_same_name(stage):
-    """A stage run by hand and by DVC is the same code."""
-    assert STAGES[stage]["do"]["cmd"] == f"exec cnnkeras {stage} ${{key}}"
-    run(sys.executable, "-m", "pipeline.cli", stage, "--help")
+    """A stage run by hand and by DVC is the same code; that of an ensemble is an experiment's."""
+    assert STAGES[stage]["do"]["cmd"] == f"exec cnnkeras {command(stage)} ${{key}}"
+    run(sys.executable, "-m", "pipeline.cli", command(stage), "--help")
 
 
 @pytest.mark.parametrize(

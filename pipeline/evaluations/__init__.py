@@ -6,13 +6,13 @@ takes the test split of the packed dataset, the class names, the folder that the
 experiment's `postprocess` params.
 """
 
-import io
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from pipeline.drawing import INK
 
@@ -47,6 +47,7 @@ class Evaluation:
         key: How to read a case.
         columns: Cases in a row of a figure.
         show: Draws example i.
+        analyses: Further tables for metrics.json, by key.
     """
 
     metrics: Mapping[str, float]
@@ -63,9 +64,10 @@ class Evaluation:
     key: str
     columns: int
     show: Callable[[int], Case]
+    analyses: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
 
-def read_picture(file: np.ndarray) -> np.ndarray:
-    """The picture (H, W, 3) in uint8 RGB of a picture file's bytes, as `originals` of a packed dataset holds them."""
-    with Image.open(io.BytesIO(np.asarray(file).tobytes())) as image:
-        return np.array(image.convert("RGB"))
+def read_protocol(predictions: Path) -> list[str]:
+    """What `postprocess` wrote of how the outputs came about, where that is not one look of one network; else nothing."""
+    file = predictions / "protocol.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []

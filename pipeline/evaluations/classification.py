@@ -9,7 +9,7 @@ import numpy as np
 from cnnkeras.metrics import classification as metrics
 from pipeline import figures
 from pipeline.drawing import RIGHT, WRONG, draw_signal, fit
-from pipeline.evaluations import Case, Evaluation
+from pipeline.evaluations import Case, Evaluation, read_protocol
 from pipeline.params import ClassificationPostprocess
 from pipeline.records import Split
 
@@ -30,6 +30,7 @@ def evaluate(
         counts.diagonal(), counts.sum(axis=1), out=np.full(len(classes), np.nan), where=counts.sum(axis=1) > 0
     )
     is_signal = split["inputs"].ndim == 3
+    views = read_protocol(predictions)
     of_truth = probabilities[np.arange(len(labels)), labels]
     return Evaluation(
         metrics=metrics.evaluate(probabilities, labels),
@@ -39,10 +40,9 @@ def evaluate(
             for name, accuracy, examples in zip(classes, accuracies, counts.sum(axis=1), strict=True)
         ],
         shown_per_class=("top1_accuracy", "top-1 accuracy"),
-        protocol="top-k accuracy of one view",
-        conditions=[
-            "each example is seen once, as it is" if is_signal else "each picture is seen once, whole and resized"
-        ],
+        protocol=f"top-k accuracy of {'the mean posterior of several views' if views else 'one view'}",
+        conditions=views
+        or ["each example is seen once, as it is" if is_signal else "each picture is seen once, whole and resized"],
         unit="signals" if is_signal else "pictures",
         tables={
             "confusion": [

@@ -10,9 +10,11 @@ import numpy as np
 
 from cnnkeras.boxes import Detections, Objects, convert_boxes, iou
 from cnnkeras.metrics import detection as metrics
+from cnnkeras.metrics.detection_errors import KINDS, count_errors
 from pipeline import figures
 from pipeline.drawing import INK, RIGHT, WRONG, beside, draw_boxes
-from pipeline.evaluations import Case, Evaluation, Row, read_picture
+from pipeline.evaluations import Case, Evaluation, Row
+from pipeline.originals import read_picture
 from pipeline.params import DetectionPostprocess
 from pipeline.records import Split
 
@@ -47,8 +49,18 @@ class Matches:
         return missed
 
 
-def evaluate(split: Split, classes: Sequence[str], predictions: Path, postprocess: DetectionPostprocess) -> Evaluation:
-    """Measure `predictions/detections.json`, COCO results in original pixels, against the objects of the split."""
+def evaluate(
+    split: Split,
+    classes: Sequence[str],
+    predictions: Path,
+    postprocess: DetectionPostprocess,
+    *,
+    similar_classes: Sequence[Sequence[str]] = (),
+) -> Evaluation:
+    """Measure `predictions/detections.json`, COCO results in original pixels, against the objects of the split.
+
+    Beside the arguments of every task: `similar_classes`, groups of class names for the analysis of errors.
+    """
     detections, objects = read_detections(predictions / "detections.json"), read_objects(split)
     measured = metrics.evaluate(detections, objects, classes=len(classes))
     rows = [
@@ -62,6 +74,8 @@ def evaluate(split: Split, classes: Sequence[str], predictions: Path, postproces
     matches = match(detections[detections.scores >= postprocess.display_threshold], objects)
     f1, mean_iou = score_pictures(matches, len(split))
     table = precision_table(measured.curves, classes)
+    similar = [[list(classes).index(name) for name in group] for group in similar_classes]
+    errors = error_table(count_errors(detections, objects, classes=len(classes), similar=similar), classes)
     return Evaluation(
         metrics=measured.means,
         headline="map_voc07",
@@ -78,7 +92,15 @@ def evaluate(split: Split, classes: Sequence[str], predictions: Path, postproces
             "precision_recall.png": (
                 "precision and recall at IoU ≥ 0.5",
                 functools.partial(_diagram, rows, measured.curves, table),
-            )
+            ),
+            "errors.png": (
+                "what the surest detections are, as many as there are objects",
+                functools.partial(
+                    figures.shares,
+                    shares=[(row["class"], [row[kind] for kind in KINDS]) for row in errors],
+                    kinds=KINDS,
+                ),
+            ),
         },
         ranking=np.lexsort((-mean_iou, -f1)),
         ranked_by="F1 (ties: mean IoU of what was found)",
@@ -87,7 +109,20 @@ def evaluate(split: Split, classes: Sequence[str], predictions: Path, postproces
         + ("; objects marked difficult count neither way" if objects.difficult.any() else ""),
         columns=3,
         show=functools.partial(_case, split, classes, matches, f1),
+        analyses={"error_analysis": errors},
     )
+
+
+def error_table(counts: np.ndarray, classes: Sequence[str]) -> list[Row]:
+    """Shares of the kinds of detections, the mean over the classes that have any first: Redmon et al. (2016), figure 4."""
+    looked_at = counts.sum(axis=1)
+    shares = np.divide(counts, looked_at[:, None], out=np.full(counts.shape, np.nan), where=looked_at[:, None] > 0)
+    mean = shares[looked_at > 0].mean(axis=0) if looked_at.any() else shares[0]
+    rows = [("mean over classes", mean, looked_at.sum()), *zip(classes, shares, looked_at, strict=True)]
+    return [
+        {"class": name, **dict(zip(KINDS, map(float, values), strict=True)), "detections": int(count)}
+        for name, values, count in rows
+    ]
 
 
 def read_detections(file: Path) -> Detections:

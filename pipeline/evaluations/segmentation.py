@@ -10,7 +10,8 @@ from cnnkeras.metrics import segmentation as metrics
 from cnnkeras.tasks.segmentation import decode_png
 from pipeline import figures
 from pipeline.drawing import beside, draw_mask
-from pipeline.evaluations import Case, Evaluation, read_picture
+from pipeline.evaluations import Case, Evaluation
+from pipeline.originals import read_picture
 from pipeline.params import SegmentationPostprocess
 from pipeline.records import Split
 

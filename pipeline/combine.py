@@ -1,0 +1,113 @@
+"""Stage `combine`: an ensemble's outputs, those that one network with the combined posteriors would have given.
+
+    mean     p = Σ_m p_m / M: Krizhevsky et al. (2012), table 2; Simonyan & Zisserman (2014), section 4.4; Noh et al. (2015)
+    product  p ∝ (Π_m p_m)^(1/M): the product, its root taken so that it stays as sure as one network
+
+The m are networks. An ensemble has two members; a larger one has ensembles among its members, and every network still weighs
+the same. What follows - `postprocess`, `evaluate`, `log` - takes the outputs as those of an experiment.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import paths, progress
+from pipeline.errors import InputError
+from pipeline.params import Ensemble, load_params
+from pipeline.postprocess import average_views, read_outputs
+from pipeline.records import INDEX, ColumnWriter, open_index
+from pipeline.stage import stage
+
+_DTYPES = {"classification": np.float32, "segmentation": np.float16}
+_PICTURES = 64  # at once
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member's outputs: float (N, ..., C), logits or scores, with the networks behind them and what each of them saw."""
+
+    name: str
+    outputs: np.ndarray
+    networks: tuple[str, ...]
+    seen: tuple[str, ...]
+
+
+def run(name: str) -> None:
+    """Combine the members' raw outputs.
+
+    Raises:
+        InputError: There is no such ensemble, its members have not been predicted, or they do not belong together.
+    """
+    ensemble = load_params().ensemble(name)
+    index_file = paths.augmented(ensemble.dataset) / INDEX
+    inputs = [index_file, *map(paths.raw_outputs, ensemble.members)]
+    with stage("combine", name, inputs=inputs, outputs=[paths.raw_outputs(name)]) as (folder,):
+        index = open_index(index_file.parent)
+        examples = index.splits["test"]["examples"]
+        members = [_read(member, examples, index.classes) for member in ensemble.members]
+        _check(name, members)
+        _write(folder / "outputs.npy", members, ensemble, np.dtype(_DTYPES[index.task]))
+        networks = [network for member in members for network in member.networks]
+        facts = {"experiment": name, "dataset": ensemble.dataset, "task": index.task, "classes": list(index.classes)}
+        facts |= {"networks": networks, "protocol": _protocol(ensemble, members, networks)}
+        (folder / "outputs.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _read(name: str, examples: int, classes: tuple[str, ...]) -> Member:
+    folder = paths.raw_outputs(name)
+    outputs, facts = read_outputs(folder, name, examples=examples, classes=classes)
+    if "views" in facts:
+        outputs = average_views(outputs, facts["views"])
+    return Member(name, outputs, tuple(facts.get("networks", [name])), tuple(facts.get("protocol", [])))
+
+
+def _check(name: str, members: list[Member]) -> None:
+    where = f"ensembles.{name}.members"
+    shapes = [member.outputs.shape for member in members]
+    if shapes[0] != shapes[1]:
+        raise InputError(f"{where}: expected outputs of one shape; received: {shapes[0]} and {shapes[1]}")
+
+
+def _write(file: Path, members: list[Member], ensemble: Ensemble, dtype: np.dtype) -> None:
+    """Write the logarithms of the combined posteriors, whose softmax they are."""
+    count, *item = members[0].outputs.shape
+    writer = ColumnWriter(file, dtype, tuple(item))
+    with progress.bar("combine", count, unit="examples") as bar:
+        for start in range(0, count, _PICTURES):
+            stop = min(start + _PICTURES, count)
+            logs = [_log_softmax(member.outputs[start:stop]) for member in members]
+            writer.append(combined(logs, [len(member.networks) for member in members], ensemble.combine))
+            bar.update(stop)
+    writer.close()
+
+
+def combined(logs: list[np.ndarray], networks: list[int], how: str) -> np.ndarray:
+    """Logarithms of the combined posteriors.
+
+    Args:
+        logs: For each member float (..., C), logarithms of its posteriors.
+        networks: How many networks each member is.
+        how: "mean" or "product".
+    """
+    weights = np.array(networks, np.float64) / sum(networks)
+    if how == "product":
+        return _log_softmax(sum(weight * log for weight, log in zip(weights, logs, strict=True)))
+    mean = sum(weight * np.exp(log) for weight, log in zip(weights, logs, strict=True))
+    return np.log(np.maximum(mean, np.finfo(np.float64).tiny))
+
+
+def _log_softmax(outputs: np.ndarray) -> np.ndarray:
+    shifted = outputs.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _protocol(ensemble: Ensemble, members: list[Member], networks: list[str]) -> list[str]:
+    """What was averaged, then what each member saw; a member that is an ensemble says it of its own networks."""
+    sentences = [f"{ensemble.combine} of the posteriors of {len(networks)} networks: {', '.join(networks)}"]
+    for member in members:
+        seen = member.seen[1:] if len(member.networks) > 1 else [f"{member.name}: {'; '.join(member.seen)}"]
+        sentences += [sentence for sentence in seen if member.seen]
+    return sentences
