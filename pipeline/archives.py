@@ -31,8 +31,9 @@ from pipeline.errors import InputError, lacks_room
 
 _FIX = "If it is cut off, run `cnnkeras download` of its source again"
 
-# A picture or annotation is far smaller; a member that claims more is broken or hostile.
-LARGEST_MEMBER_BYTES = 256 * 2**20
+# A picture is far smaller, and the largest annotation file, that of COCO's training pictures, has 449 MB; a member that claims
+# more is broken or hostile.
+LARGEST_MEMBER_BYTES = 512 * 2**20
 MOST_MEMBERS = 2**24  # ImageNet's 21,841 classes have 14 million pictures
 # Pictures are compressed already, and text shrinks to a tenth; what grows by more, beyond a size that harms nobody, is a bomb.
 LARGEST_RATIO, HARMLESS_BYTES = 200, 64 * 2**20
