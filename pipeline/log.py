@@ -56,7 +56,8 @@ def run(experiment: str) -> None:
     """
     params = load_params()
     made = (paths.model_folder, paths.history, paths.predictions, paths.metrics, paths.plots, paths.figures)
-    inputs = [paths.augmented(params.experiment(experiment).dataset), *(place(experiment) for place in made)]
+    dataset = params.experiment(experiment).dataset
+    inputs = [paths.augmented(dataset), paths.dataset_report(dataset), *(place(experiment) for place in made)]
     with stage("log", experiment, inputs=inputs, outputs=[paths.receipt(experiment)]) as (receipt,):
         result = _read(params, experiment)
         with tracking.exclusive():
@@ -122,6 +123,7 @@ def _complete(store: tracking.Store, run: tracking.Run, result: _Result) -> None
     shown = store.points(run)
     store.log_points(run_id, {place: value for place, value in result.curves.items() if place not in shown})
     _log_files(store, run_id, result.experiment)
+    store.client.log_artifacts(run_id, str(paths.dataset_report(result.dataset)), "dataset")
     folder = paths.augmented(result.dataset)
     digest = provenance.dvc_hash(folder)
     store.log_dataset(run_id, name=result.dataset, digest=digest, **_data(folder))

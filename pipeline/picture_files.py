@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Container, Iterable
 from pathlib import PurePosixPath
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pipeline.archives import Archives
 from pipeline.errors import InputError
 
 _ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+_ADDRESS = re.compile(r" <[\w.]+ object at 0x[0-9a-f]+>")
 _UNSAFE = re.compile(r"[^\w.\- ]")
 
 
@@ -98,4 +99,4 @@ def size(member: str, picture: bytes) -> tuple[int, int]:
 
 def said(error: Exception) -> str:
     """What Pillow says of a broken picture, without the address of the object that it was read from."""
-    return "a file in no known format" if isinstance(error, UnidentifiedImageError) else str(error)
+    return _ADDRESS.sub("", str(error))
