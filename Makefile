@@ -8,7 +8,7 @@ READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help repro test lint format ui lock clean
+.PHONY: help repro test slow lint format ui lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,9 @@ repro: $(READY) ## Run what changed, of every stage and experiment, and print th
 
 test: lint ## Run the linters and all tests
 	@pytest
+
+slow: $(READY) ## Run the tests that take minutes or gigabytes: each paper's net at its full size
+	@pytest -m slow
 
 lint: $(READY) ## Check form, names, docstrings and import rules
 	@ruff check

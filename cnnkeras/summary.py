@@ -103,8 +103,8 @@ def _item_bytes(dtype: str) -> int:
 
 
 def _multiply_adds(layer: keras.layers.Layer) -> int:
-    """Each weight of a kernel works once at every position of the output, or of the input of a transposed convolution."""
-    if isinstance(layer, keras.layers.Dense):
+    """Each weight of a shared kernel works once at every position of the output, or of the input of a transposed convolution."""
+    if isinstance(layer, keras.layers.Dense | layers.LocallyConnected2D):
         return math.prod(layer.kernel.shape)
     if not hasattr(layer, "kernel_size"):
         return 0
@@ -133,6 +133,8 @@ def _windows(layer: keras.layers.Layer, axes: int) -> list[tuple[int, float]]:
     """Values under the layer's window and its step in values, along each axis; (1, 1) for what works value by value."""
     if isinstance(layer, layers.MaxPoolingWithSwitches):
         return [(layer.pool_size, layer.pool_size)] * axes
+    if isinstance(layer, layers.LocallyConnected2D):
+        return [(layer.kernel_size, 1)] * axes
     if hasattr(layer, "pool_size"):
         return list(zip(layer.pool_size, layer.strides, strict=True))
     if not hasattr(layer, "kernel_size"):

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from cnnkeras.tasks.segmentation import VOID, decode_png
+from pipeline import picture_files
 from pipeline.errors import InputError
 from pipeline.sources import Example
 
@@ -61,9 +62,12 @@ def _decode_picture(picture: bytes | np.ndarray, id: str) -> np.ndarray:
         return picture
     try:
         with Image.open(io.BytesIO(picture)) as image:
-            return np.array(image.convert("RGB"))
+            mode, pixels = image.mode, np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{id}: expected a whole picture; received: {error}") from error
+        raise InputError(f"{id}: expected a whole picture; received: {picture_files.said(error)}") from error
+    if mode[0] in "IF":  # Pillow would cut such values off at 255
+        raise InputError(f"{id}: expected a picture of 8 bits a channel; received: mode {mode}")
+    return pixels
 
 
 def _decode_mask(mask: bytes | np.ndarray | None, id: str) -> np.ndarray | None:
@@ -72,7 +76,7 @@ def _decode_mask(mask: bytes | np.ndarray | None, id: str) -> np.ndarray | None:
     try:
         return decode_png(mask)
     except ValueError as error:
-        raise InputError(f"{id}: label map: {error}") from error
+        raise InputError(f"{id}: label map: {picture_files.said(error)}") from error
 
 
 def encode(picture: np.ndarray) -> bytes:

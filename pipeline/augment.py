@@ -26,6 +26,7 @@ from cnnkeras.tasks.segmentation import encode_png
 from pipeline import annotated, paths, sources
 from pipeline.annotated import AnnotatedPicture
 from pipeline.contact_sheet import draw_contact_sheet
+from pipeline.dataset_report import Notes, write_report
 from pipeline.errors import InputError
 from pipeline.params import Dataset, load_params
 from pipeline.progress import bar
@@ -51,12 +52,17 @@ def run(name: str, *, workers: int | None = None) -> None:
     params = load_params()
     dataset = params.dataset(name)
     raw = paths.raw(dataset.source)
-    with stage("augment", name, inputs=[raw], outputs=[paths.augmented(name)]) as (folder,):
+    versions, notes = 1 + dataset.copies, Notes()
+    outputs = [paths.augmented(name), paths.dataset_report(name)]
+    with stage("augment", name, inputs=[raw], outputs=outputs) as (folder, report):
         packer = Packer(name, dataset, params.source(dataset.source), raw, params.seed)
-        index = pack(packer, folder, workers=workers or available())
-        draw_contact_sheet(folder, name, versions=1 + dataset.copies)
+        index = pack(packer, folder, workers=workers or available(), notes=notes)
+        draw_contact_sheet(folder, name, versions=versions)
+        write_report(report, folder, name, versions=versions, leaks=dataset.leaks, notes=notes)
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in index.splits.items())
-    print(f"{name}: {counts}", *(f"{count:,} {reason} dropped" for reason, count in index.dropped.items()), sep="; ")
+    left_out = [f"{count:,} {reason} dropped" for reason, count in index.dropped.items()]
+    left_out += [f"{len(notes.skipped):,} unreadable skipped"] if notes.skipped else []
+    print(f"{name}: {counts}", *left_out, sep="; ")
 
 
 @dataclass(frozen=True)
@@ -107,10 +113,12 @@ class Chunk:
     rows: list[Row] = field(default_factory=list)
     moments: Moments = field(default_factory=Moments)
     dropped: Counter = field(default_factory=Counter)
+    sizes: Counter = field(default_factory=Counter)
+    skipped: list[dict[str, str]] = field(default_factory=list)
 
 
-def pack(packer: "Packer", folder: Path, *, workers: int) -> Index:
-    """Write a dataset's splits and their index into `folder`.
+def pack(packer: "Packer", folder: Path, *, workers: int, notes: Notes | None = None) -> Index:
+    """Write a dataset's splits and their index into `folder`, and into `notes` what they do not hold.
 
     Raises:
         InputError: An example is not as it has to be, or a split has none.
@@ -131,12 +139,18 @@ def pack(packer: "Packer", folder: Path, *, workers: int) -> Index:
             if chunk.split == "train":
                 moments += chunk.moments
             dropped += chunk.dropped
+            if notes is not None:
+                notes.sizes[chunk.split] += chunk.sizes
+                notes.skipped += chunk.skipped
             done += chunk.examples
             shown.update(done)
     splits = {split: writer.close() for split, writer in writers.items()}
     for split, entry in splits.items():
         if not entry["examples"]:
-            raise InputError(f"{packer.where}: expected examples in the split {split!r}; received: none")
+            raise InputError(
+                f"{packer.where}: expected examples in the split {split!r}; received: none"
+                + (f". Skipped: {notes.skipped[0]['reason']}, ..." if notes is not None and notes.skipped else "")
+            )
     mean, std = moments.mean_and_std()
     index = Index(
         task=packer.dataset.task,
@@ -217,15 +231,28 @@ class Packer:
         """
         chunk = Chunk(split, stop - start)
         for position in range(start, stop):
-            example = self.splits[split][position]
+            try:
+                example, whole = self._read(split, position)
+            except InputError as error:
+                if self.dataset.on_error == "fail":
+                    raise
+                chunk.skipped.append({"split": split, "reason": str(error)})
+                continue
             chunk.dropped.update(example.dropped)
-            chunk.rows.extend(
-                self._signal_rows(example) if _is_signal(example) else self._rows(split, position, example)
-            )
+            if whole is None:
+                chunk.rows.extend(self._signal_rows(example))
+                continue
+            chunk.sizes[whole.picture.shape[:2]] += 1
+            chunk.rows.extend(self._rows(split, position, example, whole))
         if split == "train":
             for row in chunk.rows:
                 chunk.moments += Moments(row.fixed["inputs"])
         return chunk
+
+    def _read(self, split: str, position: int) -> tuple[Example, AnnotatedPicture | None]:
+        """An example and, unless it is a signal, its picture."""
+        example = self.splits[split][position]
+        return example, None if _is_signal(example) else annotated.decode(example, len(self.source.classes))
 
     def _signal_rows(self, example: Example) -> Iterator[Row]:
         dataset = self.dataset
@@ -240,12 +267,11 @@ class Packer:
             )
         yield Row(example.id, {"inputs": example.picture, "labels": np.int32(example.label)})
 
-    def _rows(self, split: str, position: int, example: Example) -> Iterator[Row]:
+    def _rows(self, split: str, position: int, example: Example, whole: AnnotatedPicture) -> Iterator[Row]:
         if len(self.dataset.size) != 2:
             raise InputError(
                 f"{self.where}.size: expected [height, width] for pictures; received: {list(self.dataset.size)}"
             )
-        whole = annotated.decode(example, len(self.source.classes))
         for number, (id, label, part) in enumerate(self._parts(example, whole)):
             row = self._row(id, label, part)
             if split != "train":

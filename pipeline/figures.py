@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.drawing import class_color
 INK, GREY, LINE = "#1f2328", "#656d76", "#d0d7de"
 ACCENT, SECOND = "#0969da", "#cf222e"
 KIND_COLORS = ("#1a7f37", "#0969da", "#8250df", "#bc4c00", "#656d76")  # dark enough for white numbers on them
+SPLIT_COLORS = (ACCENT, SECOND, "#8c959f")  # train, val, test
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -194,6 +196,51 @@ def shares(
         axes.set_yticks(range(len(shown)), [name for name, _ in shown], color=INK)
         axes.grid(axis="y", visible=False)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(kinds), borderaxespad=0.2)
+
+
+def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str) -> None:
+    """What a packed dataset holds: its classes in each split, and for detection what grids of cells lose.
+
+    Args:
+        path: The PNG to write.
+        report: As `dataset_report` writes it.
+        title: Heading of the figure.
+        subtitle: The report in one line.
+    """
+    splits = report["splits"]
+    names = sorted(splits["train"]["per_class"], key=lambda name: -splits["train"]["per_class"][name])
+    if len(names) > NAMED:
+        subtitle += f" · the {NAMED // 2} most and the {NAMED // 2} least frequent of {len(names)} classes"
+        names = names[: NAMED // 2] + names[-NAMED // 2 :]
+    lost = {split: entry["boxes"].get("lost_by_grid") for split, entry in splits.items() if "boxes" in entry}
+    with _figure(path, title, subtitle, max(3.4, 1.7 + 0.3 * len(names))) as figure:
+        panels = np.atleast_1d(figure.subplots(1, 2 if any(lost.values()) else 1))
+        _class_shares(panels[0], splits, names, report["task"])
+        if any(lost.values()):
+            for (split, shares), color in zip(lost.items(), SPLIT_COLORS, strict=True):
+                if shares:
+                    panels[1].plot(
+                        [int(grid) for grid in shares], list(shares.values()), "o-", color=color, label=split
+                    )
+            panels[1].set(xlabel="cells along a side of the grid", ylabel="share of the objects", ylim=(0, None))
+            panels[1].set_title("lost: not alone in their cell")
+            panels[1].legend()
+
+
+def _class_shares(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], task: str) -> None:
+    """A bar per class and split: the class's share of the split, with its count or share in the training split."""
+    unit = {"classification": "examples", "detection": "objects", "segmentation": "pixels"}[task]
+    height = 0.8 / len(splits)
+    for number, ((split, entry), color) in enumerate(zip(splits.items(), SPLIT_COLORS, strict=True)):
+        counts = np.array([entry["per_class"][name] for name in names])
+        total = max(sum(entry["per_class"].values()), 1e-12)
+        rows = np.arange(len(names)) + (number - (len(splits) - 1) / 2) * height
+        axes.barh(rows, counts / total, height=height, color=color, label=split)
+    axes.set_yticks(range(len(names)), names, color=INK)
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"share of the split's {unit}")
+    axes.set_title("classes")
+    axes.grid(axis="y", visible=False)
+    axes.legend(loc="lower right")
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from pipeline.records import INDEX
 
 _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
 _SOURCE = "source."
+# What becomes of examples that are not as they should be: without effect on a result unless set otherwise.
+_AT_DEFAULT = {"dataset.on_error": "fail", "dataset.leaks": "fail"}
 
 
 def result_params(params: Params, experiment: str) -> dict[str, str]:
@@ -28,7 +30,11 @@ def result_params(params: Params, experiment: str) -> dict[str, str]:
         **dict(_flatten(params.source(dataset.source).model_dump(mode="json"), "source")),
         "seed": params.seed,
     }
-    return {place: value if isinstance(value, str) else json.dumps(value) for place, value in leaves.items()}
+    return {
+        place: value if isinstance(value, str) else json.dumps(value)
+        for place, value in leaves.items()
+        if _AT_DEFAULT.get(place) != value
+    }
 
 
 def _flatten(entry: Any, place: str = "") -> Iterator[tuple[str, Any]]:

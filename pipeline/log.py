@@ -57,7 +57,8 @@ def run(experiment: str) -> None:
     params = load_params()
     trained = () if experiment in params.ensembles else (paths.model_folder, paths.history)
     made = (*trained, paths.predictions, paths.metrics, paths.plots, paths.figures)
-    inputs = [paths.augmented(params.measured(experiment).dataset), *(place(experiment) for place in made)]
+    dataset = params.measured(experiment).dataset
+    inputs = [paths.augmented(dataset), paths.dataset_report(dataset), *(place(experiment) for place in made)]
     with stage(params.stage("log", experiment), experiment, inputs=inputs, outputs=[paths.receipt(experiment)]) as (
         receipt,
     ):
@@ -128,6 +129,7 @@ def _complete(store: tracking.Store, run: tracking.Run, result: _Result) -> None
     shown = store.points(run)
     store.log_points(run_id, {place: value for place, value in result.curves.items() if place not in shown})
     _log_files(store, run_id, result.experiment)
+    store.client.log_artifacts(run_id, str(paths.dataset_report(result.dataset)), "dataset")
     folder = paths.augmented(result.dataset)
     digest = provenance.dvc_hash(folder)
     store.log_dataset(run_id, name=result.dataset, digest=digest, **_data(folder))

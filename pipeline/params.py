@@ -49,6 +49,9 @@ class Dataset(Entry):
         object_margin: Border around an object's box, as a fraction of the box's longer side.
         copies: Augmented versions of each training picture, beside the plain one.
         augmentation: Albumentations transforms in order, each `{Name: {argument: value}}`.
+        on_error: What an example that cannot be read is: `fail` names it and ends, `skip` leaves it out, counted and listed in the
+            dataset's report.
+        leaks: What an example in two splits is: `fail` ends, `allow` counts it in the dataset's report.
     """
 
     source: str
@@ -58,6 +61,8 @@ class Dataset(Entry):
     object_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
     copies: Count = 0
     augmentation: tuple[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)], ...] = ()
+    on_error: Literal["fail", "skip"] = "fail"
+    leaks: Literal["fail", "allow"] = "fail"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -624,6 +629,8 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
     experiment, location = params.experiments[name], ("experiments", name)
     if name == SCRATCH:
         raise file.error(location, f"expected another name: {SCRATCH!r} means weights that come from no experiment")
+    if name == paths.DATASETS:
+        raise file.error(location, f"expected another name: results/{name} holds the reports on datasets")
     if experiment.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(experiment.dataset, params.datasets, "dataset"))
     if experiment.architecture not in architectures.names():

@@ -5,6 +5,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 
 PARAMS = "params.yaml"
+DATASETS = "datasets"  # the folder below results/ that belongs to no experiment
 
 
 def root() -> Path:
@@ -35,6 +36,11 @@ def raw(source: str) -> Path:
 def augmented(dataset: str) -> Path:
     """Folder of a dataset's packed splits."""
     return root() / "data" / "augmented" / dataset
+
+
+def dataset_report(dataset: str) -> Path:
+    """Folder of the report on a packed dataset."""
+    return root() / "results" / DATASETS / dataset
 
 
 def results(experiment: str) -> Path:

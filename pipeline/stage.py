@@ -52,6 +52,7 @@ _EXPRESSION = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml: ${key}, ${item.source
 _MAKERS = (
     ("download", paths.raw),
     ("augment", paths.augmented),
+    ("augment", paths.dataset_report),
     ("train", paths.model_folder),
     ("train", paths.history),
     ("predict", paths.raw_outputs),

@@ -139,7 +139,8 @@ def test_every_golden_file_is_compared():
 def test_output_shape_is_what_build_makes(module, variant):
     """`output_shape` promises, without Keras, the shape that the built network has, for every task and variant."""
     input_shape, published = module.PAPER_SHAPES[variant]
-    classes = {"detection": published[-1] - 10, "segmentation": published[-1] - 1}
+    boxes = 3 if variant == "rerelease" else 2
+    classes = {"detection": published[-1] - 5 * boxes, "segmentation": published[-1] - 1}
     for task in module.TASKS:
         shape = module.output_shape(
             task=task, classes=classes.get(task, published[-1]), input_shape=input_shape, variant=variant
@@ -377,12 +378,24 @@ def test_yolo_refuses_a_grid_of_another_picture():
             outline(yolo, "full", output_shape=shape)
 
 
-def test_yolo_with_batch_norm_has_the_re_releases_weights():
-    """With normalisation the convolutions have weights only, 60,142,784 in all, and a scale and a shift a channel."""
-    model = outline(yolo, "full", batch_norm=True)
+def test_yolo_re_release_is_its_weight_file():
+    """yolov1.weights has 789,312,988 bytes: a header of 16 and 4 for each number, moving statistics included."""
+    model = outline(yolo, "rerelease")
     convolutions = [layer for layer in model.layers if re.fullmatch(r"conv\d+", layer.name)]
     assert sum(map(trainable, convolutions)) == 60_142_784
-    assert sum(layer.count_params() for layer in model.layers if layer.name.startswith("bn")) == 2 * 26_368
+    assert 16 + 4 * model.count_params() == 789_312_988
+
+
+def test_yolo_variants_bring_their_own_options():
+    """The re-release normalises and predicts three boxes a cell; told otherwise, the paper's two and no normalisation."""
+    own = outline(yolo, "rerelease")
+    assert own.get_layer("drop25").rate == 0.5
+    assert outline(yolo, "rerelease_fast").get_layer("drop8").rate == 0
+    told = outline(yolo, "rerelease", output_shape=(7, 7, 30), boxes_per_cell=2, batch_norm=False, dropout=0.1)
+    assert {layer.name for layer in own.layers} - {layer.name for layer in told.layers} == {
+        f"bn{number}" for number in range(1, 25)
+    }
+    assert told.get_layer("drop25").rate == 0.1
 
 
 @pytest.mark.parametrize(("variant", "configuration", "convolutions"), [("vgg16", "D", 13), ("vgg11", "A", 8)])

@@ -77,7 +77,7 @@ from pipeline.stage import stage
 
 name, entry = sys.argv[1:]
 outputs = {{
-    "download": [paths.raw], "augment": [paths.augmented], "train": [paths.model_folder, paths.history],
+    "download": [paths.raw], "augment": [paths.augmented, paths.dataset_report], "train": [paths.model_folder, paths.history],
     "predict": [paths.raw_outputs], "postprocess": [paths.predictions],
     "evaluate": [paths.metrics, paths.plots, paths.figures], "log": [paths.receipt],
 }}[name]

@@ -43,6 +43,42 @@ def test_local_response_normalization_refuses(constants, message):
         layers.LocalResponseNormalization(**constants)
 
 
+def test_local_kernels_are_convolutions_place_by_place():
+    """Each output is the product of its window, zeros beyond the map, with its own place's weights."""
+    maps = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype("float32")
+    layer = layers.LocallyConnected2D(6, 3)
+    layer.build(maps.shape)
+    kernel, bias = (np.random.default_rng(2).normal(size=weight.shape) for weight in layer.weights)
+    layer.set_weights([kernel, bias])
+    received = np.asarray(layer(maps))
+    padded = np.pad(maps.astype("float64"), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    expected = np.empty((2, 3, 4, 6))
+    for row, column in np.ndindex(3, 4):
+        window = padded[:, row : row + 3, column : column + 3].reshape(2, -1)
+        expected[:, row, column] = window @ kernel[row, column] + bias[row, column]
+    np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_equal_local_kernels_are_a_convolution():
+    """With the same weights everywhere the layer is Keras' convolution with zeros around."""
+    maps = np.random.default_rng(1).normal(size=(1, 4, 4, 3)).astype("float32")
+    convolution = keras.layers.Conv2D(2, 3, padding="same", bias_initializer="ones")
+    expected = np.asarray(convolution(maps))
+    layer = layers.LocallyConnected2D(2, 3)
+    layer.build(maps.shape)
+    kernel, bias = (np.asarray(weight) for weight in convolution.weights)
+    layer.set_weights([np.tile(kernel.reshape(1, 1, 27, 2), (4, 4, 1, 1)), np.tile(bias, (4, 4, 1))])
+    np.testing.assert_allclose(np.asarray(layer(maps)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_local_kernels_refuse_what_has_no_middle_or_no_size():
+    """An even window has no middle; a map of unknown size has no places to give weights to."""
+    with pytest.raises(ValueError, match="odd kernel_size; received: 2 and 4"):
+        layers.LocallyConnected2D(2, 4)
+    with pytest.raises(ValueError, match="expected a map of known size"):
+        layers.LocallyConnected2D(2, 3)(keras.Input((None, 4, 3)))
+
+
 def test_lecture_patch_is_pooled_and_unpooled():
     """Notebook 10.4: maxima [[6, 8], [8, 4]]; 6 goes back to (1, 0), 8 to (1, 3), 8 to (3, 1), 4 to (2, 3)."""
     maxima, switches = layers.MaxPoolingWithSwitches()(PATCH[None, :, :, None])

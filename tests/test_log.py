@@ -131,6 +131,8 @@ def project(tmp_path, monkeypatch, network, empty_store) -> Path:
     (root / "params.yaml").write_text(PARAMS)
     shutil.copy(empty_store, root / "mlflow.db")
     _write_dataset(root / "data/augmented/digits")
+    (root / "results/datasets/digits").mkdir(parents=True)
+    (root / "results/datasets/digits/report.json").write_text("{}")
     results = root / "results" / EXPERIMENT
     for folder in ("model", "predictions/label_maps", "plots/per_class", "figures"):
         (results / folder).mkdir(parents=True)
@@ -280,12 +282,12 @@ def test_a_result_is_one_run_that_shows_everything(project, store):
     assert {metric.key for metric in model.metrics} == {"top1_accuracy", "top1_error"}
     files = {
         file.path
-        for folder in ("", "figures", "plots/per_class", "predictions")
+        for folder in ("", "dataset", "figures", "plots/per_class", "predictions")
         for file in store.client.list_artifacts(run.info.run_id, folder)
     }
     assert files == {
         *("figures", "figures/confusion.png", "history.csv", "metrics.json", "plots", "plots/per_class/per_class.csv"),
-        *("predictions", "predictions/top_k.csv", "predictions/others.zip"),
+        *("predictions", "predictions/top_k.csv", "predictions/others.zip", "dataset", "dataset/report.json"),
     }
 
 

@@ -122,6 +122,22 @@ def yolo(x: np.ndarray, w: Weights) -> np.ndarray:
     return dense(leaky(dense(x, w["fc10"])), w["fc11"]).reshape(len(x), 2, 2, 13)
 
 
+def yolo_rerelease(x: np.ndarray, w: Weights) -> np.ndarray:
+    """cfg/yolov1.cfg of 2016: every convolution normalised, then windows with weights of their own at each of 2x2 places."""
+    for number in range(1, 25):
+        x = convolve(x, w[f"conv{number}"], 2 if number in (1, 22) else 1)
+        x = leaky(normalize(x, w[f"bn{number}"], 1e-5))
+        if number in (1, 2, 6, 16):
+            x = pool(x, 2, 2)
+    kernel, bias = w["local25"]
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    local = np.empty((len(x), 2, 2, bias.shape[-1]))
+    for row, column in np.ndindex(2, 2):
+        window = padded[:, row : row + 3, column : column + 3].reshape(len(x), -1)
+        local[:, row, column] = window @ kernel[row, column] + bias[row, column]
+    return dense(leaky(local), w["fc26"]).reshape(len(x), 2, 2, 19)
+
+
 def deconvnet(x: np.ndarray, w: Weights) -> np.ndarray:
     """Noh et al. (2015), stage_2_train.prototxt: the places of the maxima are looked up one by one."""
     places = {}
@@ -166,6 +182,12 @@ PLAIN = {
     "caffenet": ("alexnet", caffenet, {"variant": "caffenet", "input_shape": (67, 67, 3)}, 100.0),
     "vgg": ("vgg", vgg, {}, 1.0),
     "yolo": ("yolo", yolo, {"batch_norm": True}, 1.0),
+    "yolo_rerelease": (
+        "yolo",
+        yolo_rerelease,
+        {"variant": "rerelease", "input_shape": (128, 128, 3), "output_shape": (2, 2, 19), "width": 1 / 64},
+        1.0,
+    ),
     # Twice the side of the smallest, so that fc6 and its deconvolution are larger than 1x1.
     "deconvnet": (
         "deconvnet",

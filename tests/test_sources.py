@@ -7,8 +7,6 @@ import io
 import pickle
 import struct
 import tarfile
-import zipfile
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,11 +18,7 @@ from pipeline.annotated import decode
 from pipeline.archives import Archives
 from pipeline.errors import InputError
 from pipeline.sources import SPLITS, digit_scenes, idx, mnist1d, voc
-
-MIRROR = Path(__file__).parents[2] / "shared" / "mirror"
-needs_mirror = pytest.mark.skipif(not MIRROR.is_dir(), reason=f"no mirror of real data at {MIRROR}")
-ANY_CHECKSUM = "0" * 64
-
+from tests.archive_files import ANY_CHECKSUM, MIRROR, needs_mirror, picture, write_archive
 
 # ---- digit_scenes ----
 
@@ -173,31 +167,12 @@ AWKWARD = """<annotation>
 """
 
 
-def jpeg(width, height):
-    stream = io.BytesIO()
-    Image.fromarray(np.full((height, width, 3), 90, np.uint8)).save(stream, "JPEG")
-    return stream.getvalue()
-
-
-def write_archive(path, files):
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, data in files.items():
-                archive.writestr(name, data)
-        return
-    with tarfile.open(path, "w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-
-
 def voc_files(root="VOCdevkit/VOC2012", annotation=AWKWARD, ids=("awkward",)):
     mask = np.zeros((24, 40), np.uint8)
     mask[2:9, 3:12] = 15
     files = {}
     for id in ids:
-        files[f"{root}/JPEGImages/{id}.jpg"] = jpeg(40, 24)
+        files[f"{root}/JPEGImages/{id}.jpg"] = picture(40, 24)
         files[f"{root}/Annotations/{id}.xml"] = annotation.encode()
         files[f"{root}/SegmentationClass/{id}.png"] = encode_png(mask)
     for folder in ("Main", "Segmentation"):
@@ -259,6 +234,43 @@ def test_a_share_of_the_training_list_can_serve_as_validation(tmp_path):
     assert split("test", 0) == ids
 
 
+def test_two_years_are_one_source(tmp_path):
+    """07+12: lists of two folders below one root, from two archives, one after the other; the share is one of both."""
+    first, second = [f"{number:06d}" for number in range(6)], [f"2008_{number:06d}" for number in range(4)]
+    write_archive(tmp_path / "07.tar", voc_files("VOCdevkit/VOC2007", ids=first))
+    write_archive(tmp_path / "12.tar", voc_files("VOCdevkit/VOC2012", ids=second))
+    source = voc_source(
+        "VOCdevkit",
+        files=[{"name": name, "sha256": ANY_CHECKSUM} for name in ("07.tar", "12.tar")],
+        splits={"train": ["VOC2007/train", "VOC2012/train"], "val": 0.2, "test": "VOC2007/val"},
+    )
+
+    def split(name, task="detection"):
+        return [example.id for example in voc.examples(source, tmp_path, task=task, split=name)]
+
+    assert sorted(split("train") + split("val")) == first + second
+    assert len(split("val")) == 2
+    assert split("test", "segmentation") == first
+    twice = source.model_copy(
+        update={"splits": voc.Splits(train=("VOC2007/train", "VOC2007/val"), val=0.2, test="VOC2007/val")}
+    )
+    with pytest.raises(InputError, match=r"splits\.train: expected each id in one list, once; received: '?000000"):
+        voc.examples(twice, tmp_path, task="detection", split="train")
+
+
+@needs_mirror
+def test_the_real_years_are_one_source():
+    """VOC 2007's samples and VOC 2012's subset: two difficult boxes in 000005, and both years' pictures."""
+    files = [{"name": name, "sha256": ANY_CHECKSUM} for name in ("voc2007-samples.tar", "voc2012-subset.tar")]
+    splits = {"train": ["VOC2007/trainval", "VOC2012/train"], "val": "VOC2012/val", "test": "VOC2007/test"}
+    source = voc_source("VOCdevkit", files=files, splits=splits)
+    train = voc.examples(source, MIRROR, task="detection", split="train")
+    ids = [example.id for example in train]
+    assert "000005" in ids
+    assert any(id.startswith("2007_") for id in ids)
+    assert train[ids.index("000005")].difficult.sum() == 2
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -289,7 +301,7 @@ def test_a_broken_archive_is_named(tmp_path, files, message):
 def test_archives_refuse_what_is_none(tmp_path):
     """A file that is no archive, a cut one and a missing one are named; links inside are never followed."""
     (tmp_path / "voc.tar").write_bytes(b"no archive" * 100)
-    with pytest.raises(InputError, match=r"expected an uncompressed \.tar or a \.zip"):
+    with pytest.raises(InputError, match=r"expected a \.tar .* or a \.zip"):
         Archives([tmp_path / "voc.tar"])
     with pytest.raises(InputError, match="no such file"):
         Archives([tmp_path / "missing.tar"])

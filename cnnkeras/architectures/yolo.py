@@ -2,7 +2,9 @@
 
 Redmon, Divvala, Girshick & Farhadi (2016), You Only Look Once, section 2.1 and figure 3, checked against darknet's
 cfg/yolo.cfg and cfg/yolo-tiny.cfg of November 2015. "full" (24 convolutions): 271,703,550 parameters; "fast" (9 convolutions):
-45,089,374. The output of a picture is (S, S, C + 5 B), linear, S = side / stride, the last axis in this order:
+45,089,374. The authors' re-release (cfg/yolov1.cfg and cfg/yolov1-tiny.cfg of 2016: "rerelease", 197,301,875, and "rerelease_fast",
+27,095,374) normalises batches, and in place of the hidden fully connected layer has a locally connected one, or none; what darknet
+calls YOLO today is that, not the paper's. The output of a picture is (S, S, C + 5 B), linear, S = side / stride, the last axis in this order:
 C class probabilities, B confidences, B times (x, y, sqrt w, sqrt h), x and y within the cell, w and h relative to the picture.
 
 Departures from the paper:
@@ -10,14 +12,13 @@ Departures from the paper:
 - Convolutions are He normal. Darknet draws from U(-s, s), s = sqrt(2 / inputs), a third of that variance, which is too little
   to train from scratch, and starts the biases of fully connected layers at s; here they are 0.
 - The 3x3 convolutions of stride 1 use padding "same", which is darknet's padding of 1.
-- `batch_norm: true` normalises after every convolution, which then has no biases, as in the re-release (yolov1.cfg); the default is
-  the paper's net, without.
+- `batch_norm: true` normalises after every convolution, which then has no biases, as in the re-release; the paper's nets are without.
 - "small" is ours, for a CPU: the paper's plan (7x7 stem of stride 2, 1x1 reductions, two fully connected layers) in nine
   convolutions of few channels, stride 16.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import annotated_types
@@ -30,6 +31,7 @@ from cnnkeras.convolution import Window, output_sizes
 keras = lazy_loader.load("keras")
 
 TASKS = ("detection", "classification")
+LOCAL_KERNEL = 3  # side of the locally connected layer's windows, yolov1.cfg
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,17 @@ class Network:
         trunk: Figure 3: KERNELxKERNEL-FILTERS, with "/2" for stride 2; "pool" is 2x2 max pooling of stride 2.
         pretrained: Convolutions that are trained as a classifier first.
         fully_connected: Units and activation of the hidden layers after the trunk.
+        local: Filters of the 3x3 locally connected layer after the trunk; 0: none.
+        batch_norm, boxes_per_cell, dropout: What `build` takes unless told otherwise.
     """
 
     trunk: str
     pretrained: int
-    fully_connected: tuple[tuple[int, str], ...]
+    fully_connected: tuple[tuple[int, str], ...] = ()
+    local: int = 0
+    batch_norm: bool = False
+    boxes_per_cell: int = 2
+    dropout: float = 0.5
 
     def steps(self, convolutions: int | None = None) -> list[Step]:
         """The layers of the trunk, up to that many convolutions."""
@@ -84,31 +92,37 @@ class Network:
         return math.prod(step.stride for step in self.steps())
 
 
+_FULL = (
+    "7x7-64/2 pool 3x3-192 pool 1x1-128 3x3-256 1x1-256 3x3-512 pool"
+    + " 1x1-256 3x3-512" * 4
+    + " 1x1-512 3x3-1024 pool"
+    + " 1x1-512 3x3-1024" * 2
+    + " 3x3-1024 3x3-1024/2 3x3-1024 3x3-1024"
+)
+_FAST = "3x3-16 pool 3x3-32 pool 3x3-64 pool 3x3-128 pool 3x3-256 pool 3x3-512 pool 3x3-1024"  # as in cfg/darknet.cfg
 VARIANTS = {
-    "full": Network(
-        "7x7-64/2 pool 3x3-192 pool 1x1-128 3x3-256 1x1-256 3x3-512 pool"
-        + " 1x1-256 3x3-512" * 4
-        + " 1x1-512 3x3-1024 pool"
-        + " 1x1-512 3x3-1024" * 2
-        + " 3x3-1024 3x3-1024/2 3x3-1024 3x3-1024",
-        pretrained=20,
-        fully_connected=((4096, "leaky"),),
-    ),
-    "fast": Network(
-        "3x3-16 pool 3x3-32 pool 3x3-64 pool 3x3-128 pool 3x3-256 pool 3x3-512 pool 3x3-1024 3x3-1024 3x3-1024",
-        pretrained=7,  # those of darknet's cfg/darknet.cfg
-        fully_connected=((256, "linear"), (4096, "leaky")),
-    ),
+    "full": Network(_FULL, pretrained=20, fully_connected=((4096, "leaky"),)),
+    "fast": Network(f"{_FAST} 3x3-1024 3x3-1024", pretrained=7, fully_connected=((256, "linear"), (4096, "leaky"))),
+    "rerelease": Network(_FULL, pretrained=20, local=256, batch_norm=True, boxes_per_cell=3),
+    "rerelease_fast": Network(f"{_FAST} 3x3-256", pretrained=7, batch_norm=True, dropout=0.0),
     "small": Network(
         "7x7-24/2 pool 3x3-48 pool 1x1-24 3x3-64 1x1-32 3x3-96 pool 1x1-48 3x3-128 3x3-128",
         pretrained=9,
         fully_connected=((512, "leaky"),),
     ),
 }
-PARAMETERS = {"full": 271_703_550, "fast": 45_089_374, "small": 3_981_036}
+PARAMETERS = {
+    "full": 271_703_550,
+    "fast": 45_089_374,
+    "rerelease": 197_301_875,
+    "rerelease_fast": 27_095_374,
+    "small": 3_981_036,
+}
 PAPER_SHAPES = {
     "full": ((448, 448, 3), (7, 7, 30)),
     "fast": ((448, 448, 3), (7, 7, 30)),
+    "rerelease": ((448, 448, 3), (7, 7, 35)),
+    "rerelease_fast": ((448, 448, 3), (7, 7, 30)),
     "small": ((112, 112, 3), (7, 7, 20)),
 }
 TINY = {"input_shape": (32, 32, 3), "output_shape": (2, 2, 13), "variant": "small", "width": 1 / 4}
@@ -135,7 +149,7 @@ def output_shape(
     classes: int,
     input_shape: tuple[int, ...],
     variant: str = "full",
-    boxes_per_cell: int = 2,
+    boxes_per_cell: int | None = None,
     **_options,
 ) -> tuple[int, ...]:
     """Shape (S, S, classes + 5 boxes_per_cell) for detection, (classes,) for the pre-training as a classifier.
@@ -148,19 +162,20 @@ def output_shape(
     _check_size(input_shape, variant, task)
     if task == "classification":
         return (classes,)
-    cells = input_shape[0] // VARIANTS[variant].stride
-    return (cells, cells, classes + 5 * boxes_per_cell)
+    network = VARIANTS[variant]
+    cells = input_shape[0] // network.stride
+    return (cells, cells, classes + 5 * (boxes_per_cell or network.boxes_per_cell))
 
 
 def build(
     *,
     input_shape: tuple[int, ...],
     output_shape: tuple[int, ...],
-    variant: Literal["full", "fast", "small"] = "full",
+    variant: Literal["full", "fast", "rerelease", "rerelease_fast", "small"] = "full",
     width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
-    boxes_per_cell: Annotated[int, annotated_types.Ge(1)] = 2,
-    dropout: Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.5,
-    batch_norm: bool = False,
+    boxes_per_cell: Annotated[int, annotated_types.Ge(1)] | None = None,
+    dropout: Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] | None = None,
+    batch_norm: bool | None = None,
     input_mean=0.0,
     input_std=1.0,
 ) -> "keras.Model":
@@ -173,11 +188,11 @@ def build(
         input_shape: (side, side, channels), side a multiple of the variant's stride (64; "small" 16); (448, 448, 3) in the paper,
             (224, 224, 3) for the classifier, which takes any size from its own stride on.
         output_shape: As `output_shape` says.
-        variant: "full", "fast", or "small".
+        variant: "full" and "fast" (the paper's), "rerelease" and "rerelease_fast" (the authors' later ones), or "small".
         width: Factor on the channels of the hidden layers, rounded, at least 1.
-        boxes_per_cell: B, boxes that each cell predicts.
-        dropout: Fraction of the first fully connected layer's outputs dropped in training.
-        batch_norm: Normalise after each convolution, as the re-release does.
+        boxes_per_cell: B, boxes that each cell predicts; by default the variant's: 2, "rerelease" 3.
+        dropout: Fraction of the last hidden layer's outputs dropped in training; by default the variant's: 0.5, "rerelease_fast" 0.
+        batch_norm: Normalise after each convolution; by default the variant's: the re-release does.
         input_mean: Subtracted from the pictures; one number or one a channel. Darknet in 2015: 127.5.
         input_std: Divides them. Darknet in 2015: 127.5.
 
@@ -185,15 +200,17 @@ def build(
         ValueError: As `output_shape`, or an output_shape that is not this picture's.
     """
     network = VARIANTS[variant]
+    own = {"boxes_per_cell": boxes_per_cell, "dropout": dropout, "batch_norm": batch_norm}
+    network = replace(network, **{name: value for name, value in own.items() if value is not None})
     detection = len(output_shape) == 3
     _check_size(input_shape, variant, "detection" if detection else "classification")
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
     for step in network.steps(None if detection else network.pretrained):
-        x = _convolution(x, step, width, batch_norm) if step.filters else _pool(x, step)
+        x = _convolution(x, step, width, network.batch_norm) if step.filters else _pool(x, step)
     if detection:
-        _check_grid(output_shape, input_shape, variant, boxes_per_cell)
-        outputs = _head(x, network, output_shape, width, dropout)
+        _check_grid(output_shape, input_shape, network)
+        outputs = _head(x, network, output_shape, width)
     else:
         x = keras.layers.GlobalAveragePooling2D(name="avgpool")(x)
         outputs = keras.layers.Dense(*output_shape, dtype="float32", name="classes")(x)
@@ -225,16 +242,26 @@ def _pool(x, step: Step):
     return keras.layers.MaxPooling2D(step.kernel, step.stride, name=f"pool{step.number}")(x)
 
 
-def _head(x, network: Network, output_shape: tuple[int, ...], width: float, dropout: float):
-    """The fully connected layers: (batch, S, S, channels) to (batch, S, S, C + 5 B)."""
-    x = keras.layers.Flatten(name="flatten")(x)
+def _head(x, network: Network, output_shape: tuple[int, ...], width: float):
+    """What follows the trunk: (batch, S, S, channels) to (batch, S, S, C + 5 B)."""
     number = network.steps()[-1].number
+    if network.local:
+        number += 1
+        inputs = LOCAL_KERNEL**2 * x.shape[-1]
+        x = layers.LocallyConnected2D(
+            scaled(network.local, width),
+            LOCAL_KERNEL,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=math.sqrt(2 / inputs)),
+            name=f"local{number}",
+        )(x)
+        x = keras.layers.LeakyReLU(negative_slope=0.1, name=f"leaky{number}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
     for units, activation in network.fully_connected:
         number += 1
         x = keras.layers.Dense(scaled(units, width), kernel_initializer="he_normal", name=f"fc{number}")(x)
         if activation == "leaky":
             x = keras.layers.LeakyReLU(negative_slope=0.1, name=f"leaky{number}")(x)
-    x = keras.layers.Dropout(dropout, name=f"drop{number}")(x)
+    x = keras.layers.Dropout(network.dropout, name=f"drop{number}")(x)
     rows, columns, numbers = output_shape
     x = keras.layers.Dense(rows * columns * numbers, dtype="float32", name=f"fc{number + 1}")(x)
     return keras.layers.Reshape(output_shape, dtype="float32", name="grid")(x)
@@ -256,10 +283,10 @@ def _check_size(input_shape: tuple[int, ...], variant: str, task: str) -> None:
         )
 
 
-def _check_grid(shape: tuple[int, ...], input_shape: tuple[int, ...], variant: str, boxes_per_cell: int) -> None:
-    cells = input_shape[0] // VARIANTS[variant].stride
-    if tuple(shape[:2]) != (cells, cells) or shape[2] <= 5 * boxes_per_cell:
+def _check_grid(shape: tuple[int, ...], input_shape: tuple[int, ...], network: Network) -> None:
+    cells, numbers = input_shape[0] // network.stride, 5 * network.boxes_per_cell
+    if tuple(shape[:2]) != (cells, cells) or shape[2] <= numbers:
         raise ValueError(
-            f"expected an output_shape ({cells}, {cells}, classes + {5 * boxes_per_cell}) for {input_shape[0]}-pixel pictures "
-            f"and {boxes_per_cell} boxes a cell; received: {tuple(shape)}. `output_shape` computes it"
+            f"expected an output_shape ({cells}, {cells}, classes + {numbers}) for {input_shape[0]}-pixel pictures "
+            f"and {network.boxes_per_cell} boxes a cell; received: {tuple(shape)}. `output_shape` computes it"
         )

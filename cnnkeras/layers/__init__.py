@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "grouped_convolution": ["GroupedConv2D"],
         "local_response_normalization": ["LocalResponseNormalization"],
+        "locally_connected": ["LocallyConnected2D"],
         "standardize": ["build_standardize"],
         "unpooling": ["MaxPoolingWithSwitches", "MaxUnpooling"],
     },

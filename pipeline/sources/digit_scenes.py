@@ -144,7 +144,7 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:  # n
 def examples(source: Source, folder: Path, *, task: str, split: str) -> voc.Pictures:
     """Scenes of a split, read like the pictures of any other VOC archive."""
     archives = Archives([folder / ARCHIVE])
-    return voc.Pictures(archives, ROOT, source.classes, voc.read_list(archives, ROOT, split, task), task)
+    return voc.Pictures(archives, source.classes, voc.read_list(archives, ROOT, split, task), task)
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Gt, Lt
 from pydantic import Field
 
 from pipeline import sources
 from pipeline.entries import Entry, Seed
 from pipeline.errors import InputError
 from pipeline.fetch import PublishedFile, fetch_files
+from pipeline.shares import Share, deal
 
 TASKS = ("classification",)
 UNSIGNED_BYTE = 0x08
@@ -47,7 +47,7 @@ class Source(sources.SourceEntry):
     kind: Literal["idx"]
     files: Files
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
-    validation_share: Annotated[float, Gt(0), Lt(1)] = 0.1
+    validation_share: Share = 0.1
     validation_seed: Seed = 0
 
 
@@ -77,16 +77,10 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
             f"{labels_file}: expected labels below {len(source.classes)}, the number of classes; "
             f"received: {labels.max()}"
         )
-    return Pictures(pictures, labels, part, _positions(source, len(pictures), split))
-
-
-def _positions(source: Source, count: int, split: str) -> np.ndarray:
-    """Which of a file's pictures belong to a split, ascending."""
     if split == "test":
-        return np.arange(count)
-    order = np.random.default_rng(source.validation_seed).permutation(count)
-    first_train = max(1, round(source.validation_share * count))
-    return np.sort(order[:first_train] if split == "val" else order[first_train:])
+        return Pictures(pictures, labels, part, np.arange(len(pictures)))
+    dealt = deal(len(pictures), {"val": source.validation_share}, source.validation_seed)
+    return Pictures(pictures, labels, part, dealt[split])
 
 
 def read_idx(path: Path, *, dimensions: int) -> np.ndarray:

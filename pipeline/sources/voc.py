@@ -3,6 +3,10 @@
     ROOT/JPEGImages/ID.jpg  ROOT/Annotations/ID.xml  ROOT/SegmentationClass/ID.png
     ROOT/ImageSets/Main/LIST.txt (detection)  ROOT/ImageSets/Segmentation/LIST.txt (segmentation)
 
+Several years are one source when their lists have their folders before them, as in the papers' training on 07+12:
+
+    root: VOCdevkit    splits: {train: [VOC2007/trainval, VOC2012/trainval], val: 0.1, test: VOC2007/test}
+
 Source: Everingham et al., "The PASCAL Visual Object Classes Challenge 2012 (VOC2012) Development Kit", sections 2-5.
 
 Boxes are published as 1-based inclusive pixels and become continuous corners: (xmin, ymin, xmax, ymax) is
@@ -12,7 +16,6 @@ have their usual meaning (not difficult); a box without area or outside the pict
 sticks out is clipped.
 """
 
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -21,15 +24,14 @@ from typing import Annotated, Literal
 from xml.etree import ElementTree
 
 import numpy as np
-from annotated_types import Gt, Lt
-from PIL import Image, UnidentifiedImageError
 from pydantic import Field, model_validator
 
-from pipeline import sources
+from pipeline import picture_files, sources
 from pipeline.archives import Archives
 from pipeline.entries import Entry, Seed
 from pipeline.errors import InputError
 from pipeline.fetch import PublishedFile, fetch_files
+from pipeline.shares import Share, deal
 
 TASKS = ("classification", "detection", "segmentation")
 # In the devkit's order: class k has palette index k + 1 in the label maps.
@@ -57,23 +59,24 @@ CLASSES = (
 )
 _SAFE_ID = re.compile(r"[\w][\w.\- ]*")
 
-ListName = Annotated[str, Field(pattern=r"^[\w\-]+$")]
-Share = Annotated[float, Gt(0), Lt(1)]
+ListName = Annotated[str, Field(pattern=r"^([\w\-]+/)*[\w\-]+$")]
+ListNames = Annotated[tuple[ListName, ...], Field(min_length=1)]
+Picture = tuple[str, str]  # the folder that holds JPEGImages, with its slash, and the id
 
 
 class Splits(Entry):
     """Which of VOC's lists (ImageSets/*/LIST.txt) serves which split.
 
     Attributes:
-        train: A list.
-        val: A list, or a share of the list `train`, drawn by `seed`; train is then the rest.
-        test: A list.
+        train: A list, or several; a folder before a list's name, as in VOC2007/trainval, is below the root.
+        val: Likewise, or a share of `train`, drawn by `seed`; train is then the rest.
+        test: As `train`.
         seed: Draws the share.
     """
 
-    train: ListName
-    val: Share | ListName
-    test: ListName
+    train: ListName | ListNames
+    val: Share | ListName | ListNames
+    test: ListName | ListNames
     seed: Seed = 0
 
 
@@ -82,7 +85,7 @@ class Source(sources.SourceEntry):
 
     Attributes:
         files: The archives.
-        root: Folder inside the archives that holds JPEGImages; empty where they hold it themselves.
+        root: Folder inside the archives that holds JPEGImages, or the years' folders; empty where they hold them themselves.
         classes: Class names in the order of the label maps' palette.
         splits: Which list serves which split.
     """
@@ -114,43 +117,39 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
     archives = Archives([folder / file.name for file in source.files])
     splits = source.splits
     carved = isinstance(splits.val, float) and split != "test"
-    ids = read_list(archives, source.root, splits.train if carved else getattr(splits, split), task)
+    names = splits.train if carved else getattr(splits, split)
+    listed = [
+        picture
+        for name in ((names,) if isinstance(names, str) else names)
+        for picture in read_list(archives, source.root, name, task)
+    ]
+    if twice := [id for id, count in Counter(id for _, id in listed).items() if count > 1]:
+        raise InputError(f"splits.{split}: expected each id in one list, once; received: {twice[0]} twice")
     if carved:
-        ids = _carve(ids, splits.val, splits.seed, split)
-    return Pictures(archives, source.root, source.classes, ids, task)
+        listed = [listed[position] for position in deal(len(listed), {"val": splits.val}, splits.seed)[split]]
+    return Pictures(archives, source.classes, listed, task)
 
 
-def _carve(ids: list[str], share: float, seed: int, split: str) -> list[str]:
-    """The ids that a share of a list leaves to train, or gives to val, in the list's order."""
-    count = max(1, round(share * len(ids)))
-    drawn = set(np.random.default_rng(seed).permutation(len(ids))[:count].tolist())
-    return [id for position, id in enumerate(ids) if (position in drawn) == (split == "val")]
-
-
-def read_list(archives: Archives, root: str, name: str, task: str) -> list[str]:
-    """Ids in one of VOC's lists: those of ImageSets/Segmentation for segmentation, of ImageSets/Main otherwise.
+def read_list(archives: Archives, root: str, name: str, task: str) -> list[Picture]:
+    """Pictures in one of VOC's lists: those of ImageSets/Segmentation for segmentation, of ImageSets/Main otherwise.
 
     Raises:
         InputError: There is no such list, it is empty, or an id is not fit to be a file's name.
     """
-    folder = f"{_below(root)}ImageSets/{'Segmentation' if task == 'segmentation' else 'Main'}/"
+    year, _, name = name.rpartition("/")
+    below = picture_files.below(root) + picture_files.below(year)
+    folder = f"{below}ImageSets/{'Segmentation' if task == 'segmentation' else 'Main'}/"
     member = f"{folder}{name}.txt"
     if member not in archives:
         known = sorted(PurePosixPath(known).stem for known in archives if known.startswith(folder))
         listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
         raise InputError(f"expected a list {member} in the archive; received: {listed or f'nothing below {folder}'}")
     # A list of a class has a second column: 1, 0 or -1.
-    ids = [line.split()[0] for line in archives[member].decode("utf-8", "replace").splitlines() if line.strip()]
-    if not ids:
-        raise InputError(f"{member}: expected an id a line; received: an empty list")
+    ids = [columns[0] for columns in picture_files.read_lines(archives, member)]
     for id in ids:
         if not _SAFE_ID.fullmatch(id):
             raise InputError(f"{member}: expected ids of letters, digits, '.', '-' and '_'; received: {id!r}")
-    return ids
-
-
-def _below(root: str) -> str:
-    return f"{root.strip('/')}/" if root.strip("/") else ""
+    return [(below, id) for id in ids]
 
 
 class Pictures(Sequence[sources.Example]):
@@ -159,13 +158,13 @@ class Pictures(Sequence[sources.Example]):
     For segmentation a picture without an annotation file has no boxes (None).
     """
 
-    def __init__(self, archives: Archives, root: str, classes: Sequence[str], ids: Sequence[str], task: str):
-        self._archives, self._below, self._classes, self._ids, self._task = archives, _below(root), classes, ids, task
-        folder = f"{self._below}JPEGImages/"
-        self._pictures = {PurePosixPath(name).stem: name for name in archives if name.startswith(folder)}
+    def __init__(self, archives: Archives, classes: Sequence[str], listed: Sequence[Picture], task: str):
+        self._archives, self._classes, self._listed, self._task = archives, classes, listed, task
+        folders = tuple({f"{below}JPEGImages/" for below, _ in listed})
+        self._pictures = {name.rpartition(".")[0]: name for name in archives if name.startswith(folders)}
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._listed)
 
     def __getitem__(self, index: int) -> sources.Example:
         """Read one picture.
@@ -173,28 +172,20 @@ class Pictures(Sequence[sources.Example]):
         Raises:
             InputError: Its file, its annotation or its label map is missing or not as VOC defines it.
         """
-        id = self._ids[index]
-        if id not in self._pictures:
-            raise InputError(f"expected a picture {self._below}JPEGImages/{id}.jpg in the archive; received: none")
-        picture = self._archives[self._pictures[id]]
-        annotation = f"{self._below}Annotations/{id}.xml"
-        mask = self._archives[f"{self._below}SegmentationClass/{id}.png"] if self._task == "segmentation" else None
+        below, id = self._listed[index]
+        if f"{below}JPEGImages/{id}" not in self._pictures:
+            raise InputError(f"expected a picture {below}JPEGImages/{id}.jpg in the archive; received: none")
+        member = self._pictures[f"{below}JPEGImages/{id}"]
+        picture = self._archives[member]
+        annotation = f"{below}Annotations/{id}.xml"
+        mask = self._archives[f"{below}SegmentationClass/{id}.png"] if self._task == "segmentation" else None
         if mask is not None and annotation not in self._archives:
             return sources.Example(id=id, picture=picture, mask=mask)
-        size = _picture_size(self._pictures[id], picture)
+        size = picture_files.size(member, picture)
         boxes, labels, difficult, dropped = read_annotation(self._archives[annotation], annotation, self._classes, size)
         return sources.Example(
             id=id, picture=picture, boxes=boxes, labels=labels, difficult=difficult, mask=mask, dropped=dropped
         )
-
-
-def _picture_size(member: str, picture: bytes) -> tuple[int, int]:
-    """Width and height as the picture's file says: an annotation's own `<size>` is missing or wrong in places."""
-    try:
-        with Image.open(io.BytesIO(picture)) as image:
-            return image.size
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{member}: expected a picture; received: {error}") from error
 
 
 def read_annotation(

@@ -1,0 +1,140 @@
+"""CIFAR-10 and CIFAR-100 in their binary version: 50,000 + 10,000 pictures of 32 x 32.
+
+Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009); www.cs.toronto.edu/~kriz/cifar.html,
+section "Binary version": records of the label (CIFAR-100: the coarse one, then the fine one), then 1,024 bytes of red, of
+green and of blue, row by row. The published archive is a .tar.gz; a .tar or .zip of the same members is read as well.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from pipeline import sources
+from pipeline.archives import Archives
+from pipeline.entries import Seed
+from pipeline.errors import InputError
+from pipeline.fetch import PublishedFile, fetch_files
+from pipeline.shares import Share, deal
+
+TASKS = ("classification",)
+SIDE = 32
+PIXELS = 3 * SIDE * SIDE
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One data set.
+
+    Attributes:
+        train: Members of the training part.
+        test: Members of the test part.
+        label_bytes: Labels before each picture.
+        label: Which of them counts.
+        classes: Names, in the order of the labels.
+    """
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    label_bytes: int
+    label: int
+    classes: tuple[str, ...]
+
+
+_TEN = "airplane automobile bird cat deer dog frog horse ship truck"
+_COARSE = """aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices household_furniture insects
+    large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals
+    non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2"""
+_FINE = """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle caterpillar
+    cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster
+    house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree
+    orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose
+    sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone
+    television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
+_TEN_FILES = tuple(f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 6))
+_HUNDRED_FILES = ("cifar-100-binary/train.bin",), ("cifar-100-binary/test.bin",)
+VARIANTS = {
+    "cifar10": Variant(_TEN_FILES, ("cifar-10-batches-bin/test_batch.bin",), 1, 0, tuple(_TEN.split())),
+    "cifar100": Variant(*_HUNDRED_FILES, 2, 1, tuple(_FINE.split())),
+    "cifar100_coarse": Variant(*_HUNDRED_FILES, 2, 0, tuple(_COARSE.split())),
+}
+
+
+class Source(sources.SourceEntry):
+    """Entry of a `cifar` source.
+
+    Attributes:
+        variant: `cifar10`, or CIFAR-100 with its 100 classes or their 20 superclasses.
+        file: The archive.
+        validation_share: Share of the training pictures, drawn by `validation_seed`, that serve as validation split.
+        validation_seed: Draws the share.
+    """
+
+    kind: Literal["cifar"]
+    variant: Literal["cifar10", "cifar100", "cifar100_coarse"]
+    file: PublishedFile
+    validation_share: Share = 0.1
+    validation_seed: Seed = 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the labels."""
+        return VARIANTS[self.variant].classes
+
+
+def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
+    """Fetch the archive, as published."""
+    fetch_files([source.file], folder, mirrors=mirrors)
+
+
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":  # noqa: ARG001 - there is one task
+    """Pictures of a split.
+
+    Raises:
+        InputError: A file is missing, no whole number of records, or has a label without a class.
+    """
+    variant, archives = VARIANTS[source.variant], Archives([folder / source.file.name])
+    part = "test" if split == "test" else "train"
+    records = np.concatenate([read_records(archives, member, variant) for member in getattr(variant, part)])
+    if split == "test":
+        return Pictures(records, variant, part, np.arange(len(records)))
+    dealt = deal(len(records), {"val": source.validation_share}, source.validation_seed)
+    return Pictures(records, variant, part, dealt[split])
+
+
+def read_records(archives: Archives, member: str, variant: Variant) -> np.ndarray:
+    """The records of a member, uint8 (n, label bytes + 3072).
+
+    Raises:
+        InputError: It is no whole number of records, or has a label without a class.
+    """
+    data, length = archives[member], variant.label_bytes + PIXELS
+    if not data or len(data) % length:
+        raise InputError(f"{member}: expected records of {length:,} bytes; received: {len(data):,} bytes")
+    records = np.frombuffer(data, np.uint8).reshape(-1, length)
+    if (largest := records[:, variant.label].max()) >= len(variant.classes):
+        raise InputError(f"{member}: expected labels below {len(variant.classes)}; received: {largest}")
+    return records
+
+
+class Pictures(Sequence[sources.Example]):
+    """Some of a part's pictures with their labels; ids are the published part and the position in it."""
+
+    def __init__(self, records: np.ndarray, variant: Variant, part: str, positions: np.ndarray):
+        self._records, self._variant, self._part, self._positions = records, variant, part, positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: int) -> sources.Example:
+        """Picture `index`."""
+        position = int(self._positions[index])
+        record = self._records[position]
+        planes = record[self._variant.label_bytes :].reshape(3, SIDE, SIDE)
+        return sources.Example(
+            id=f"{self._part}_{position:05d}",
+            picture=np.ascontiguousarray(planes.transpose(1, 2, 0)),
+            label=int(record[self._variant.label]),
+        )

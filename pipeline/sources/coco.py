@@ -1,0 +1,301 @@
+"""COCO: pictures with boxes and masks from an instances JSON, read in place from archives.
+
+    annotations/instances_train2017.json  train2017/000000000009.jpg
+    splits: {train: {annotations: annotations/instances_train2017.json, pictures: train2017}, ...}
+
+Source: Lin et al., "Microsoft COCO: Common Objects in Context" (2014); cocodataset.org, "Data format".
+
+Boxes are published as x, y, width, height, continuous, and become corners; one without area or outside the picture is dropped
+and counted, one that sticks out is clipped. An object is an outline of polygons or a run-length code, as numbers or as text.
+A label map has each pixel whose centre lies in an object, the smaller object on top of the larger one. A crowd (`iscrowd`)
+is no single object: its box counts as difficult, neither trained on nor counted in an evaluation, and its pixels are void.
+"""
+
+import functools
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from cnnkeras.tasks.segmentation import VOID
+from pipeline import picture_files, sources
+from pipeline.archives import Archives
+from pipeline.entries import Entry, Seed, unknown
+from pipeline.errors import InputError
+from pipeline.fetch import PublishedFile, fetch_files
+from pipeline.shares import Share, deal
+
+TASKS = ("classification", "detection", "segmentation")
+_SHIFT, _BITS = 48, 5  # a character of a run-length code is five bits and "more follow", from "0" on
+
+
+class Part(Entry):
+    """One published part.
+
+    Attributes:
+        annotations: The JSON, its path inside the archives.
+        pictures: The pictures' folder inside the archives.
+    """
+
+    annotations: str
+    pictures: str
+
+
+class Splits(Entry):
+    """Which part serves which split.
+
+    Attributes:
+        train: A part.
+        val: A part, or a share of `train`, drawn by `seed`; train is then the rest.
+        test: As `val`.
+        seed: Draws the shares.
+    """
+
+    train: Part
+    val: Share | Part
+    test: Share | Part
+    seed: Seed = 0
+
+
+class Source(sources.SourceEntry):
+    """Entry of a `coco` source.
+
+    Attributes:
+        files: The archives.
+        classes: Names of the categories that count, in the order that they have here. Objects of others are dropped and counted.
+        splits: Which part serves which split.
+    """
+
+    kind: Literal["coco"]
+    files: Annotated[tuple[PublishedFile, ...], Field(min_length=1)]
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=VOID - 1)]
+    splits: Splits
+
+    @model_validator(mode="after")
+    def _has_distinct_classes(self) -> "Source":
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes: expected distinct names; received: {', '.join(self.classes)}")
+        return self
+
+
+def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
+    """Fetch the archives, as published."""
+    fetch_files(source.files, folder, mirrors=mirrors)
+
+
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":
+    """Pictures of a split.
+
+    Raises:
+        InputError: The JSON is not there or none of instances, or a class is none of its categories.
+    """
+    archives = Archives([folder / file.name for file in source.files])
+    shares = {name: share for name in ("val", "test") if isinstance(share := getattr(source.splits, name), float)}
+    is_dealt = split == "train" or split in shares
+    part = source.splits.train if is_dealt else getattr(source.splits, split)
+    instances = read_instances(archives, part.annotations, source.classes)
+    images = instances.images
+    if is_dealt:
+        images = [images[position] for position in deal(len(images), shares, source.splits.seed)[split]]
+    return Pictures(archives, part, source.classes, instances, images, task)
+
+
+@dataclass(frozen=True)
+class Instances:
+    """What an instances JSON says.
+
+    Attributes:
+        images: (id, file name) of each picture, by id.
+        objects: Entries under `annotations` of each picture's id, those of our classes.
+        others: How many objects of other classes each picture's id has.
+        labels: Our class of each category id.
+    """
+
+    images: list[tuple[int, str]]
+    objects: Mapping[int, list[Mapping[str, Any]]]
+    others: Counter
+    labels: Mapping[int, int]
+
+
+def read_instances(archives: Archives, member: str, classes: Sequence[str]) -> Instances:
+    """Read an instances JSON.
+
+    Raises:
+        InputError: It is missing, no JSON of that form, names an unknown picture, or lacks a class.
+    """
+    try:
+        content = json.loads(archives[member])
+        images = sorted((int(image["id"]), str(image["file_name"])) for image in content["images"])
+        categories = {str(category["name"]): int(category["id"]) for category in content["categories"]}
+        objects, others, known = defaultdict(list), Counter(), {id for id, _ in images}
+        for name in classes:
+            if name not in categories:
+                raise InputError(f"{member}: {unknown(name, categories, 'category')}. Correct it under `classes`")
+        labels = {categories[name]: label for label, name in enumerate(classes)}
+        for entry in content["annotations"]:
+            if entry["image_id"] not in known:
+                raise InputError(f"{member}: expected an image of id {entry['image_id']!r}; received: none")
+            if entry["category_id"] in labels:
+                objects[entry["image_id"]].append(entry)
+            else:
+                others[entry["image_id"]] += 1
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        what = f"no key {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(
+            f"{member}: expected COCO's JSON of instances (images, annotations, categories); received: {what}"
+        ) from error
+    if not images:
+        raise InputError(f"{member}: expected pictures under `images`; received: none")
+    return Instances(images, objects, others, labels)
+
+
+class Pictures(Sequence[sources.Example]):
+    """Pictures of a part with their boxes and, for segmentation, their label maps; an id is the picture's file name."""
+
+    def __init__(
+        self,
+        archives: Archives,
+        part: Part,
+        classes: Sequence[str],
+        instances: Instances,
+        images: Sequence[tuple[int, str]],
+        task: str,
+    ):
+        self._archives, self._part, self._classes, self._instances = archives, part, classes, instances
+        self._images, self._task = images, task
+        self._ids = picture_files.ids(name for _, name in images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> sources.Example:
+        """Read one picture.
+
+        Raises:
+            InputError: The picture is missing or none, or an object's box or outline is not as COCO defines it.
+        """
+        id, name = self._images[index]
+        member = picture_files.below(self._part.pictures) + name
+        picture = self._archives[member]
+        width, height = picture_files.size(member, picture)
+        where = f"{self._part.annotations}: {name}"
+        objects, boxes, dropped = [], [], Counter()
+        for entry in self._instances.objects.get(id, ()):
+            box, reason = _corners(entry, where, width, height)
+            if reason:
+                dropped[reason] += 1
+            else:
+                objects.append(entry)
+                boxes.append(box)
+        if others := self._instances.others[id]:
+            dropped["objects of other classes"] = others
+        labels = [self._instances.labels[entry["category_id"]] for entry in objects]
+        return sources.Example(
+            id=self._ids[index],
+            picture=picture,
+            boxes=np.array(boxes, np.float64).reshape(-1, 4),
+            labels=np.array(labels, np.int32),
+            difficult=np.array([_is_crowd(entry) for entry in objects], bool),
+            mask=_label_map(objects, labels, (height, width), where) if self._task == "segmentation" else None,
+            dropped=dict(dropped),
+        )
+
+
+def _is_crowd(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("iscrowd", 0))
+
+
+def _corners(entry: Mapping[str, Any], where: str, width: int, height: int) -> tuple[tuple[float, ...], str]:
+    """Corners of an object's box inside the picture, or why it is dropped."""
+    box = entry.get("bbox")
+    try:
+        x, y, w, h = (float(value) for value in box)
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: expected a bbox of four numbers; received: {box!r}") from None
+    if not np.isfinite([x, y, w, h]).all():
+        raise InputError(f"{where}: expected a bbox of finite numbers; received: {box!r}")
+    if w <= 0 or h <= 0:
+        return (), "boxes without area"
+    if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
+        return (), "boxes outside the picture"
+    return (max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))), ""
+
+
+def _label_map(
+    objects: Sequence[Mapping[str, Any]], labels: Sequence[int], shape: tuple[int, int], where: str
+) -> np.ndarray:
+    """uint8 (H, W): 0 background, 1.. classes, 255 where a crowd is."""
+    areas = [decode_segmentation(entry.get("segmentation"), shape, where) for entry in objects]
+    mask = np.zeros(shape, np.uint8)
+    # Crowds first, so that single objects stand out of them; then the largest.
+    for number in sorted(range(len(objects)), key=lambda n: (not _is_crowd(objects[n]), -int(areas[n].sum()), n)):
+        mask[areas[number]] = VOID if _is_crowd(objects[number]) else labels[number] + 1
+    return mask
+
+
+def decode_segmentation(segmentation: Any, shape: tuple[int, int], where: str) -> np.ndarray:
+    """The pixels of an object, bool (H, W): a list of polygons, or a run-length code as numbers or as text.
+
+    Raises:
+        InputError: It is none of these, or a code of another size.
+    """
+    try:
+        if isinstance(segmentation, list) and segmentation:
+            polygons = [np.array(polygon, np.float64).reshape(-1, 2) for polygon in segmentation]
+            return functools.reduce(np.logical_or, (fill(polygon, shape) for polygon in polygons))
+        counts = segmentation["counts"]
+        counts = decode_counts(counts) if isinstance(counts, str) else [int(count) for count in counts]
+        size = tuple(segmentation["size"])
+    except (TypeError, ValueError, KeyError, IndexError):
+        raise InputError(
+            f"{where}: expected a segmentation of polygons or a run-length code; received: {str(segmentation)[:80]!r}"
+        ) from None
+    if size != shape or sum(counts) != shape[0] * shape[1] or min(counts) < 0:
+        raise InputError(
+            f"{where}: expected a run-length code of {shape[0]} x {shape[1]} pixels; "
+            f"received: size {list(size)}, {sum(counts):,} pixels"
+        )
+    # Runs of 0 and 1 by turns, down the columns.
+    values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return values.reshape(shape[::-1]).T
+
+
+def decode_counts(text: str) -> list[int]:
+    """Lengths of the runs in COCO's compressed text.
+
+    Five bits a character, the lowest first, the highest the sign; from the fourth run on, each is the difference from the one two before.
+    """
+    counts, position = [], 0
+    while position < len(text):
+        value, bits, more = 0, 0, True
+        while more:
+            code = ord(text[position]) - _SHIFT
+            value |= (code & 0x1F) << bits
+            more, position, bits = bool(code & 0x20), position + 1, bits + _BITS
+        if code & 0x10:
+            value -= 1 << bits
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+    return counts
+
+
+def fill(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The pixels whose centres lie in a polygon (n, 2) of x, y by the even-odd rule, bool (H, W).
+
+    A pixel's centre is at half-integers. Row by row: it lies inside after an odd number of edges to its left.
+    """
+    starts, ends = polygon, np.roll(polygon, -1, axis=0)
+    flips = np.zeros((shape[0], shape[1] + 1), np.int64)
+    first = max(0, int(np.floor(polygon[:, 1].min())))
+    last = min(shape[0], int(np.ceil(polygon[:, 1].max())))
+    for row in range(first, last):
+        y = row + 0.5
+        crosses = (starts[:, 1] <= y) != (ends[:, 1] <= y)
+        (x0, y0), (x1, y1) = starts[crosses].T, ends[crosses].T
+        x = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
+        np.add.at(flips[row], np.ceil(x - 0.5).clip(0, shape[1]).astype(int), 1)
+    return np.cumsum(flips, axis=1)[:, :-1] % 2 == 1

@@ -1,0 +1,153 @@
+"""Pictures in a folder per class, read in place from archives: Imagenette, ImageNet's layout, any pictures of one's own.
+
+    ROOT/train/n01440764/x.JPEG  ROOT/val/n01440764/y.JPEG       splits: {train: train, val: 0.1, test: val}
+    ROOT/cats/x.jpg  ROOT/dogs/y.jpg                             splits: {train: ., val: 0.1, test: 0.2}
+    ROOT/cats/x.jpg  ROOT/train.txt with a line "cats/x.jpg"     splits: {train: train.txt, val: 0.1, test: test.txt}
+    ROOT/x.jpg       ROOT/train.txt with a line "x.jpg 0"
+
+In the last, the second column is the class: its position or its folder.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline import picture_files, sources
+from pipeline.archives import Archives
+from pipeline.entries import Entry, Seed, unknown
+from pipeline.errors import InputError
+from pipeline.fetch import PublishedFile, fetch_files
+from pipeline.shares import Share, deal
+
+TASKS = ("classification",)
+LIST_ENDING = ".txt"
+
+Place = Annotated[str, Field(min_length=1)]
+Labelled = tuple[str, int]  # a member's name and its class
+
+
+class Splits(Entry):
+    """Which pictures serve which split.
+
+    Attributes:
+        train: A folder below the root that holds the classes' folders (`.` for the root itself), or a list, `NAME.txt`.
+        val: Likewise, or a share of `train`, drawn by `seed`; train is then the rest.
+        test: As `val`.
+        seed: Draws the shares.
+    """
+
+    train: Place
+    val: Share | Place
+    test: Share | Place
+    seed: Seed = 0
+
+
+class Source(sources.SourceEntry):
+    """Entry of an `image_folder` source.
+
+    Attributes:
+        files: The archives.
+        root: Folder inside the archives that everything else is below; empty where that is the archive itself.
+        folders: The classes' folders, in the order of the classes; as a mapping, with the name of each class:
+            `{n01440764: tench, n02102040: springer}`.
+        splits: Which pictures serve which split.
+    """
+
+    kind: Literal["image_folder"]
+    files: Annotated[tuple[PublishedFile, ...], Field(min_length=1)]
+    root: str = ""
+    folders: Annotated[tuple[Place, ...] | dict[str, Place], Field(min_length=1)]
+    splits: Splits
+
+    @model_validator(mode="after")
+    def _has_distinct_classes(self) -> "Source":
+        for names in (tuple(self.folders), self.classes):
+            if len(set(names)) != len(names):
+                raise ValueError(f"folders: expected distinct names; received: {', '.join(names)}")
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in order."""
+        return tuple(self.folders.values()) if isinstance(self.folders, dict) else self.folders
+
+
+def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
+    """Fetch the archives, as published."""
+    fetch_files(source.files, folder, mirrors=mirrors)
+
+
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":  # noqa: ARG001 - there is one task
+    """Pictures of a split.
+
+    Raises:
+        InputError: A folder or list is missing or empty, a folder is none of the classes', or a class has no picture to train on.
+    """
+    archives = Archives([folder / file.name for file in source.files])
+    shares = {name: share for name in ("val", "test") if isinstance(share := getattr(source.splits, name), float)}
+    is_dealt = split == "train" or split in shares
+    place = source.splits.train if is_dealt else getattr(source.splits, split)
+    labelled = _listed(archives, source, place) if place.endswith(LIST_ENDING) else _found(archives, source, place)
+    if is_dealt:
+        if missing := sorted(set(range(len(source.folders))) - {label for _, label in labelled}):
+            raise InputError(
+                f"{picture_files.below(source.root)}{place}: expected pictures of each class; "
+                f"received: none of {', '.join(tuple(source.folders)[label] for label in missing[:8])}"
+            )
+        labelled = [labelled[position] for position in deal(len(labelled), shares, source.splits.seed)[split]]
+    return Pictures(archives, source.root, labelled)
+
+
+def _found(archives: Archives, source: Source, place: str) -> list[Labelled]:
+    """The pictures of a folder with a folder a class."""
+    folder = picture_files.below(source.root) + picture_files.below(place)
+    labels, labelled = {name: label for label, name in enumerate(source.folders)}, []
+    for name in picture_files.pictures(archives, folder):
+        parts = PurePosixPath(name[len(folder) :]).parts
+        if len(parts) < 2:
+            raise InputError(
+                f"{name}: expected pictures in a folder per class; received: one right in {folder or './'}"
+            )
+        if parts[0] not in labels:
+            raise InputError(f"{folder}: {unknown(parts[0], labels, 'class folder')}. Name it under `folders`")
+        labelled.append((name, labels[parts[0]]))
+    return labelled
+
+
+def _listed(archives: Archives, source: Source, place: str) -> list[Labelled]:
+    """The pictures of a list, in its order."""
+    member, folders = picture_files.below(source.root) + place, list(source.folders)
+    labels = {name: label for label, name in enumerate(folders)}
+    labels |= {str(label): label for label in range(len(folders)) if str(label) not in labels}
+    labelled = []
+    for path, *column in picture_files.read_lines(archives, member):
+        name = picture_files.find(archives, source.root, path)
+        if name is None:
+            raise InputError(f"{member}: expected pictures that are in the archive; received: {path!r}")
+        label = column[0] if column else PurePosixPath(path).parent.name
+        if label not in labels:
+            raise InputError(
+                f"{member}: expected a class behind {path!r}, or a folder before it, of {', '.join(folders[:8])}, ... or "
+                f"its position from 0 to {len(folders) - 1}; received: {label!r}"
+            )
+        labelled.append((name, labels[label]))
+    return labelled
+
+
+class Pictures(Sequence[sources.Example]):
+    """Pictures of archives with their classes; an id is the picture's path below the root."""
+
+    def __init__(self, archives: Archives, root: str, labelled: Sequence[Labelled]):
+        self._archives, self._labelled = archives, labelled
+        start = len(picture_files.below(root))
+        self._ids = picture_files.ids(name[start:] for name, _ in labelled)
+
+    def __len__(self) -> int:
+        return len(self._labelled)
+
+    def __getitem__(self, index: int) -> sources.Example:
+        """Read one picture."""
+        name, label = self._labelled[index]
+        return sources.Example(id=self._ids[index], picture=self._archives[name], label=label)

@@ -1,0 +1,82 @@
+"""The papers' nets at the papers' sizes: one training step each. Minutes and gigabytes, so `make test` leaves them to `make slow`."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PEAK_GIBIBYTES = 12
+# A process each, whose peak memory is the net's alone.
+STEP = """
+import json, resource, sys
+import keras, numpy as np
+from cnnkeras import architectures, tasks, training
+
+name, variant, batch, options = json.loads(sys.argv[1])
+module = architectures.load(name)
+keras.utils.set_random_seed(1)
+input_shape, output_shape = module.PAPER_SHAPES[variant]
+model = module.build(input_shape=input_shape, output_shape=output_shape, variant=variant, input_mean=128.0, input_std=64.0, **options)
+rng = np.random.default_rng(1)
+pictures = rng.integers(0, 256, (batch, *input_shape), "uint8")
+task = tasks.load(module.TASKS[0])
+if module.TASKS[0] == "classification":
+    encoded = task.encode_targets(rng.integers(0, output_shape[-1], batch))
+elif module.TASKS[0] == "segmentation":
+    encoded = task.encode_targets(rng.integers(0, output_shape[-1], (batch, *input_shape[:2])).astype("uint8"))
+else:
+    boxes, labels = [np.array([[0.2, 0.3, 0.6, 0.9]])] * batch, [np.array([7])] * batch
+    encoded = task.encode_targets(boxes, labels, grid=output_shape[0], classes=20)
+batches = training.Batches(pictures, lambda examples, epoch: encoded[examples], batch_size=batch)
+losses = []
+before = [float(keras.ops.sum(keras.ops.abs(weight))) for weight in model.trainable_variables]
+training.fit(
+    model, batches, batches, epochs=1,
+    optimizer=training.build_optimizer("sgd", learning_rate=1e-3, momentum=0.9),
+    learning_rate=training.LearningRate(1e-3, training.Constant()),
+    loss=task.build_loss(), weight_decay=5e-4,
+    callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["loss"]))],
+)
+after = [float(keras.ops.sum(keras.ops.abs(weight))) for weight in model.trainable_variables]
+print(json.dumps({
+    "loss": float(losses[0]),
+    "unchanged": [w.path for w, b, a in zip(model.trainable_variables, before, after) if b == a],
+    "gibibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "variant", "batch", "options"),
+    [
+        ("alexnet", "two_tower", 32, {}),
+        ("vgg", "D", 4, {}),
+        ("vgg", "E", 4, {}),
+        ("yolo", "full", 2, {}),
+        ("yolo", "fast", 4, {}),
+        ("yolo", "rerelease", 2, {}),
+        ("deconvnet", "vgg16", 2, {"batch_norm": True}),
+    ],
+)
+def test_a_step_at_full_size_fits_into_12_gib(name, variant, batch, options, capsys):
+    """Forward, backward, momentum and decay at the paper's size: a finite loss, all kernels moved, memory as promised."""
+    start = time.perf_counter()
+    run = subprocess.run(
+        [sys.executable, "-c", STEP, json.dumps([name, variant, batch, options])],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    facts = json.loads(run.stdout.splitlines()[-1])
+    with capsys.disabled():
+        print(f"\n{name} {variant}, batch {batch}: {time.perf_counter() - start:.0f} s, {facts['gibibytes']:.1f} GiB")
+    assert np.isfinite(facts["loss"])
+    assert not [path for path in facts["unchanged"] if path.endswith("kernel")]
+    assert facts["gibibytes"] < PEAK_GIBIBYTES
