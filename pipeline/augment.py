@@ -208,9 +208,14 @@ class Packer:
         if self._policy and dataset.copies:
             self._policy.fit(len(self.splits["train"]), self._training_picture)
 
-    def _training_picture(self, position: int) -> np.ndarray:
-        """A training picture as it is, stretched to the dataset's size."""
-        whole = annotated.decode(self.splits["train"][position], len(self.source.classes))
+    def _training_picture(self, position: int) -> np.ndarray | None:
+        """A training picture as it is, stretched to the dataset's size; None for one to be skipped."""
+        try:
+            _, whole = self._read("train", position)
+        except InputError:
+            if self.dataset.on_error == "fail":
+                raise
+            return None
         return annotated.resize(whole.picture, self.dataset.size)
 
     def _build_policy(self) -> Any:

@@ -65,12 +65,13 @@ class Policy:
         )
         self._compose = albumentations.Compose(built, bbox_params=box_parameters if self._boxes else None)
 
-    def fit(self, count: int, read: Callable[[int], np.ndarray]) -> None:
+    def fit(self, count: int, read: Callable[[int], np.ndarray | None]) -> None:
         """Fit what depends on the training pictures, of which there are `count`; `read` gives one by its position."""
         for transform in self._compose.transforms:
             if isinstance(transform, paper_transforms.PCALighting):
                 chosen = np.unique(np.linspace(0, count - 1, min(count, transform.pictures)).astype(int))
-                transform.fit(read(int(position)) for position in chosen)
+                found = (read(int(position)) for position in chosen)
+                transform.fit(picture for picture in found if picture is not None)
 
     def apply(self, example: AnnotatedPicture, seed: np.random.SeedSequence) -> AnnotatedPicture:
         """One augmented version of an example: a function of the example and the seed alone.

@@ -166,6 +166,7 @@ class Train(Entry):
         steps_per_execution: Steps between two returns to Python.
         loss: Keyword arguments of the task's `build_loss`.
         initial_weights: Another experiment's layers to start from.
+        seed: Of initial weights, order and dropout, instead of the file's own: the networks of an ensemble differ in it.
     """
 
     epochs: Positive
@@ -178,6 +179,7 @@ class Train(Entry):
     steps_per_execution: Positive = 1
     loss: dict[str, Any] = Field(default_factory=dict)
     initial_weights: InitialWeights
+    seed: Seed | None = Field(default=None, exclude_if=lambda seed: seed is None)
 
 
 class Input(Entry):
@@ -365,10 +367,23 @@ POSTPROCESS: dict[str, type[Entry]] = {
 }
 
 
+class PublishedResult(Entry):
+    """Which of an architecture's published numbers a result is to stand beside.
+
+    Attributes:
+        system: As its `PUBLISHED` names it.
+        table: Of the paper, where the system stands in several.
+    """
+
+    system: str
+    table: Positive | None = None
+
+
 class Experiment(Entry):
     """A dataset, an architecture, a training, a post-processing, an evaluation.
 
-    `model` holds keyword arguments of the architecture's `build`; `postprocess` is the model of the dataset's task.
+    `model` holds keyword arguments of the architecture's `build`; `postprocess` is the model of the dataset's task; `published` is
+    for the report.
     """
 
     dataset: str
@@ -379,6 +394,7 @@ class Experiment(Entry):
     predict: Predict
     postprocess: Any
     evaluate: Evaluate
+    published: PublishedResult | None = Field(default=None, exclude_if=lambda published: published is None)
 
 
 class Ensemble(Entry):
@@ -390,6 +406,7 @@ class Ensemble(Entry):
         combine: The `mean` of the posteriors or their `product`.
         postprocess: As an experiment's.
         evaluate: As an experiment's.
+        published: As an experiment's; a number of the first network's architecture.
     """
 
     dataset: str
@@ -397,6 +414,7 @@ class Ensemble(Entry):
     combine: Literal["mean", "product"] = "mean"
     postprocess: Any
     evaluate: Evaluate
+    published: PublishedResult | None = Field(default=None, exclude_if=lambda published: published is None)
 
 
 class Params(Entry):
@@ -437,6 +455,17 @@ class Params(Entry):
     def measured(self, name: str) -> Experiment | Ensemble:
         """Entry of an experiment or an ensemble, or an `InputError` that names the known ones."""
         return _entry({**self.experiments, **self.ensembles}, name, "experiment")
+
+    def training_seed(self, experiment: str) -> int:
+        """Seed of an experiment's training."""
+        own = self.experiment(experiment).train.seed
+        return self.seed if own is None else own
+
+    def network(self, name: str) -> Experiment:
+        """Entry of an experiment, or of the first network of an ensemble."""
+        while name in self.ensembles:
+            name = self.ensembles[name].members[0]
+        return self.experiment(name)
 
     def stage(self, name: str, entry: str) -> str:
         """Name of a stage in dvc.yaml: there is one for experiments and one for ensembles."""
@@ -523,7 +552,11 @@ def load_params(path: Path | None = None) -> Params:
     for name in params.experiments:
         _check_initial_weights(file, params, name)
     ensembles = {name: _ensemble(file, params, name) for name in params.ensembles}
-    return params.model_copy(update={"ensembles": ensembles})
+    params = params.model_copy(update={"ensembles": ensembles})
+    for section in ("experiments", "ensembles"):
+        for name in getattr(params, section):
+            _check_published(file, params, (section, name))
+    return params
 
 
 # Kinds of pydantic's errors that this file's readers would put otherwise.
@@ -780,3 +813,25 @@ def _networks(file: _File, params: Params, name: str, above: tuple[str, ...]) ->
     if twice:
         raise file.error(location, f"expected every network once; received: {', '.join(twice)} twice")
     return found
+
+
+def _check_published(file: _File, params: Params, location: tuple[str, str]) -> None:
+    published = params.measured(location[1]).published
+    if published is None:
+        return
+    rows = architectures.load(params.network(location[1]).architecture).PUBLISHED
+    systems = sorted({row.system for row in rows})
+    if published.system not in systems:
+        raise file.error((*location, "published", "system"), unknown(published.system, systems, "published system"))
+    if not any(is_published(row, published) for row in rows):
+        raise file.error(
+            (*location, "published", "table"),
+            f"expected a table with a number of {published.system}; received: {published.table}",
+        )
+
+
+def is_published(row: architectures.Published, published: PublishedResult) -> bool:
+    """Whether a published number is of this system, and from this table where one is named."""
+    return row.system == published.system and (
+        published.table is None or row.source.endswith(f"table {published.table}")
+    )

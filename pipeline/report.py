@@ -15,7 +15,7 @@ from rich.table import Table
 from cnnkeras import architectures
 from cnnkeras.architectures import Published
 from pipeline import paths
-from pipeline.params import Dataset, Experiment, load_params
+from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published, load_params
 from pipeline.sources import Task
 
 NOTE = (
@@ -44,10 +44,10 @@ Cell = list[tuple[str, bool]]  # lines of text, each with whether it is bold
 
 @dataclass(frozen=True)
 class Entry:
-    """An experiment with what is known of it; `metrics`, `parameters` and `timing` are None as long as there are none."""
+    """An experiment or an ensemble with what is known of it; `metrics`, `parameters` and `timing` are None as long as there are none."""
 
     name: str
-    experiment: Experiment
+    experiment: Experiment | Ensemble
     dataset: Dataset
     published: Sequence[Published]
     metrics: dict[str, Any] | None
@@ -57,6 +57,8 @@ class Entry:
     @property
     def network(self) -> list[str]:
         """What it is and what it cost, a line each."""
+        if isinstance(self.experiment, Ensemble):
+            return [f"{self.experiment.combine} of {' and '.join(self.experiment.members)}"]
         model = self.experiment.model
         words = [self.experiment.architecture]
         words += [f"variant {model['variant']}"] if "variant" in model else []
@@ -83,16 +85,23 @@ class Entry:
     def protocol(self) -> list[str]:
         """How the metrics were measured, or how to measure them."""
         if self.metrics is None:
-            return [f"no result yet: run `dvc repro evaluate@{self.name}`"]
-        return [self.data, self.metrics["protocol"]]
+            stage = "evaluate_ensemble" if isinstance(self.experiment, Ensemble) else "evaluate"
+            return [f"no result yet: run `dvc repro {stage}@{self.name}`"]
+        return [self.data, self.metrics["protocol"], *self._seen]
+
+    @property
+    def _seen(self) -> list[str]:
+        """Where the protocol is not the whole of it - views, regions, networks - the sentence that says it."""
+        is_plain = not isinstance(self.experiment, Ensemble) and not (
+            self.experiment.predict.views or self.experiment.predict.regions
+        )
+        return [] if is_plain else ["; ".join(self.metrics["conditions"])]
 
 
 def run(output: Path | None = None) -> None:
     """Print the results table and write it, with the figures, as Markdown to `output` (default: results/README.md)."""
     params = load_params()
-    entries = [
-        _read(name, experiment, params.dataset(experiment.dataset)) for name, experiment in params.experiments.items()
-    ]
+    entries = [_read(name, params) for name in (*params.experiments, *params.ensembles)]
     console = Console()
     console.print(table(entries))
     console.print(NOTE, style="dim")
@@ -160,7 +169,11 @@ def _section(entry: Entry, folder: Path) -> list[str]:
     """An experiment's numbers with their protocol, every published one with its own, and the figures."""
     metrics = os.path.relpath(paths.metrics(entry.name), folder)
     lines = [f"{'; '.join(entry.network)}.", ""]
-    lines += ["; ".join([*entry.protocol, *entry.metrics["conditions"]]) + f" ([all numbers]({metrics})).", ""]
+    lines += [
+        "; ".join([entry.data, entry.metrics["protocol"], *entry.metrics["conditions"]])
+        + f" ([all numbers]({metrics})).",
+        "",
+    ]
     lines += [*_row("ours", "value"), "| --- | --- |"]
     lines += [line for key, value in entry.scores.items() for line in _row(key, value)]
     if entry.published:
@@ -179,23 +192,27 @@ def _row(*cells: str) -> list[str]:
     return [f"| {' | '.join(escaped)} |"]
 
 
-def _read(name: str, experiment: Experiment, dataset: Dataset) -> Entry:
+def _read(name: str, params: Params) -> Entry:
+    experiment, network = params.measured(name), params.network(name)
+    dataset = params.dataset(experiment.dataset)
     metrics, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
     return Entry(
         name=name,
         experiment=experiment,
         dataset=dataset,
-        published=_published(experiment, dataset.task),
+        published=_published(network, dataset.task, experiment.published),
         metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None,
         parameters=count_parameters(model) if model.is_file() else None,
         timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,
     )
 
 
-def _published(experiment: Experiment, task: Task) -> list[Published]:
-    """The architecture's published numbers for the task, those of the experiment's variant first."""
-    rows = [row for row in architectures.load(experiment.architecture).PUBLISHED if row.metric in METRICS[task]]
-    variant = str(experiment.model.get("variant")).lower()
+def _published(network: Experiment, task: Task, result: PublishedResult | None = None) -> list[Published]:
+    """The architecture's published numbers for the task: the named result's alone, or all, those of its variant first."""
+    rows = [row for row in architectures.load(network.architecture).PUBLISHED if row.metric in METRICS[task]]
+    if result is not None:
+        return [row for row in rows if is_published(row, result)]
+    variant = str(network.model.get("variant")).lower()
     return sorted(rows, key=lambda row: variant not in row.system.lower().split())
 
 

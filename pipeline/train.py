@@ -47,7 +47,7 @@ def _train(params: Params, name: str, model_file: Path, history: Path) -> list[f
     experiment = params.experiment(name)
     index = _checked_index(params, experiment.dataset)
     settings, where = experiment.train, f"experiments.{name}.train"
-    with devices.set_up(seed=params.seed, precision=settings.precision, xla=settings.xla):
+    with devices.set_up(seed=params.training_seed(name), precision=settings.precision, xla=settings.xla):
         # What imports Keras comes this late so that wrong input is answered before those seconds.
         from pipeline import networks
 
@@ -112,9 +112,9 @@ def _batches(params: Params, name: str, split: str, output_shape: tuple[int, ...
     columns = open_split(paths.augmented(experiment.dataset), split)
     return training.Batches(
         columns["inputs"],
-        _TARGETS[params.task(name)](columns, params, experiment.dataset, output_shape),
+        _TARGETS[params.task(name)](columns, params, name, output_shape),
         batch_size=experiment.train.batch_size,
-        seed=params.seed if split == "train" else None,
+        seed=params.training_seed(name) if split == "train" else None,
     )
 
 
@@ -131,16 +131,17 @@ def _segmentation_targets(columns: Split, *_: object) -> Targets:
     return lambda indices, _epoch: tasks.load("segmentation").encode_targets(masks[indices])
 
 
-def _detection_targets(columns: Split, params: Params, dataset: str, output_shape: tuple[int, ...]) -> Targets:
+def _detection_targets(columns: Split, params: Params, name: str, output_shape: tuple[int, ...]) -> Targets:
     """YOLO's grid; a cell that two objects claim goes to another one in another epoch (Darknet shuffles them)."""
-    encode_targets, classes = tasks.load("detection").encode_targets, len(params.classes(dataset))
+    encode_targets = tasks.load("detection").encode_targets
+    seed, classes = params.training_seed(name), len(params.classes(params.experiment(name).dataset))
     all_boxes, all_labels, all_difficult = (columns[name] for name in ("boxes", "box_labels", "difficult"))
 
     def targets(indices: np.ndarray, epoch: int) -> np.ndarray:
         boxes, labels = [], []
         for index in indices:
             chosen = np.flatnonzero(~all_difficult[index])
-            np.random.default_rng([params.seed, epoch, index]).shuffle(chosen)
+            np.random.default_rng([seed, epoch, index]).shuffle(chosen)
             boxes.append(all_boxes[index][chosen])
             labels.append(all_labels[index][chosen])
         return encode_targets(boxes, labels, grid=output_shape[0], classes=classes)

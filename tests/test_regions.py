@@ -209,6 +209,8 @@ def test_from_regions_to_label_maps_and_what_is_said_of_them(masks):
         file.write("  second: {<<: *experiment, dataset: masks, architecture: deconvnet, postprocess: {}}\n")
         file.write("ensembles: {two: {dataset: masks, members: [masks, second], combine: product, ")
         file.write("postprocess: {}, evaluate: {pictures: 1}}}\n")
+    raw = np.random.default_rng(3).normal(0, 3, raw.shape).astype(np.float16)  # surer than an untrained network
+    np.save(paths.raw_outputs("masks") / "outputs.npy", raw)
     paths.raw_outputs("second").mkdir(parents=True)
     for file in paths.raw_outputs("masks").iterdir():
         (paths.raw_outputs("second") / file.name).write_bytes(file.read_bytes())
@@ -217,7 +219,7 @@ def test_from_regions_to_label_maps_and_what_is_said_of_them(masks):
     postprocess.run("two")
     first = decode_png((paths.predictions("two") / "label_maps" / "a.png").read_bytes()).ravel()
     best = np.sort(raw[:3500].astype(np.float32), axis=-1)
-    clear = best[:, -1] - best[:, -2] > 0.01  # closer ones may be equal as logarithms in half precision
+    clear = best[:, -1] - best[:, -2] > 0.05  # closer ones may be equal as logarithms in half precision
     assert clear.mean() > 0.5
     np.testing.assert_array_equal(first[clear], raw[:3500].argmax(axis=-1)[clear])
 
