@@ -321,11 +321,13 @@ class DetectionPostprocess(Entry):
         confidence_threshold: Boxes whose confidence x class probability is lower are dropped.
         nms_iou: Of two boxes of a class that overlap more than this, the less confident one is dropped.
         display_threshold: Only boxes at or above it are drawn.
+        display_nms_iou: A second suppression of the boxes that are drawn: darknet draws at .2 and .4, and measures at .001 and .5.
     """
 
     confidence_threshold: Fraction
     nms_iou: Fraction
     display_threshold: Fraction = 0.2
+    display_nms_iou: Fraction | None = Field(default=None, exclude_if=lambda iou: iou is None)
 
 
 class Greedy(Entry):

@@ -171,13 +171,16 @@ def write_label_maps(
         for number, (id, size) in enumerate(zip(split["ids"], split["sizes"], strict=True)):
             scores = outputs[number]
             scores = scores.reshape(*size, -1) if scores.ndim == 2 else scores
-            if settings.greedy:
-                enlarged = resize_scores(scores, size, settings.resize)
-                labels = infer_greedily(enlarged, **settings.greedy.model_dump())
-            else:
-                labels = segmentation.decode_outputs(scores, size, resize=settings.resize)
+            labels = label_map(scores, size, settings)
             (folder / "label_maps" / f"{id}.png").write_bytes(segmentation.encode_png(labels))
             bar.update(number + 1)
+
+
+def label_map(scores: np.ndarray, size: Sequence[int], settings: SegmentationPostprocess) -> np.ndarray:
+    """Label map uint8 of a picture of (height, width) pixels from scores (H, W, C + 1)."""
+    if settings.greedy is None:
+        return segmentation.decode_outputs(scores, size, resize=settings.resize)
+    return infer_greedily(resize_scores(scores, size, settings.resize), **settings.greedy.model_dump())
 
 
 def resize_scores(scores: np.ndarray, size: Sequence[int], resize: str) -> np.ndarray:

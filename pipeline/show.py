@@ -9,15 +9,17 @@ from PIL import Image, ImageOps
 from rich.console import Console
 
 from cnnkeras.boxes import clip_boxes
-from cnnkeras.tasks import classification, detection, segmentation
+from cnnkeras.tasks import classification, detection
 from pipeline import annotated, drawing, paths
 from pipeline.errors import InputError
+from pipeline.evaluations.detection import displayed
 from pipeline.params import (
     ClassificationPostprocess,
     DetectionPostprocess,
     SegmentationPostprocess,
     load_params,
 )
+from pipeline.postprocess import label_map
 
 FOLDER = "show"  # in the current folder
 SIDES = 480, 1600  # pixels: the longer side of what is drawn is the picture's own, but not less and not more
@@ -134,7 +136,7 @@ def show_objects(
         confidence_threshold=settings.confidence_threshold,
         nms_iou=settings.nms_iou,
     )
-    found = found[np.flatnonzero(found.scores >= settings.display_threshold)]
+    found = displayed(found, settings)
     found = found[np.argsort(-found.scores, kind="stable")]
     height, width = picture.shape[:2]
     boxes = clip_boxes(found.boxes * [width, height, width, height], np.array([height, width]))
@@ -150,7 +152,7 @@ def show_regions(
     picture: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: SegmentationPostprocess
 ) -> Shown:
     """The picture under its label map, and the share of the pixels that each class takes."""
-    labels = segmentation.decode_outputs(outputs, picture.shape[:2], resize=settings.resize)
+    labels = label_map(outputs, picture.shape[:2], settings)
     drawn = drawing.draw_mask(picture, labels, classes, side=_side(picture))
     shares = np.bincount(labels.reshape(-1), minlength=len(classes) + 1) / labels.size
     present = [label for label in np.argsort(-shares, kind="stable") if shares[label] > 0]

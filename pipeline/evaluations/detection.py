@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnkeras.boxes import Detections, Objects, convert_boxes, iou
+from cnnkeras.boxes import Detections, Objects, convert_boxes, iou, non_maximum_suppression
 from cnnkeras.metrics import detection as metrics
 from cnnkeras.metrics.detection_errors import KINDS, count_errors
 from pipeline import figures
@@ -71,7 +71,7 @@ def evaluate(
         }
         for label, (name, curve) in enumerate(zip(classes, measured.curves, strict=True))
     ]
-    matches = match(detections[detections.scores >= postprocess.display_threshold], objects)
+    matches = match(displayed(detections, postprocess), objects)
     f1, mean_iou = score_pictures(matches, len(split))
     table = precision_table(measured.curves, classes)
     similar = [[list(classes).index(name) for name in group] for group in similar_classes]
@@ -105,7 +105,7 @@ def evaluate(
         ranking=np.lexsort((-mean_iou, -f1)),
         ranked_by="F1 (ties: mean IoU of what was found)",
         key="left: annotated, right: predicted with its score; dashed: missed (left), wrong (right) · shown and "
-        f"counted: score ≥ {postprocess.display_threshold:g}; found: right class, IoU ≥ {metrics.VOC_IOU:g}"
+        f"counted: score ≥ {postprocess.display_threshold:g}{_suppressed(postprocess)}; found: right class, IoU ≥ {metrics.VOC_IOU:g}"
         + ("; objects marked difficult count neither way" if objects.difficult.any() else ""),
         columns=3,
         show=functools.partial(_case, split, classes, matches, f1),
@@ -146,6 +146,20 @@ def read_objects(split: Split) -> Objects:
         boxes=np.asarray(boxes.values).reshape(-1, 4),
         difficult=np.asarray(split["difficult"].values),
     )
+
+
+def _suppressed(settings: DetectionPostprocess) -> str:
+    return "" if settings.display_nms_iou is None else f", NMS at IoU {settings.display_nms_iou:g}"
+
+
+def displayed(detections: Detections, settings: DetectionPostprocess) -> Detections:
+    """Those that are sure enough to be drawn, in the order given, after the display's own suppression if there is one."""
+    shown = detections[np.flatnonzero(detections.scores >= settings.display_threshold)]
+    if settings.display_nms_iou is None:
+        return shown
+    groups = shown.images * (1 + shown.labels.max(initial=0)) + shown.labels
+    kept = non_maximum_suppression(shown.boxes, shown.scores, groups, iou_threshold=settings.display_nms_iou)
+    return shown[np.sort(kept)]
 
 
 def match(detections: Detections, objects: Objects) -> Matches:
