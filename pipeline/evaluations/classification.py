@@ -40,7 +40,7 @@ def evaluate(
             for name, accuracy, examples in zip(classes, accuracies, counts.sum(axis=1), strict=True)
         ],
         shown_per_class=("top1_accuracy", "top-1 accuracy"),
-        protocol=f"top-k accuracy of {'the mean posterior of several views' if views else 'one view'}",
+        protocol=f"top-k accuracy of {'combined posteriors' if views else 'one view'}",
         conditions=views
         or ["each example is seen once, as it is" if is_signal else "each picture is seen once, whole and resized"],
         unit="signals" if is_signal else "pictures",
