@@ -566,6 +566,7 @@ def test_polygons_hold_the_pixels_whose_centres_they_hold():
         ([instance(3, 1, [0, 0, 1, 1], {"size": [6, 8], "counts": [1, 2]})], {}, "code of 6 x 8 pixels; .* 3 pixels"),
         ([instance(3, 1, [0, 0, 1, 1], {"size": [8, 6], "counts": [48]})], {}, r"received: size \[8, 6\]"),
         ([instance(3, 1, [0, 0, 1, 1], [[1, 2, 3]])], {}, "expected a segmentation of polygons"),
+        ([instance(3, 1, [0, 0, 1, 1], [[1, 2, 3, float("inf"), 0, 0]])], {}, "expected a segmentation of polygons"),
         ([instance(3, 1, [0, 0, 1, 1])], {}, "expected a segmentation of polygons"),
         ([instance(4, 1, [0, 0, 1, 1])], {}, "expected an image of id 4; received: none"),
         ([{"image_id": 3}], {}, "received: no key 'category_id'"),
