@@ -128,6 +128,7 @@ def pack(packer: "Packer", folder: Path, *, workers: int, notes: Notes | None = 
         for split, examples in packer.splits.items()
         for start in range(0, len(examples), CHUNK)
     ]
+    notes = Notes() if notes is None else notes
     total, done = sum(map(len, packer.splits.values())), 0
     writers = {split: SplitWriter(folder / split) for split in sources.SPLITS}
     moments, dropped = Moments(), Counter()
@@ -139,9 +140,8 @@ def pack(packer: "Packer", folder: Path, *, workers: int, notes: Notes | None = 
             if chunk.split == "train":
                 moments += chunk.moments
             dropped += chunk.dropped
-            if notes is not None:
-                notes.sizes[chunk.split] += chunk.sizes
-                notes.skipped += chunk.skipped
+            notes.sizes[chunk.split] += chunk.sizes
+            notes.skipped += chunk.skipped
             done += chunk.examples
             shown.update(done)
     splits = {split: writer.close() for split, writer in writers.items()}
@@ -149,7 +149,7 @@ def pack(packer: "Packer", folder: Path, *, workers: int, notes: Notes | None = 
         if not entry["examples"]:
             raise InputError(
                 f"{packer.where}: expected examples in the split {split!r}; received: none"
-                + (f". Skipped: {notes.skipped[0]['reason']}, ..." if notes is not None and notes.skipped else "")
+                + (f". Skipped: {notes.skipped[0]['reason']}, ..." if notes.skipped else "")
             )
     mean, std = moments.mean_and_std()
     index = Index(

@@ -4,7 +4,7 @@
 what was dropped and skipped, and which pictures occur twice; `report.png` draws it. All is of the plain examples, without
 the augmented copies.
 
-Two examples are the same when their packed inputs are, pixel by pixel. One that trains and tests is a leak, and an error.
+Two examples are the same when their packed inputs are, pixel by pixel. One in two splits is a leak, and an error unless allowed.
 """
 
 import hashlib

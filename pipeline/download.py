@@ -21,6 +21,9 @@ def run(name: str) -> None:
     """
     params = load_params()
     source = params.source(name)
+    for what, text in (("licence", source.license), ("please cite", source.citation)):
+        if text:
+            print(f"{name}: {what}: {' '.join(text.split())}")
     mirrors = [str(paths.raw(name))]
     if mirror := os.environ.get(MIRROR_VARIABLE) or params.mirror:
         mirrors.append(mirror if "://" in mirror else str(paths.root() / mirror))

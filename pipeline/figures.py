@@ -228,7 +228,7 @@ def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str)
 
 
 def _class_shares(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], task: str) -> None:
-    """A bar per class and split: the class's share of the split, with its count or share in the training split."""
+    """A bar per class and split: the class's share of the split."""
     unit = {"classification": "examples", "detection": "objects", "segmentation": "pixels"}[task]
     height = 0.8 / len(splits)
     for number, ((split, entry), color) in enumerate(zip(splits.items(), SPLIT_COLORS, strict=True)):

@@ -619,6 +619,8 @@ def _is_below(error: Mapping[str, Any], other: Mapping[str, Any], plain: Any) ->
 
 
 def _expected(error: Mapping[str, Any]) -> str:
+    if error["type"] == "missing":
+        return f"a mapping with the key {error['loc'][-1]!r}"
     words = _EXPECTED.get(error["type"])
     return words.format(**error.get("ctx", {})) if words else error["msg"].removeprefix("Input should be ")
 

@@ -61,12 +61,17 @@ def read_lines(archives: Archives, member: str) -> list[list[str]]:
 def find(members: Container[str], root: str, path: str) -> str | None:
     """Name of the member that a list means by a path: the longest end of it that is there, below `root`.
 
-    Lists name files as they lay on their author's disk: `/SegNet/CamVid/train/a.png` is `train/a.png` below CamVid.
+    Lists name files as they lay on their author's disk: `/SegNet/CamVid/train/a.png` is `train/a.png` below CamVid. The folder
+    may be an archive in the archive: ImageNet's `n01440764/a.JPEG` is published as `n01440764.tar/a.JPEG`.
     """
     parts = PurePosixPath(path).parts
-    return next(
-        (name for start in range(len(parts)) if (name := below(root) + "/".join(parts[start:])) in members), None
-    )
+    for start in range(len(parts)):
+        *folders, file = parts[start:]
+        folder = "/".join(folders)
+        for beginning in (f"{folder}/", f"{folder}.tar/") if folders else ("",):
+            if (name := f"{below(root)}{beginning}{file}") in members:
+                return name
+    return None
 
 
 def ids(names: Iterable[str]) -> list[str]:

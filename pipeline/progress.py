@@ -1,7 +1,7 @@
 """How far some work is, on the terminal: a bar where somebody looks, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich import filesize
@@ -31,6 +31,13 @@ def bar(description: str, total: int | None, *, unit: str) -> Iterator["Bar"]:
         total: How many units there are; None where that is not known yet.
         unit: What is counted: `steps`; `BYTES` are shown as kB, MB and so on.
     """
+    with bars(unit=unit) as start:
+        yield start(description, total)
+
+
+@contextmanager
+def bars(*, unit: str) -> Iterator[Callable[[str, int | None], "Bar"]]:
+    """The same for several works at once; yields what starts a bar, given its description and total."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -41,7 +48,7 @@ def bar(description: str, total: int | None, *, unit: str) -> Iterator["Bar"]:
         TextColumn("{task.fields[state]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     )
     with Progress(*columns, console=console, expand=True, disable=not console.is_terminal) as progress:
-        yield Bar(progress, console, description, total, unit)
+        yield lambda description, total: Bar(progress, console, description, total, unit)
 
 
 class Bar:
@@ -52,25 +59,32 @@ class Bar:
         self._unit = unit
         self._task = progress.add_task(description, total=total, state="")
         self._start = self._last_line = time.monotonic()
+        self._begun = 0
 
-    def update(self, done: int, state: str = "", *, total: int | None = None) -> None:
+    def begin(self, done: int) -> None:
+        """Say that `done` units were over before: neither the rate nor the time left counts them."""
+        self._progress.reset(self._task, completed=done, total=self._total)
+        self._start, self._begun = time.monotonic(), done
+
+    def update(self, done: int, state: str = "", *, total: int | None = None, final: bool = True) -> None:
         """Move the bar; without one, write a line now and then.
 
         Args:
             done: How many units are over.
             state: A few words.
             total: How many units there are, where `bar` did not know it.
+            final: Whether the work is over when all units are; otherwise a later call says so.
         """
         self._total = self._total if total is None else total
         self._progress.update(self._task, completed=done, total=self._total, state=state)
         now = time.monotonic()
-        is_over = self._total is not None and done >= self._total
+        is_over = final and self._total is not None and done >= self._total
         if self._console.is_terminal or (now - self._last_line < _LINE_SECONDS and not is_over):
             return
         self._last_line = now
         line = f"{self._description}: {self._share(done)}, {now - self._start:.0f} s"
         if self._total is not None:
-            line += f", {(now - self._start) * (self._total - done) / max(done, 1):.0f} s left"
+            line += f", {(now - self._start) * (self._total - done) / max(done - self._begun, 1):.0f} s left"
         self._console.print(f"{line}  {state}".rstrip(), soft_wrap=True, highlight=False, markup=False)
 
     def _share(self, done: int) -> str:

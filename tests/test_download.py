@@ -2,13 +2,15 @@
 
 import hashlib
 import http.server
+import os
 import threading
 
 import pytest
 
-from pipeline import download
+from pipeline import download, fetch, paths
 from pipeline.errors import InputError
 from pipeline.fetch import PublishedFile, fetch_files
+from pipeline.stage import stage
 
 CONTENT = bytes(range(256)) * 5000
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
@@ -45,6 +47,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments):
         """Say nothing on the terminal."""
+
+
+@pytest.fixture(autouse=True)
+def _once(monkeypatch):
+    """tests/test_fetch.py is about further tries."""
+    monkeypatch.setattr(fetch, "ATTEMPTS", 1)
 
 
 @pytest.fixture
@@ -193,13 +201,14 @@ def test_a_damaged_file_is_fetched_again(server, project):
 
 
 def test_a_failed_download_leaves_nothing_new(server, project):
-    """When one of four files cannot be had, the stage fails with one line and the folder is as it was."""
+    """When one of four files cannot be had, the stage fails with one line and the folder is as it was; the next run needs that one only."""
     root = project(f"{server.url}/good")
     text = (root / "params.yaml").read_text().replace("good/d.gz", "missing/d.gz")
     (root / "params.yaml").write_text(text)
     with pytest.raises(InputError, match=r"expected d\.gz with sha256"):
         download.run("fashion")
-    assert everything_below(root / "data") == []
+    assert not (root / "data/raw/fashion").exists()
+    assert {name.split("/")[1] for name in everything_below(root / "data")} <= {".downloads"}
 
 
 def test_the_mirror_of_params_and_environment(server, project, monkeypatch):
@@ -214,7 +223,7 @@ def test_the_mirror_of_params_and_environment(server, project, monkeypatch):
         file.unlink()
     monkeypatch.setenv(download.MIRROR_VARIABLE, f"{server.url}/good")
     download.run("fashion")
-    assert server.asked == [f"/good/{letter}.gz" for letter in "abcd"]
+    assert sorted(server.asked) == [f"/good/{letter}.gz" for letter in "abcd"]
 
 
 def test_an_unknown_source_is_named(project):
@@ -222,3 +231,26 @@ def test_an_unknown_source_is_named(project):
     project("http://127.0.0.1:9")
     with pytest.raises(InputError, match=r"unknown source 'fashio'.*did you mean 'fashion'"):
         download.run("fashio")
+
+
+def test_licence_and_citation_are_shown(server, project, capsys):
+    """Who downloads data learns under which terms, and whom to cite."""
+    root = project(f"{server.url}/good")
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(
+        text.replace("kind: idx", "kind: idx\n    license: MIT\n    citation: Xiao et al. 2017")
+    )
+    download.run("fashion")
+    assert capsys.readouterr().out == "fashion: licence: MIT\nfashion: please cite: Xiao et al. 2017\n"
+
+
+def test_two_runs_at_once_are_refused(server, project):
+    """While one process downloads a source, a second one is told which; afterwards it finds everything there."""
+    project(f"{server.url}/good")
+    with stage("download", "fashion", inputs=[], outputs=[paths.raw("fashion")]):
+        with pytest.raises(InputError, match=rf"only run; received: process {os.getpid()} is running it"):
+            download.run("fashion")
+        for file in "abcd":
+            (paths.raw("fashion").with_name(".partial-fashion") / f"{file}.gz").write_bytes(CONTENT)
+    download.run("fashion")
+    assert server.asked == []

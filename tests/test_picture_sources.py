@@ -1,11 +1,18 @@
 """Sources of pictures in folders, of pairs of pictures and label maps, CIFAR's records and COCO's instances."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cnnkeras.tasks.segmentation import VOID, encode_png
+from pipeline import records
 from pipeline.annotated import decode
 from pipeline.errors import InputError
 from pipeline.sources import SPLITS, cifar, coco, image_folder, mask_pairs
@@ -82,6 +89,107 @@ def test_lists_name_pictures(tmp_path):
     assert [(example.id, example.label) for example in test] == [("flat", 1), ("val_dog_1", 0)]
     both = [split_of(image_folder, source, tmp_path, split)[0] for split in ("train", "val")]
     assert {(example.id, example.label) for example in both} == {("train_dog_3", 1), ("train_cat_0", 0)}
+
+
+def tar(files):
+    with tempfile.TemporaryDirectory() as folder:
+        write_archive(Path(folder) / "x.tar", files)
+        return (Path(folder) / "x.tar").read_bytes()
+
+
+def test_imagenets_official_files_are_a_source(tmp_path):
+    """A .tar of a .tar a class, a .tar of validation pictures without folders, and a .tar.gz of lists: by folders and by lists."""
+    one, other = (tar({f"{wnid}_{n}.JPEG": picture(3, 3, value=n) for n in range(4)}) for wnid in ("n01", "n02"))
+    write_archive(tmp_path / "train.tar", {"n01.tar": one, "n02.tar": other})
+    write_archive(tmp_path / "val.tar", {f"val_{n}.JPEG": picture(4, 4, value=n) for n in range(2)})
+    lists = {
+        "train.txt": b"n01/n01_3.JPEG 0\nn02/n02_0.JPEG 1\nn02/n02_1.JPEG 1",
+        "val.txt": b"val_0.JPEG 1\nval_1.JPEG 0",
+    }
+    write_archive(tmp_path / "lists.tar.gz", lists)
+    names = ["train.tar", "val.tar", "lists.tar.gz"]
+    source = folder_source(
+        files=[*(files(name)[0] for name in names)],
+        folders=["n01", "n02"],
+        splits={"train": "train.txt", "val": 0.3, "test": "val.txt"},
+    )
+    train, val, test = (split_of(image_folder, source, tmp_path, split) for split in SPLITS)
+    assert len(train) == 2
+    assert {(example.label, example.picture) for example in (*train, *val)} == {
+        (0, picture(3, 3, value=3)),
+        (1, picture(3, 3, value=0)),
+        (1, picture(3, 3, value=1)),
+    }
+    assert [(example.id, example.label) for example in test] == [("val_0", 1), ("val_1", 0)]
+    by_folders = folder_source("train.tar", folders=["n01", "n02"], splits={"train": ".", "val": 0.3, "test": 0.3})
+    assert len(split_of(image_folder, by_folders, tmp_path, "train")) == 4
+
+
+READER = '''
+"""Pictures of one grey each, named in the entry."""
+
+from typing import Literal
+
+import numpy as np
+
+from pipeline import sources
+
+TASKS = ("classification",)
+
+
+class Source(sources.SourceEntry):
+    """Entry of a `greys` source."""
+
+    kind: Literal["greys"]
+    values: tuple[int, ...]
+
+    @property
+    def classes(self):
+        return ("dark", "light")
+
+
+def fetch(source, folder, *, mirrors):
+    (folder / "values.txt").write_text(" ".join(map(str, source.values)))
+
+
+def examples(source, folder, *, task, split):
+    start = ("train", "val", "test").index(split)
+    values = [int(value) for value in (folder / "values.txt").read_text().split()][start::3]
+    return [sources.Example(id=str(v), picture=np.full((4, 4, 3), v, np.uint8), label=int(v > 127)) for v in values]
+'''
+
+
+def test_a_reader_of_ones_own_is_one_file(tmp_path):
+    """A file in pipeline/sources is a kind: its name and keys are known to params.yaml, and stages run it."""
+    repository = Path(__file__).parents[1]
+    for package in ("cnnkeras", "pipeline"):
+        shutil.copytree(repository / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "pipeline" / "sources" / "greys.py").write_text(READER)
+
+    def run(values, *command):
+        text = f"""\
+seed: 1
+sources: {{mine: {{kind: greys, {values}: [1, 2, 3, 201, 202, 203]}}}}
+datasets: {{mine: {{source: mine, task: classification, size: [4, 4]}}}}
+experiments: {{}}
+"""
+        (tmp_path / "params.yaml").write_text(text)
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", *command],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    ended = run("vlaues", "download", "mine")
+    assert "params.yaml:2: sources.mine.vlaues: unknown key 'vlaues'; did you mean 'values'?" in ended.stderr
+    for command in (["download", "mine"], ["augment", "mine", "--workers", "1"]):
+        ended = run("values", *command)
+        assert ended.returncode == 0, ended.stderr
+    packed = records.open_split(tmp_path / "data/augmented/mine", "test")
+    assert [packed["ids"].tolist(), packed["labels"].tolist()] == [["3", "203"], [0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -458,6 +566,7 @@ def test_polygons_hold_the_pixels_whose_centres_they_hold():
         ([instance(3, 1, [0, 0, 1, 1], {"size": [6, 8], "counts": [1, 2]})], {}, "code of 6 x 8 pixels; .* 3 pixels"),
         ([instance(3, 1, [0, 0, 1, 1], {"size": [8, 6], "counts": [48]})], {}, r"received: size \[8, 6\]"),
         ([instance(3, 1, [0, 0, 1, 1], [[1, 2, 3]])], {}, "expected a segmentation of polygons"),
+        ([instance(3, 1, [0, 0, 1, 1], [[1, 2, 3, float("inf"), 0, 0]])], {}, "expected a segmentation of polygons"),
         ([instance(3, 1, [0, 0, 1, 1])], {}, "expected a segmentation of polygons"),
         ([instance(4, 1, [0, 0, 1, 1])], {}, "expected an image of id 4; received: none"),
         ([{"image_id": 3}], {}, "received: no key 'category_id'"),

@@ -54,9 +54,17 @@ class Example:
 
 
 class SourceEntry(Entry):
-    """What every entry under `sources:` has; a kind adds its own keys."""
+    """What every entry under `sources:` has; a kind adds its own keys.
+
+    Attributes:
+        kind: Which file of this folder reads it.
+        license: Under which terms the data may be used; `download` shows it.
+        citation: What its authors ask to be cited; `download` shows it.
+    """
 
     kind: str
+    license: str | None = None
+    citation: str | None = None
 
 
 class Kind(Protocol):

@@ -251,7 +251,7 @@ def decode_segmentation(segmentation: Any, shape: tuple[int, int], where: str) -
         counts = segmentation["counts"]
         counts = decode_counts(counts) if isinstance(counts, str) else [int(count) for count in counts]
         size = tuple(segmentation["size"])
-    except (TypeError, ValueError, KeyError, IndexError):
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError):
         raise InputError(
             f"{where}: expected a segmentation of polygons or a run-length code; received: {str(segmentation)[:80]!r}"
         ) from None

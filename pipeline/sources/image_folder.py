@@ -5,7 +5,9 @@
     ROOT/cats/x.jpg  ROOT/train.txt with a line "cats/x.jpg"     splits: {train: train.txt, val: 0.1, test: test.txt}
     ROOT/x.jpg       ROOT/train.txt with a line "x.jpg 0"
 
-In the last, the second column is the class: its position or its folder.
+In the last, the second column is the class: its position or its folder. A class's folder may be an archive in the archive. So
+ImageNet's official files are a source: ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and the lists train.txt and val.txt of
+caffe_ilsvrc12.tar.gz (dl.caffe.berkeleyvision.org), whose classes are the 1,000 folders in alphabetical order.
 """
 
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from pipeline.fetch import PublishedFile, fetch_files
 from pipeline.shares import Share, deal
 
 TASKS = ("classification",)
-LIST_ENDING = ".txt"
+LIST_ENDING, NESTED = ".txt", ".tar"
 
 Place = Annotated[str, Field(min_length=1)]
 Labelled = tuple[str, int]  # a member's name and its class
@@ -110,9 +112,10 @@ def _found(archives: Archives, source: Source, place: str) -> list[Labelled]:
             raise InputError(
                 f"{name}: expected pictures in a folder per class; received: one right in {folder or './'}"
             )
-        if parts[0] not in labels:
-            raise InputError(f"{folder}: {unknown(parts[0], labels, 'class folder')}. Name it under `folders`")
-        labelled.append((name, labels[parts[0]]))
+        class_folder = parts[0].removesuffix(NESTED)
+        if class_folder not in labels:
+            raise InputError(f"{folder}: {unknown(class_folder, labels, 'class folder')}. Name it under `folders`")
+        labelled.append((name, labels[class_folder]))
     return labelled
 
 
