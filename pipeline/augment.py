@@ -6,13 +6,19 @@ the original beside. A transform sees the picture at its own size; what it leave
 Which random numbers a version gets depends on (seed, position of the example, number of the object, number of the copy)
 alone, and results are written in order, so the bytes are the same for any number of worker processes.
 
+The splits are written beside their final place, and every `SHARD` examples a journal says how far they are. A run that was
+killed is continued there by the next one, if that would read and do the same; its bytes are those of a run in one go.
+
 With `examples: objects` every annotated object that is not difficult is an example: the square around its box, enlarged
 by `object_margin` (`annotated.cut_out`). For segmentation the rest of the square is background, as in the first stage
 of DeconvNet's training (Noh et al. 2015, section 4.1), and void outside the picture.
 Departures from the paper: outside the picture it has black pixels, this the edge's.
 """
 
+import hashlib
 import importlib.metadata
+import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,10 +37,15 @@ from pipeline.params import Dataset, load_params
 from pipeline.progress import bar
 from pipeline.records import Index, SplitWriter
 from pipeline.sources import Example
+from pipeline.stage import fingerprint as stage_fingerprint
 from pipeline.stage import stage
 from pipeline.workers import available, ordered_map
 
 CHUNK = 16  # examples a task: enough to make a worker's answer worth sending
+SHARD = (
+    1024  # examples, a multiple of CHUNK: what a killed run loses at most; enough for a wait for the disk not to matter
+)
+JOURNAL = "journal.json"
 VERSIONS = ("albumentations", "numpy", "opencv-python-headless", "pillow")
 
 
@@ -53,7 +64,12 @@ def run(name: str, *, workers: int | None = None) -> None:
     raw = paths.raw(dataset.source)
     with stage("augment", name, inputs=[raw], outputs=[paths.augmented(name)]) as (folder,):
         packer = Packer(name, dataset, params.source(dataset.source), raw, params.seed)
-        index = pack(packer, folder, workers=workers or available())
+        work = folder.parent / ".packing" / name
+        state = stage_fingerprint("augment", name, [raw])
+        index = pack(packer, work, workers=workers or available(), state=state)
+        for path in work.iterdir():
+            path.rename(folder / path.name)
+        work.rmdir()
         draw_contact_sheet(folder, name, versions=1 + dataset.copies)
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in index.splits.items())
     print(f"{name}: {counts}", *(f"{count:,} {reason} dropped" for reason, count in index.dropped.items()), sep="; ")
@@ -87,6 +103,18 @@ class Moments:
         self._squares = self._squares + other._squares
         return self
 
+    def saved(self) -> dict[str, Any]:
+        """The same, fit for JSON and exact."""
+        return {"count": self._count, "total": self._total.tolist(), "squares": self._squares.tolist()}
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> "Moments":
+        """What `saved` gave."""
+        moments = cls()
+        moments._count, moments._total = saved["count"], np.array(saved["total"])
+        moments._squares = np.array(saved["squares"])
+        return moments
+
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel, to 6 decimals; 1 for a constant channel, to be divided by."""
         mean = self._total / self._count
@@ -109,8 +137,14 @@ class Chunk:
     dropped: Counter = field(default_factory=Counter)
 
 
-def pack(packer: "Packer", folder: Path, *, workers: int) -> Index:
-    """Write a dataset's splits and their index into `folder`.
+def pack(packer: "Packer", folder: Path, *, workers: int, state: str = "") -> Index:
+    """Write a dataset's splits and their index into `folder`, from where an earlier run of the same `state` was ended.
+
+    Args:
+        packer: What to write.
+        folder: Where.
+        workers: Processes.
+        state: Names everything that the bytes depend on besides the packer's entries.
 
     Raises:
         InputError: An example is not as it has to be, or a split has none.
@@ -120,19 +154,18 @@ def pack(packer: "Packer", folder: Path, *, workers: int) -> Index:
         for split, examples in packer.splits.items()
         for start in range(0, len(examples), CHUNK)
     ]
-    total, done = sum(map(len, packer.splits.values())), 0
-    writers = {split: SplitWriter(folder / split) for split in sources.SPLITS}
-    moments, dropped = Moments(), Counter()
-    prepared = ordered_map(_prepare, tasks, workers=workers, initializer=_set_packer, arguments=(packer,))
+    total = sum(map(len, packer.splits.values()))
+    journal = Journal.open(folder, f"{state} {packer.fingerprint()}")
+    prepared = ordered_map(
+        _prepare, tasks[journal.chunks :], workers=workers, initializer=_set_packer, arguments=(packer,)
+    )
     with prepared as chunks, bar(f"augment {packer.name}", total, unit="examples") as shown:
+        shown.begin(journal.examples)
         for chunk in chunks:
-            for row in chunk.rows:
-                writers[chunk.split].append(row.id, fixed=row.fixed, ragged=row.ragged)
-            if chunk.split == "train":
-                moments += chunk.moments
-            dropped += chunk.dropped
-            done += chunk.examples
-            shown.update(done)
+            journal.add(chunk)
+            shown.update(journal.examples)
+    writers, moments, dropped = journal.writers, journal.moments, journal.dropped
+    journal.remove()
     splits = {split: writer.close() for split, writer in writers.items()}
     for split, entry in splits.items():
         if not entry["examples"]:
@@ -150,6 +183,77 @@ def pack(packer: "Packer", folder: Path, *, workers: int) -> Index:
     )
     index.write(folder)
     return index
+
+
+@dataclass
+class Journal:
+    """How far the writing of a dataset is, so that another run can continue it.
+
+    Attributes:
+        folder: Of the dataset.
+        fingerprint: Of everything that its bytes depend on.
+        writers: Of the splits.
+        chunks: How many have been written.
+        examples: How many those hold.
+        moments: Of the training split so far.
+        dropped: What was left out so far.
+    """
+
+    folder: Path
+    fingerprint: str
+    writers: dict[str, SplitWriter]
+    chunks: int = 0
+    examples: int = 0
+    moments: Moments = field(default_factory=Moments)
+    dropped: Counter = field(default_factory=Counter)
+
+    @classmethod
+    def open(cls, folder: Path, fingerprint: str) -> "Journal":
+        """The journal of an earlier run, if that was the same and can be continued; a new one otherwise."""
+        writers: dict[str, SplitWriter] = {}
+        try:
+            saved = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
+            if saved["fingerprint"] == fingerprint:
+                for split in sources.SPLITS:
+                    writers[split] = SplitWriter(folder / split, saved["splits"][split])
+                moments, dropped = Moments.restored(saved["moments"]), Counter(saved["dropped"])
+                return cls(folder, fingerprint, writers, saved["chunks"], saved["examples"], moments, dropped)
+        except (OSError, EOFError, ValueError, KeyError):
+            # There is none, or what it names is not there.
+            for writer in writers.values():
+                writer.abandon()
+        for split in sources.SPLITS:
+            shutil.rmtree(folder / split, ignore_errors=True)
+        return cls(folder, fingerprint, {split: SplitWriter(folder / split) for split in sources.SPLITS})
+
+    def add(self, chunk: Chunk) -> None:
+        """Write a chunk; at the end of a shard, save how far everything is."""
+        for row in chunk.rows:
+            self.writers[chunk.split].append(row.id, fixed=row.fixed, ragged=row.ragged)
+        if chunk.split == "train":
+            self.moments += chunk.moments
+        self.dropped += chunk.dropped
+        self.chunks += 1
+        self.examples += chunk.examples
+        if self.chunks % (SHARD // CHUNK) == 0:
+            self._save()
+
+    def _save(self) -> None:
+        saved = {
+            "fingerprint": self.fingerprint,
+            "chunks": self.chunks,
+            "examples": self.examples,
+            "moments": self.moments.saved(),
+            "dropped": self.dropped,
+            "splits": {split: writer.save() for split, writer in self.writers.items()},
+        }
+        written = self.folder / f".partial-{JOURNAL}"
+        written.write_text(json.dumps(saved), encoding="utf-8")
+        written.replace(self.folder / JOURNAL)
+
+    def remove(self) -> None:
+        """Forget it: the dataset is whole."""
+        (self.folder / JOURNAL).unlink(missing_ok=True)
 
 
 _packer: "Packer"
@@ -201,6 +305,11 @@ class Packer:
         from pipeline.augmentation import Policy  # imports albumentations: 2.4 s
 
         return Policy(self.dataset.augmentation, f"{self.where}.augmentation", boxes=self.dataset.task == "detection")
+
+    def fingerprint(self) -> str:
+        """Of the entries that the bytes depend on, and of the libraries."""
+        versions = [importlib.metadata.version(package) for package in VERSIONS]
+        return hashlib.sha256(repr((self.dataset, self.source, self._seed, versions)).encode()).hexdigest()
 
     def prepare(self, split: str, start: int, stop: int) -> Chunk:
         """Rows of the examples `start` to `stop` of a split.
