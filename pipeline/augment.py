@@ -42,9 +42,8 @@ from pipeline.stage import stage
 from pipeline.workers import available, ordered_map
 
 CHUNK = 16  # examples a task: enough to make a worker's answer worth sending
-SHARD = (
-    1024  # examples, a multiple of CHUNK: what a killed run loses at most; enough for a wait for the disk not to matter
-)
+# Examples, a multiple of CHUNK: what a killed run loses at most; enough for waiting for the disk not to matter.
+SHARD = 1024
 JOURNAL = "journal.json"
 VERSIONS = ("albumentations", "numpy", "opencv-python-headless", "pillow")
 
