@@ -21,6 +21,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,8 @@ def pack(packer: "Packer", folder: Path, *, workers: int, state: str = "") -> In
     prepared = ordered_map(
         _prepare, tasks[journal.chunks :], workers=workers, initializer=_set_packer, arguments=(packer,)
     )
-    with prepared as chunks, bar(f"augment {packer.name}", total, unit="examples") as shown:
+    progress = bar(f"augment {packer.name}", total, unit="examples")
+    with journal.left_on_failure(), prepared as chunks, progress as shown:
         shown.begin(journal.examples)
         for chunk in chunks:
             journal.add(chunk)
@@ -224,6 +226,16 @@ class Journal:
         for split in sources.SPLITS:
             shutil.rmtree(folder / split, ignore_errors=True)
         return cls(folder, fingerprint, {split: SplitWriter(folder / split) for split in sources.SPLITS})
+
+    @contextmanager
+    def left_on_failure(self) -> Iterator[None]:
+        """When the block fails, leave what is written to the next run."""
+        try:
+            yield
+        except BaseException:
+            for writer in self.writers.values():
+                writer.abandon()
+            raise
 
     def add(self, chunk: Chunk) -> None:
         """Write a chunk; at the end of a shard, save how far everything is."""
