@@ -3,8 +3,8 @@
 A .tar and a .zip have random access by themselves. A compressed .tar has none: to read one picture is to decompress all
 before it. It is therefore decompressed once, in one pass, into a temporary file without a name, which is gone when the
 process is, however that ends; nothing is cached that could be stale. Checkpoints inside the compressed stream would need no
-disk, but make each read out of order decompress a megabyte or more. (Pictures shrink by next to nothing, so decompressing
-is faster than decoding them; figures in benchmarks/results/archives.json.)
+disk, but make each read out of order decompress a megabyte or more. (benchmarks/download.py
+measures what decompressing costs beside decoding the pictures.)
 """
 
 import bz2

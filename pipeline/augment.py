@@ -6,15 +6,22 @@ the original beside. A transform sees the picture at its own size; what it leave
 Which random numbers a version gets depends on (seed, position of the example, number of the object, number of the copy)
 alone, and results are written in order, so the bytes are the same for any number of worker processes.
 
+The splits are written beside their final place, and every `SHARD` examples a journal says how far they are. A run that was
+killed is continued there by the next one, if that would read and do the same; its bytes are those of a run in one go.
+
 With `examples: objects` every annotated object that is not difficult is an example: the square around its box, enlarged
 by `object_margin` (`annotated.cut_out`). For segmentation the rest of the square is background, as in the first stage
 of DeconvNet's training (Noh et al. 2015, section 4.1), and void outside the picture.
 Departures from the paper: outside the picture it has black pixels, this the edge's.
 """
 
+import hashlib
 import importlib.metadata
+import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,10 +39,14 @@ from pipeline.params import Dataset, load_params
 from pipeline.progress import bar
 from pipeline.records import Index, SplitWriter
 from pipeline.sources import Example
+from pipeline.stage import fingerprint as stage_fingerprint
 from pipeline.stage import stage
 from pipeline.workers import available, ordered_map
 
 CHUNK = 16  # examples a task: enough to make a worker's answer worth sending
+# Examples, a multiple of CHUNK: what a killed run loses at most; enough for waiting for the disk not to matter.
+SHARD = 1024
+JOURNAL = "journal.json"
 VERSIONS = ("albumentations", "numpy", "opencv-python-headless", "pillow")
 
 
@@ -56,7 +67,12 @@ def run(name: str, *, workers: int | None = None) -> None:
     outputs = [paths.augmented(name), paths.dataset_report(name)]
     with stage("augment", name, inputs=[raw], outputs=outputs) as (folder, report):
         packer = Packer(name, dataset, params.source(dataset.source), raw, params.seed)
-        index = pack(packer, folder, workers=workers or available(), notes=notes)
+        work = folder.parent / ".packing" / name
+        state = stage_fingerprint("augment", name, [raw])
+        index = pack(packer, work, workers=workers or available(), state=state, notes=notes)
+        for path in work.iterdir():
+            path.rename(folder / path.name)
+        work.rmdir()
         draw_contact_sheet(folder, name, versions=versions)
         write_report(report, folder, name, versions=versions, leaks=dataset.leaks, notes=notes)
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in index.splits.items())
@@ -93,6 +109,18 @@ class Moments:
         self._squares = self._squares + other._squares
         return self
 
+    def saved(self) -> dict[str, Any]:
+        """The same, fit for JSON and exact."""
+        return {"count": self._count, "total": self._total.tolist(), "squares": self._squares.tolist()}
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> "Moments":
+        """What `saved` gave."""
+        moments = cls()
+        moments._count, moments._total = saved["count"], np.array(saved["total"])
+        moments._squares = np.array(saved["squares"])
+        return moments
+
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel, to 6 decimals; 1 for a constant channel, to be divided by."""
         mean = self._total / self._count
@@ -117,8 +145,15 @@ class Chunk:
     skipped: list[dict[str, str]] = field(default_factory=list)
 
 
-def pack(packer: "Packer", folder: Path, *, workers: int, notes: Notes | None = None) -> Index:
-    """Write a dataset's splits and their index into `folder`, and into `notes` what they do not hold.
+def pack(packer: "Packer", folder: Path, *, workers: int, state: str = "", notes: Notes | None = None) -> Index:
+    """Write a dataset's splits and their index into `folder`, from where an earlier run of the same `state` was ended.
+
+    Args:
+        packer: What to write.
+        folder: Where.
+        workers: Processes.
+        state: Names everything that the bytes depend on besides the packer's entries.
+        notes: Takes what the dataset does not hold.
 
     Raises:
         InputError: An example is not as it has to be, or a split has none.
@@ -129,21 +164,19 @@ def pack(packer: "Packer", folder: Path, *, workers: int, notes: Notes | None = 
         for start in range(0, len(examples), CHUNK)
     ]
     notes = Notes() if notes is None else notes
-    total, done = sum(map(len, packer.splits.values())), 0
-    writers = {split: SplitWriter(folder / split) for split in sources.SPLITS}
-    moments, dropped = Moments(), Counter()
-    prepared = ordered_map(_prepare, tasks, workers=workers, initializer=_set_packer, arguments=(packer,))
-    with prepared as chunks, bar(f"augment {packer.name}", total, unit="examples") as shown:
+    total = sum(map(len, packer.splits.values()))
+    journal = Journal.open(folder, f"{state} {packer.fingerprint()}", notes)
+    prepared = ordered_map(
+        _prepare, tasks[journal.chunks :], workers=workers, initializer=_set_packer, arguments=(packer,)
+    )
+    progress = bar(f"augment {packer.name}", total, unit="examples")
+    with journal.left_on_failure(), prepared as chunks, progress as shown:
+        shown.begin(journal.examples)
         for chunk in chunks:
-            for row in chunk.rows:
-                writers[chunk.split].append(row.id, fixed=row.fixed, ragged=row.ragged)
-            if chunk.split == "train":
-                moments += chunk.moments
-            dropped += chunk.dropped
-            notes.sizes[chunk.split] += chunk.sizes
-            notes.skipped += chunk.skipped
-            done += chunk.examples
-            shown.update(done)
+            journal.add(chunk)
+            shown.update(journal.examples)
+    writers, moments, dropped = journal.writers, journal.moments, journal.dropped
+    journal.remove()
     splits = {split: writer.close() for split, writer in writers.items()}
     for split, entry in splits.items():
         if not entry["examples"]:
@@ -164,6 +197,93 @@ def pack(packer: "Packer", folder: Path, *, workers: int, notes: Notes | None = 
     )
     index.write(folder)
     return index
+
+
+@dataclass
+class Journal:
+    """How far the writing of a dataset is, so that another run can continue it.
+
+    Attributes:
+        folder: Of the dataset.
+        fingerprint: Of everything that its bytes depend on.
+        writers: Of the splits.
+        notes: What the dataset does not hold, so far.
+        chunks: How many have been written.
+        examples: How many those hold.
+        moments: Of the training split so far.
+        dropped: What was left out so far.
+    """
+
+    folder: Path
+    fingerprint: str
+    writers: dict[str, SplitWriter]
+    notes: Notes
+    chunks: int = 0
+    examples: int = 0
+    moments: Moments = field(default_factory=Moments)
+    dropped: Counter = field(default_factory=Counter)
+
+    @classmethod
+    def open(cls, folder: Path, fingerprint: str, notes: Notes) -> "Journal":
+        """The journal of an earlier run, if that was the same and can be continued; a new one otherwise."""
+        writers: dict[str, SplitWriter] = {}
+        try:
+            saved = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
+            if saved["fingerprint"] == fingerprint:
+                for split in sources.SPLITS:
+                    writers[split] = SplitWriter(folder / split, saved["splits"][split])
+                moments, dropped = Moments.restored(saved["moments"]), Counter(saved["dropped"])
+                notes.restore(saved["notes"])
+                return cls(folder, fingerprint, writers, notes, saved["chunks"], saved["examples"], moments, dropped)
+        except (OSError, EOFError, ValueError, KeyError):
+            # There is none, or what it names is not there.
+            for writer in writers.values():
+                writer.abandon()
+        for split in sources.SPLITS:
+            shutil.rmtree(folder / split, ignore_errors=True)
+        return cls(folder, fingerprint, {split: SplitWriter(folder / split) for split in sources.SPLITS}, notes)
+
+    @contextmanager
+    def left_on_failure(self) -> Iterator[None]:
+        """When the block fails, leave what is written to the next run."""
+        try:
+            yield
+        except BaseException:
+            for writer in self.writers.values():
+                writer.abandon()
+            raise
+
+    def add(self, chunk: Chunk) -> None:
+        """Write a chunk; at the end of a shard, save how far everything is."""
+        for row in chunk.rows:
+            self.writers[chunk.split].append(row.id, fixed=row.fixed, ragged=row.ragged)
+        if chunk.split == "train":
+            self.moments += chunk.moments
+        self.dropped += chunk.dropped
+        self.notes.sizes[chunk.split] += chunk.sizes
+        self.notes.skipped += chunk.skipped
+        self.chunks += 1
+        self.examples += chunk.examples
+        if self.chunks % (SHARD // CHUNK) == 0:
+            self._save()
+
+    def _save(self) -> None:
+        saved = {
+            "fingerprint": self.fingerprint,
+            "chunks": self.chunks,
+            "examples": self.examples,
+            "moments": self.moments.saved(),
+            "dropped": self.dropped,
+            "notes": self.notes.saved(),
+            "splits": {split: writer.save() for split, writer in self.writers.items()},
+        }
+        written = self.folder / f".partial-{JOURNAL}"
+        written.write_text(json.dumps(saved), encoding="utf-8")
+        written.replace(self.folder / JOURNAL)
+
+    def remove(self) -> None:
+        """Forget it: the dataset is whole."""
+        (self.folder / JOURNAL).unlink(missing_ok=True)
 
 
 _packer: "Packer"
@@ -227,6 +347,11 @@ class Packer:
         from pipeline.augmentation import Policy  # imports albumentations: 2.4 s
 
         return Policy(self.dataset.augmentation, f"{self.where}.augmentation", boxes=self.dataset.task == "detection")
+
+    def fingerprint(self) -> str:
+        """Of the entries that the bytes depend on, and of the libraries."""
+        versions = [importlib.metadata.version(package) for package in VERSIONS]
+        return hashlib.sha256(repr((self.dataset, self.source, self._seed, versions)).encode()).hexdigest()
 
     def prepare(self, split: str, start: int, stop: int) -> Chunk:
         """Rows of the examples `start` to `stop` of a split.

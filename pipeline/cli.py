@@ -88,7 +88,7 @@ def _use_code_of_this_project() -> None:
 @main.command()
 @click.argument("source")
 def download(source: str) -> None:
-    """Fetch or generate SOURCE's archives into data/raw/SOURCE.
+    """Fetch or generate SOURCE's archives into data/raw/SOURCE. An interrupted run is continued by the next.
 
     Example: cnnkeras download digit_scenes
     """
@@ -103,7 +103,7 @@ def download(source: str) -> None:
     "--workers", type=click.IntRange(min=1), help="Processes; any number gives the same bytes. Default: all cores."
 )
 def augment(dataset: str, workers: int | None) -> None:
-    """Resize, augment and pack DATASET into data/augmented/DATASET.
+    """Resize, augment and pack DATASET into data/augmented/DATASET. A killed run is continued by the next.
 
     Example: cnnkeras augment digit_detection --workers 4
     """

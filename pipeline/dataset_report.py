@@ -39,6 +39,17 @@ class Notes:
     sizes: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
     skipped: list[dict[str, str]] = field(default_factory=list)
 
+    def saved(self) -> dict[str, Any]:
+        """The same, fit for JSON."""
+        sizes = {split: [[*size, count] for size, count in counts.items()] for split, counts in self.sizes.items()}
+        return {"sizes": sizes, "skipped": self.skipped}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what `saved` gave."""
+        for split, counts in saved["sizes"].items():
+            self.sizes[split].update({(height, width): count for height, width, count in counts})
+        self.skipped += saved["skipped"]
+
 
 def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks: str, notes: Notes) -> None:
     """Write the report on the packed dataset `packed` into `folder`.

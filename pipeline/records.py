@@ -15,6 +15,8 @@ Columns:
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,15 +29,38 @@ from pipeline.errors import InputError
 FORMAT = 1
 INDEX = "index.json"
 
+_IDS = "ids.txt"  # while a split is written
+_BLOCK_BYTES = 2**20
+
 
 class ColumnWriter:
-    """Appends items to one `.npy` file; its length is written into the header when it is closed."""
+    """Appends items to one `.npy` file; its length is written into the header when it is closed.
 
-    def __init__(self, path: Path, dtype: np.dtype, item_shape: tuple[int, ...]):
-        self.dtype, self.item_shape, self.count = np.dtype(dtype), item_shape, 0
-        self._file = path.open("wb")
+    Args:
+        path: The file.
+        dtype: Of the items.
+        item_shape: Of one item.
+        kept: How many items that an earlier writer left there are kept; what follows them is cut off.
+
+    Raises:
+        EOFError: There are fewer.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype, item_shape: tuple[int, ...], *, kept: int = 0):
+        self.dtype, self.item_shape, self.count = np.dtype(dtype), tuple(item_shape), kept
+        self._file = path.open("r+b" if kept else "w+b")
         self._digest = hashlib.sha256()
-        self._write_header()
+        self._write_header()  # as long for every count
+        remaining = kept * self.dtype.itemsize * math.prod(self.item_shape)
+        while remaining:
+            block = self._file.read(min(remaining, _BLOCK_BYTES))
+            if not block:
+                self._file.close()
+                raise EOFError(f"{path}: expected {kept:,} items; received: fewer")
+            self._digest.update(block)
+            remaining -= len(block)
+        self._file.seek(self._file.tell())  # ends reading, so that writing may follow
+        self._file.truncate()
 
     def append(self, items: np.ndarray) -> None:
         """Append (n, *item_shape) values."""
@@ -46,6 +71,15 @@ class ColumnWriter:
         self._file.write(payload)
         self._digest.update(payload)
         self.count += len(data)
+
+    def sync(self) -> None:
+        """Have everything appended so far on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def abandon(self) -> None:
+        """Leave the file as it is."""
+        self._file.close()
 
     def close(self) -> dict[str, Any]:
         """Finish the file; returns its entry in the index."""
@@ -69,46 +103,96 @@ class SplitWriter:
 
     Columns are created by the first example: an array under `fixed` becomes one row of a column of equal shapes, an
     array (n, ...) under `ragged` may have another n in each example.
+
+    Args:
+        folder: Of the split; it must not exist, unless an earlier writer's work is continued.
+        saved: What `save` of that writer gave. Examples that it appended afterwards are cut off.
+
+    Raises:
+        OSError, EOFError: What was saved is not there.
     """
 
-    def __init__(self, folder: Path):
-        folder.mkdir(parents=True)
-        self._folder, self._ids = folder, []
+    def __init__(self, folder: Path, saved: Mapping[str, Any] | None = None):
+        self._folder = folder
         self._columns: dict[str, ColumnWriter] = {}
-        self._offsets: dict[str, list[int]] = {}
+        self._offsets: dict[str, ColumnWriter] = {}
+        if saved is None:
+            folder.mkdir(parents=True)
+            self._ids = (folder / _IDS).open("wb")  # text: how wide an array has to be is known at the end
+            return
+        self._ids = (folder / _IDS).open("r+b")
+        try:
+            self._continue(saved)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _continue(self, saved: Mapping[str, Any]) -> None:
+        if self._ids.seek(0, os.SEEK_END) < saved["ids_bytes"]:
+            raise EOFError(f"{self._folder / _IDS}: expected {saved['ids_bytes']:,} bytes; received: fewer")
+        self._ids.seek(saved["ids_bytes"])
+        self._ids.truncate()
+        for columns, key, ending in ((self._columns, "columns", ""), (self._offsets, "offsets", ".offsets")):
+            for name, (dtype, item_shape, count) in saved[key].items():
+                path = self._folder / f"{name}{ending}.npy"
+                columns[name] = ColumnWriter(path, np.dtype(dtype), tuple(item_shape), kept=count)
+
+    def abandon(self) -> None:
+        """Leave the files as they are."""
+        self._ids.close()
+        for column in (*self._columns.values(), *self._offsets.values()):
+            column.abandon()
 
     def append(
         self, id: str, *, fixed: Mapping[str, np.ndarray], ragged: Mapping[str, np.ndarray] | None = None
     ) -> None:
         """Append one example."""
-        self._ids.append(id)
+        self._ids.write(json.dumps(id).encode() + b"\n")
         for name, value in fixed.items():
             value = np.asarray(value)
             self._column(name, value.dtype, value.shape).append(value[None])
         for name, values in (ragged or {}).items():
-            self._column(name, values.dtype, values.shape[1:]).append(values)
-            offsets = self._offsets.setdefault(name, [0])
-            offsets.append(offsets[-1] + len(values))
+            column = self._column(name, values.dtype, values.shape[1:])
+            if name not in self._offsets:
+                self._offsets[name] = ColumnWriter(self._folder / f"{name}.offsets.npy", np.dtype(np.int64), ())
+                self._offsets[name].append(np.zeros(1, np.int64))
+            column.append(values)
+            self._offsets[name].append(np.array([column.count], np.int64))
 
     def _column(self, name: str, dtype: np.dtype, item_shape: tuple[int, ...]) -> ColumnWriter:
         if name not in self._columns:
             self._columns[name] = ColumnWriter(self._folder / f"{name}.npy", dtype, item_shape)
         return self._columns[name]
 
+    def save(self) -> dict[str, Any]:
+        """Have everything on the disk; returns what another writer needs to continue here, fit for JSON."""
+        self._ids.flush()
+        os.fsync(self._ids.fileno())
+        saved: dict[str, Any] = {"ids_bytes": self._ids.tell()}
+        for key, columns in (("columns", self._columns), ("offsets", self._offsets)):
+            saved[key] = {}
+            for name, column in columns.items():
+                column.sync()
+                saved[key][name] = [column.dtype.str, list(column.item_shape), column.count]
+        return saved
+
     def close(self) -> dict[str, Any]:
         """Finish the split; returns its entry in the index: examples and columns."""
         columns = {name: writer.close() for name, writer in self._columns.items()}
         for name, offsets in self._offsets.items():
-            np.save(self._folder / f"{name}.offsets.npy", np.asarray(offsets, np.int64))
+            offsets.close()
             columns[name]["ragged"] = True
-        ids = np.asarray(self._ids, dtype=np.str_)
+        self._ids.close()
+        text = self._folder / _IDS
+        ids = np.asarray([json.loads(line) for line in text.read_bytes().splitlines()], dtype=np.str_)
+        text.unlink()
         np.save(self._folder / "ids.npy", ids)
         columns["ids"] = {
             "dtype": ids.dtype.str,
             "shape": list(ids.shape),
             "sha256": hashlib.sha256(ids.tobytes()).hexdigest(),
         }
-        return {"examples": len(self._ids), "columns": dict(sorted(columns.items()))}
+        return {"examples": len(ids), "columns": dict(sorted(columns.items()))}
 
 
 @dataclass(frozen=True)
@@ -200,7 +284,7 @@ class Split:
         try:
             # An empty file cannot be mapped.
             array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise InputError(f"{path}: expected a whole .npy file; received: {error}. Run augment again") from error
         if list(array.shape) != shape:
             raise InputError(f"{path}: expected shape {shape}; received: {list(array.shape)}. Run augment again")

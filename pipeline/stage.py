@@ -96,6 +96,17 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
         _publish(partials, outputs)
 
 
+def fingerprint(name: str, entry: str, inputs: Sequence[Path]) -> str:
+    """Of the inputs, parameters and source files of a stage: while it is the same, another run would give the same result.
+
+    Args:
+        name: The stage's name.
+        entry: The entry of params.yaml that it runs for.
+        inputs: Files and folders that it reads.
+    """
+    return hashlib.sha256(repr(sorted(_state(name, entry, inputs).items())).encode()).hexdigest()
+
+
 @contextmanager
 def _ends_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM into SystemExit (143 = 128 + SIGTERM, as shells report it), so that the clean-up runs."""

@@ -98,6 +98,89 @@ def test_the_same_bytes_for_any_number_of_workers():
     assert {"index.json", "contact_sheet.png", "train/inputs.npy", "test/originals.npy"} <= set(written[0])
 
 
+KILLED = """
+import os, signal
+from pipeline import augment
+augment.SHARD = 32
+add = augment.Journal.add
+def add_and_die(journal, chunk):
+    add(journal, chunk)
+    if journal.chunks == 3:
+        for writer in journal.writers.values():
+            for column in writer._columns.values():
+                column._file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+augment.Journal.add = add_and_die
+augment.run("{name}", workers={workers})
+"""
+
+
+@pytest.fixture
+def continued(monkeypatch):
+    """Where runs of this test began, in chunks."""
+    began, opened = [], augment.Journal.open.__func__
+
+    def opened_and_noted(cls, folder, fingerprint):
+        journal = opened(cls, folder, fingerprint)
+        began.append(journal.chunks)
+        return journal
+
+    monkeypatch.setattr(augment.Journal, "open", classmethod(opened_and_noted))
+    return began
+
+
+def kill_a_run(project, name, workers):
+    program = KILLED.format(name=name, workers=workers)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run([sys.executable, "-c", program], cwd=project, env=environment, check=False)
+    assert ended.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("name", "killed_with", "workers"), [("detection", 1, 2), ("segmentation", 2, 1)])
+def test_a_killed_run_is_continued_with_the_same_bytes(project, continued, name, killed_with, workers):
+    """The next run begins at the shard where the killed one was, with any number of workers, and writes what one run would."""
+    augment.run(name, workers=1)
+    whole = digests(paths.augmented(name))
+    kill_a_run(project, name, killed_with)
+    assert digests(paths.augmented(name)) == whole  # the former result is left alone
+    augment.run(name, workers=workers)
+    assert continued == [0, 2]
+    assert digests(paths.augmented(name)) == whole
+    assert not (paths.augmented(name).parent / ".packing" / name).exists()
+
+
+@pytest.mark.parametrize("damage", ["seed", "column"])
+def test_what_cannot_be_continued_is_begun_again(project, continued, damage):
+    """After a change of a parameter, or where a saved column was cut off, a run starts from the first example."""
+    kill_a_run(project, "detection", 1)
+    (column,) = paths.augmented("").glob(".packing/detection/train/inputs.npy")
+    try:
+        if damage == "seed":
+            (project / "params.yaml").write_text(PARAMS.replace("seed: 5", "seed: 6"))
+        else:
+            os.truncate(column, column.stat().st_size // 3)
+        augment.run("detection", workers=1)
+    finally:
+        (project / "params.yaml").write_text(PARAMS)
+    assert continued == [0]
+    assert records.open_split(paths.augmented("detection"), "train")["inputs"].shape == (111, 48, 64, 3)
+
+
+@in_project
+def test_a_truncated_file_is_refused():
+    """A column that lost its end is named when it is read, and so is one whose header says less than the index."""
+    augment.run("objects", workers=1)
+    file = paths.augmented("objects") / "train" / "inputs.npy"
+    whole = file.read_bytes()
+    for kept in (len(whole) - 1, len(whole) // 2, 50, 0):
+        file.write_bytes(whole[:kept])
+        with pytest.raises(InputError, match=r"inputs\.npy: expected a whole \.npy file"):
+            records.open_split(paths.augmented("objects"), "train")["inputs"]
+    np.save(file, np.zeros((2, 32, 32, 3), np.uint8))
+    with pytest.raises(InputError, match=r"inputs\.npy: expected shape"):
+        records.open_split(paths.augmented("objects"), "train")["inputs"]
+
+
 @in_project
 def test_another_seed_augments_differently(tmp_path):
     """The seed decides the augmented versions, not the plain ones."""

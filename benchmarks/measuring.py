@@ -1,0 +1,112 @@
+"""What every benchmark does: pictures that need no download, times as medians, and a file that says where they were measured."""
+
+import argparse
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import statistics
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipeline.workers import available
+
+RESULTS = Path(__file__).parent / "results"
+IMAGENET_PICTURES, IMAGENET_CORES = 1_281_167, 16
+
+
+def arguments(description: str, *, pictures: int = 256) -> argparse.Namespace:
+    """The command line of a benchmark."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--pictures", type=int, default=pictures, help="how many; more take longer and vary less")
+    parser.add_argument("--repetitions", type=int, default=3, help="of each measurement; the median counts")
+    return parser.parse_args()
+
+
+def photos(count: int, *, height: int = 375, width: int = 500) -> list[bytes]:
+    """JPEG files with about the detail of photographs: noise at every scale, fainter the finer it is; 90 to 120 kB each."""
+    random = np.random.default_rng(0)
+    files = []
+    for _ in range(count):
+        picture = np.full((height, width, 3), 128, np.float32)
+        for cells in (4, 16, 64, 256):
+            noise = random.normal(0, 120 / np.sqrt(cells), (cells, cells, 3)).astype(np.float32)
+            picture += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+        files.append(
+            cv2.imencode(".jpg", np.clip(picture, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+        )
+    return files
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> None:
+    """An archive of files."""
+    with tarfile.open(path, "w:gz" if path.suffix == ".tgz" else "w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+def seconds(work: Callable[[], object], repetitions: int) -> float:
+    """Median of what some work takes."""
+    times = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def cpu_seconds(work: Callable[[], object], repetitions: int) -> float:
+    """Median of the processor time of some work of this process: what it takes where no other work is in the way."""
+    times = []
+    for _ in range(repetitions):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return statistics.median(times)
+
+
+def version(package: str) -> str | None:
+    """Of an installed package; None for one that is absent."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def write(name: str, packages: list[str], figures: dict[str, Any], ratios: dict[str, Any]) -> None:
+    """Write `benchmarks/results/NAME.json`, and show it."""
+    load = os.getloadavg()[0]
+    result = {
+        "machine": {
+            "processor": _processor(),
+            "cores": available(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+            "system": f"{platform.system()} {platform.machine()}",
+            "load": round(load, 1),  # above the number of cores, others were at work: ratios hold better than figures
+        },
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
+        "absent": [package for package in packages if version(package) is None],
+        "figures": figures,
+        "ratios": ratios,
+    }
+    text = json.dumps(result, indent=2) + "\n"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    print(text, end="")
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
