@@ -320,6 +320,9 @@ def _pair(value):
 
 
 def _each(value, axes: int) -> tuple:
+    """One value for each axis; of a single axis a pair is the zeros before and after."""
+    if axes == 1 and isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
+        return (tuple(value),)
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * axes
 
 

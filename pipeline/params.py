@@ -17,12 +17,12 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_m
 from ruamel.yaml import YAML, YAMLError
 
 from cnnkeras import architectures, tasks
-from pipeline import paths, sources
+from pipeline import claims, paths, sources
+from pipeline.claims import ClaimEntry
 from pipeline.entries import Entry, Seed, unknown
 from pipeline.errors import InputError
+from pipeline.paths import SCRATCH
 from pipeline.sources import SourceEntry, Task
-
-SCRATCH = "scratch"  # the experiment to name where the weights come from the layers' own initialisers
 
 
 def _checked_name(name: str) -> str:
@@ -252,6 +252,7 @@ class Params(Entry):
         sources: Where bytes come from.
         datasets: Sources prepared for a task.
         experiments: What is trained and measured.
+        lab: The lecture's claims, measured.
     """
 
     seed: Seed
@@ -259,6 +260,7 @@ class Params(Entry):
     sources: dict[Name, Any]
     datasets: dict[Name, Dataset]
     experiments: dict[Name, Experiment]
+    lab: dict[Name, Any] = Field(default_factory=dict)
 
     def source(self, name: str) -> SourceEntry:
         """Entry of a source, or an `InputError` that names the known ones."""
@@ -271,6 +273,10 @@ class Params(Entry):
     def experiment(self, name: str) -> Experiment:
         """Entry of an experiment, or an `InputError` that names the known ones."""
         return _entry(self.experiments, name, "experiment")
+
+    def claim(self, name: str) -> ClaimEntry:
+        """Entry of the lab, or an `InputError` that names the known ones."""
+        return _entry(self.lab, name, "entry of the lab")
 
     def task(self, experiment: str) -> Task:
         """Task of an experiment: its dataset's."""
@@ -352,7 +358,7 @@ def load_params(path: Path | None = None) -> Params:
     params = params.model_copy(update={"experiments": experiments})
     for name in params.experiments:
         _check_initial_weights(file, params, name)
-    return params
+    return params.model_copy(update={"lab": {name: _claim(file, params, name) for name in params.lab}})
 
 
 # Kinds of pydantic's errors that this file's readers would put otherwise.
@@ -441,6 +447,22 @@ def _source(file: _File, name: str) -> SourceEntry:
     return _validate(file, location, model, entry)
 
 
+def _claim(file: _File, params: Params, name: str) -> ClaimEntry:
+    entry, location = file.plain["lab"][name], ("lab", name)
+    if not isinstance(entry, Mapping) or "claim" not in entry:
+        raise file.error(
+            location, f"expected a mapping with a claim ({', '.join(claims.names())}); received: {entry!r}"
+        )
+    if entry["claim"] not in claims.names():
+        raise file.error((*location, "claim"), unknown(entry["claim"], claims.names(), "claim"))
+    settings = _validate(file, location, claims.load(entry["claim"]).Settings, entry)
+    for key, network in settings.networks.model_dump().items():
+        if network not in (*params.experiments, SCRATCH):
+            known = [*params.experiments, SCRATCH]
+            raise file.error((*location, "networks", key), unknown(network, known, "experiment"))
+    return settings
+
+
 def _check_dataset(file: _File, params: Params, name: str) -> None:
     dataset, location = params.datasets[name], ("datasets", name)
     if dataset.source not in params.sources:
@@ -458,6 +480,8 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
     experiment, location = params.experiments[name], ("experiments", name)
     if name == SCRATCH:
         raise file.error(location, f"expected another name: {SCRATCH!r} means weights that come from no experiment")
+    if name == paths.LAB:
+        raise file.error(location, f"expected another name: results/{paths.LAB} is where the lab's results are")
     if experiment.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(experiment.dataset, params.datasets, "dataset"))
     if experiment.architecture not in architectures.names():
