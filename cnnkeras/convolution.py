@@ -4,12 +4,14 @@
 (Prince, Understanding Deep Learning, section 10.2: z_i = w_1 x_{i-1} + w_2 x_i + w_3 x_{i+1}). Padding is in zeros.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 Padding = int | tuple[int, int] | str
+Activation = Callable[[np.ndarray], np.ndarray] | None
 
 
 @dataclass(frozen=True)
@@ -135,15 +137,47 @@ def receptive_field(stack: Sequence[Window]) -> int:
 
     Prince, Understanding Deep Learning, section 10.2.6 and problems 10.9 to 10.11.
     """
-    field, jump = 1, 1
+    reach = Reach()
     for window in stack:
-        field += window.dilation * (window.kernel - 1) * jump
-        jump *= window.stride
-    return field
+        reach = reach.through(window.dilation * (window.kernel - 1) + 1, window.stride)
+    return reach.field
 
 
-def convolve_1d(inputs, weights, bias=0.0, stride: int = 1, padding: Padding = 0, dilation: int = 1) -> np.ndarray:
-    """One-dimensional convolution by its definition, one output at a time: h_i = bias + sum over k, c of w_kc x_(i S + k D), c.
+@dataclass(frozen=True)
+class Reach:
+    """What one value of a map sees along one axis: `field` values of the input; its neighbour's begin `jump` further on."""
+
+    field: float = 1
+    jump: float = 1
+
+    def through(self, taps: int, stride: float = 1) -> "Reach":
+        """After a window of `taps` neighbouring values that moves by `stride` of them."""
+        return Reach(self.field + (taps - 1) * self.jump, self.jump * stride)
+
+
+def parameters(weights: Sequence[int], *, bias: bool = True) -> int:
+    """Numbers that a layer with weights of this shape learns, with a bias for each of its last axis.
+
+    Prince, Understanding Deep Learning, sections 10.2.5 and 10.3: C_i C_o K + C_o in one dimension, C_i C_o K K + C_o in two;
+    section 10.2.4: D D + D of a fully connected layer from D to D values.
+    """
+    return math.prod(weights) + bias * weights[-1]
+
+
+def multiply_adds(weights: Sequence[int], positions: Sequence[int] = ()) -> int:
+    """Products that a layer adds up for one example: each weight works once at every position of the output.
+
+    Args:
+        weights: Shape of its weights.
+        positions: Sides of its output; none for a fully connected layer. Of a transposed convolution, sides of its input.
+    """
+    return math.prod(weights) * math.prod(positions)
+
+
+def convolve_1d(
+    inputs, weights, bias=0.0, stride: int = 1, padding: Padding = 0, dilation: int = 1, activation: Activation = None
+) -> np.ndarray:
+    """One-dimensional convolution by its definition, one output at a time: h_i = a[bias + sum over k, c of w_kc x_(i S + k D), c].
 
     Args:
         inputs: (L,) for one channel, or (L, C).
@@ -152,6 +186,7 @@ def convolve_1d(inputs, weights, bias=0.0, stride: int = 1, padding: Padding = 0
         stride: S.
         padding: As in `Window`.
         dilation: D.
+        activation: a, from an array to one of its shape; nothing is done without.
 
     Returns:
         float64, (L',) where the weights are (K,), else (L', O).
@@ -162,14 +197,16 @@ def convolve_1d(inputs, weights, bias=0.0, stride: int = 1, padding: Padding = 0
     inputs, weights = np.asarray(inputs, "float64"), np.asarray(weights, "float64")
     single = weights.ndim == 1
     inputs, weights = inputs.reshape(len(inputs), -1), weights.reshape(len(weights), *weights.shape[1:] or (1, 1))
-    outputs = convolve_2d(inputs[None], weights[None], bias, (1, stride), (0, padding), (1, dilation))[0]
+    outputs = convolve_2d(inputs[None], weights[None], bias, (1, stride), (0, padding), (1, dilation), activation)[0]
     return outputs[:, 0] if single else outputs
 
 
-def convolve_2d(inputs, weights, bias=0.0, stride=1, padding=0, dilation=1) -> np.ndarray:
+def convolve_2d(
+    inputs, weights, bias=0.0, stride=1, padding=0, dilation=1, activation: Activation = None
+) -> np.ndarray:
     """Two-dimensional convolution by its definition, one output position at a time.
 
-    h_(i, j), o = bias_o + sum over m, n, c of w_mnco x_(i S + m D, j S + n D), c on the zero-padded input.
+    h_(i, j), o = a[bias_o + sum over m, n, c of w_mnco x_(i S + m D, j S + n D), c] on the zero-padded input.
 
     Args:
         inputs: (H, W) for one channel, or (H, W, C).
@@ -178,6 +215,7 @@ def convolve_2d(inputs, weights, bias=0.0, stride=1, padding=0, dilation=1) -> n
         stride: One number, or a pair (down, across).
         padding: One value as in `Window`, or a pair of them (down, across); zeros before and after differ only as a pair of pairs.
         dilation: One number, or a pair.
+        activation: a, from an array to one of its shape; nothing is done without.
 
     Returns:
         float64, (H', W') where the weights are (K, L), else (H', W', O).
@@ -203,11 +241,89 @@ def convolve_2d(inputs, weights, bias=0.0, stride=1, padding=0, dilation=1) -> n
             rows = i * strides[0] + np.arange(weights.shape[0]) * dilations[0]
             columns = j * strides[1] + np.arange(weights.shape[1]) * dilations[1]
             outputs[i, j] = np.einsum("mnc,mnco->o", padded[np.ix_(rows, columns)], weights) + bias
+    outputs = outputs if activation is None else activation(outputs)
     return outputs[:, :, 0] if single else outputs
 
 
+def taps(sizes: Sequence[int], kernel: Sequence[int], stride=1, padding=0, dilation=1) -> np.ndarray:
+    """Which input each tap of the kernel meets at each position: a convolution as a table.
+
+    Args:
+        sizes: Length, or height and width, of the input.
+        kernel: Sides of the kernel.
+        stride: One number, or one an axis.
+        padding: As `convolve_2d`.
+        dilation: One number, or one an axis.
+
+    Returns:
+        int64 (positions of the output, taps), both in row-major order: the flat position of the input, or the number of
+        inputs where the tap meets a padded zero.
+
+    Raises:
+        ValueError: As `output_size`.
+    """
+    axes = len(sizes)
+    table, inside = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
+    given = zip(sizes, kernel, _each(stride, axes), _each(padding, axes), _each(dilation, axes), strict=True)
+    for size, side, step, zeros, spread in given:
+        before, _ = pad_amounts(size, side, step, zeros, spread)
+        starts = np.arange(output_size(size, side, step, zeros, spread)) * step - before
+        met = starts[:, None] + np.arange(side) * spread
+        within = (met >= 0) & (met < size)
+        shape = (table.shape[0] * met.shape[0], table.shape[1] * met.shape[1])
+        table = (table[:, None, :, None] * size + met[None, :, None, :]).reshape(shape)
+        inside = (inside[:, None, :, None] & within[None, :, None, :]).reshape(shape)
+    return np.where(inside, table, math.prod(sizes))
+
+
+def convolution_matrix(weights, sizes: Sequence[int], stride=1, padding=0, dilation=1) -> np.ndarray:
+    """The fully connected layer that a convolution is: a Toeplitz matrix, zero but for the same few numbers in each block of rows.
+
+    Prince, Understanding Deep Learning, figure 10.4. Its transpose is the transposed convolution of the same numbers
+    (figure 10.13).
+
+    Args:
+        weights: (K,), (K, C, O), (K, L) or (K, L, C, O), as the definitions above take them.
+        sizes: Length, or height and width, of the input.
+        stride: As the definitions.
+        padding: As the definitions.
+        dilation: As the definitions.
+
+    Returns:
+        float64 (positions of the output x O, positions of the input x C): times the flattened input it is the flattened output.
+
+    Raises:
+        ValueError: As `output_size`.
+    """
+    weights = np.asarray(weights, "float64")
+    axes = len(sizes)
+    weights = weights.reshape(*weights.shape[:axes], *(weights.shape[axes:] or (1, 1)))
+    *kernel, channels, filters = weights.shape
+    table = taps(sizes, kernel, stride, padding, dilation)
+    matrix = np.zeros((len(table), filters, math.prod(sizes) + 1, channels))  # the last input stands for the zeros
+    for tap, weight in enumerate(weights.reshape(-1, channels, filters)):
+        matrix[np.arange(len(table)), :, table[:, tap]] += weight.T
+    return matrix[:, :, :-1].reshape(len(table) * filters, -1)
+
+
+def insert_zeros(weights, dilation: int, axes: int) -> np.ndarray:
+    """The dense kernel that a dilated one is: `dilation` - 1 zeros between neighbouring taps along the first `axes` axes."""
+    weights = np.asarray(weights, "float64")
+    sides = [dilation * (side - 1) + 1 for side in weights.shape[:axes]]
+    dense = np.zeros((*sides, *weights.shape[axes:]))
+    dense[(slice(None, None, dilation),) * axes] = weights
+    return dense
+
+
 def _pair(value):
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+    return _each(value, 2)
+
+
+def _each(value, axes: int) -> tuple:
+    """One value for each axis; of a single axis a pair is the zeros before and after."""
+    if axes == 1 and isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
+        return (tuple(value),)
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * axes
 
 
 def _fitted(size: int, window: Window) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from cnnkeras import layers
+from cnnkeras.convolution import Reach, multiply_adds
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,6 @@ class LayerRow:
     multiply_adds: int
     receptive_field: tuple[int, ...]
     activation_bytes: int
-
-
-@dataclass(frozen=True)
-class _Reach:
-    """What one value of a map sees along one axis: `field` values of the input; its neighbour's begin `jump` further on."""
-
-    field: float
-    jump: float
-
-    def through(self, taps: int, stride: float = 1) -> "_Reach":
-        """After a window of `taps` neighbouring values that moves by `stride` of them."""
-        return _Reach(self.field + (taps - 1) * self.jump, self.jump * stride)
 
 
 def build_outline(build: Callable[..., keras.Model], **arguments) -> keras.Model:
@@ -72,7 +61,7 @@ def layer_table(model: keras.Model) -> list[LayerRow]:
     Args:
         model: A functional network with one input, built by an architecture; its weights are not read.
     """
-    reaches = {id(model.input): tuple(_Reach(1, 1) for _ in model.input.shape[1:-1])}
+    reaches = {id(model.input): tuple(Reach() for _ in model.input.shape[1:-1])}
     rows = []
     for layer in model.layers:
         outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
@@ -103,17 +92,17 @@ def _item_bytes(dtype: str) -> int:
 
 
 def _multiply_adds(layer: keras.layers.Layer) -> int:
-    """Each weight of a shared kernel works once at every position of the output, or of the input of a transposed convolution."""
+    """As `convolution.multiply_adds`; 0 for layers without a kernel. Each weight of a dense or local kernel works once."""
     if isinstance(layer, keras.layers.Dense | layers.LocallyConnected2D):
-        return math.prod(layer.kernel.shape)
+        return multiply_adds(layer.kernel.shape)
     if not hasattr(layer, "kernel_size"):
         return 0
     transposed = isinstance(layer, keras.layers.Conv1DTranspose | keras.layers.Conv2DTranspose)
     positions = (layer.input if transposed else layer.output).shape[1:-1]
-    return math.prod(positions) * math.prod(layer.kernel.shape)
+    return multiply_adds(layer.kernel.shape, positions)
 
 
-def _after(layer: keras.layers.Layer, shape: tuple[int, ...], reaches: tuple[_Reach, ...]) -> tuple[_Reach, ...]:
+def _after(layer: keras.layers.Layer, shape: tuple[int, ...], reaches: tuple[Reach, ...]) -> tuple[Reach, ...]:
     """What one output of a layer sees, along each axis of the network's input, through an input of this shape."""
     if len(shape) != len(reaches) + 1:
         return reaches  # already flat: it sees what there is

@@ -185,6 +185,19 @@ def log(experiment: str) -> None:
 
 
 @main.command()
+@click.argument("claim")
+@click.option("--log-only", is_flag=True, help="Measure nothing: show the last result in MLflow.")
+def lab(claim: str, log_only: bool) -> None:
+    """Measure CLAIM, an entry under `lab:` of params.yaml: numbers, a figure for the lecture, an MLflow run.
+
+    Example: cnnkeras lab size
+    """
+    from pipeline import lab
+
+    lab.run(claim, log_only=log_only)
+
+
+@main.command()
 def plan() -> None:
     """Say what `dvc repro` would run, and why.
 
@@ -213,6 +226,8 @@ def show(experiment: str, pictures: tuple[Path, ...], output: Path | None) -> No
 @click.option("--output", type=click.Path(path_type=Path), help="The report's file. Default: results/README.md.")
 def report(output: Path | None) -> None:
     """Print the results table - the paper's number with its protocol, ours with ours - and write it with its figures.
+
+    What the lab found is written too: results/lab/README.md, a paragraph for each claim.
 
     Example: cnnkeras report
     """

@@ -17,12 +17,12 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_m
 from ruamel.yaml import YAML, YAMLError
 
 from cnnkeras import architectures, tasks
-from pipeline import paths, sources
+from pipeline import claims, paths, sources
+from pipeline.claims import ClaimEntry
 from pipeline.entries import Entry, Seed, unknown
 from pipeline.errors import InputError
+from pipeline.paths import SCRATCH
 from pipeline.sources import SourceEntry, Task
-
-SCRATCH = "scratch"  # the experiment to name where the weights come from the layers' own initialisers
 
 
 def _checked_name(name: str) -> str:
@@ -429,6 +429,7 @@ class Params(Entry):
         datasets: Sources prepared for a task.
         experiments: What is trained and measured.
         ensembles: What is measured of several experiments together.
+        lab: The lecture's claims, measured.
     """
 
     seed: Seed
@@ -437,6 +438,7 @@ class Params(Entry):
     datasets: dict[Name, Dataset]
     experiments: dict[Name, Experiment]
     ensembles: dict[Name, Ensemble] = Field(default_factory=dict)
+    lab: dict[Name, Any] = Field(default_factory=dict)
 
     def source(self, name: str) -> SourceEntry:
         """Entry of a source, or an `InputError` that names the known ones."""
@@ -472,6 +474,10 @@ class Params(Entry):
     def stage(self, name: str, entry: str) -> str:
         """Name of a stage in dvc.yaml: there is one for experiments and one for ensembles."""
         return f"{name}_ensemble" if entry in self.ensembles else name
+
+    def claim(self, name: str) -> ClaimEntry:
+        """Entry of the lab, or an `InputError` that names the known ones."""
+        return _entry(self.lab, name, "entry of the lab")
 
     def task(self, experiment: str) -> Task:
         """Task of an experiment or an ensemble: its dataset's."""
@@ -558,7 +564,7 @@ def load_params(path: Path | None = None) -> Params:
     for section in ("experiments", "ensembles"):
         for name in getattr(params, section):
             _check_published(file, params, (section, name))
-    return params
+    return params.model_copy(update={"lab": {name: _claim(file, params, name) for name in params.lab}})
 
 
 # Kinds of pydantic's errors that this file's readers would put otherwise.
@@ -649,6 +655,22 @@ def _source(file: _File, name: str) -> SourceEntry:
     return _validate(file, location, model, entry)
 
 
+def _claim(file: _File, params: Params, name: str) -> ClaimEntry:
+    entry, location = file.plain["lab"][name], ("lab", name)
+    if not isinstance(entry, Mapping) or "claim" not in entry:
+        raise file.error(
+            location, f"expected a mapping with a claim ({', '.join(claims.names())}); received: {entry!r}"
+        )
+    if entry["claim"] not in claims.names():
+        raise file.error((*location, "claim"), unknown(entry["claim"], claims.names(), "claim"))
+    settings = _validate(file, location, claims.load(entry["claim"]).Settings, entry)
+    for key, network in settings.networks.model_dump().items():
+        if network not in (*params.experiments, SCRATCH):
+            known = [*params.experiments, SCRATCH]
+            raise file.error((*location, "networks", key), unknown(network, known, "experiment"))
+    return settings
+
+
 def _check_dataset(file: _File, params: Params, name: str) -> None:
     dataset, location = params.datasets[name], ("datasets", name)
     if dataset.source not in params.sources:
@@ -666,8 +688,8 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
     experiment, location = params.experiments[name], ("experiments", name)
     if name == SCRATCH:
         raise file.error(location, f"expected another name: {SCRATCH!r} means weights that come from no experiment")
-    if name == paths.DATASETS:
-        raise file.error(location, f"expected another name: results/{name} holds the reports on datasets")
+    if name in (paths.DATASETS, paths.LAB):
+        raise file.error(location, f"expected another name: results/{name} belongs to no experiment")
     if experiment.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(experiment.dataset, params.datasets, "dataset"))
     if experiment.architecture not in architectures.names():
@@ -774,8 +796,8 @@ def _check_initial_weights(file: _File, params: Params, name: str) -> None:
 
 def _ensemble(file: _File, params: Params, name: str) -> Ensemble:
     ensemble, location = params.ensembles[name], ("ensembles", name)
-    if name in params.experiments or name == SCRATCH:
-        raise file.error(location, f"expected a name of its own; received: {name!r}, which is an experiment's")
+    if name in (*params.experiments, SCRATCH, paths.DATASETS, paths.LAB):
+        raise file.error(location, f"expected a name of its own; received: {name!r}, which is another result's")
     if ensemble.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(ensemble.dataset, params.datasets, "dataset"))
     dataset = params.datasets[ensemble.dataset]

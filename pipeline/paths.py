@@ -5,7 +5,9 @@ from pathlib import Path
 from pipeline.errors import InputError
 
 PARAMS = "params.yaml"
-DATASETS = "datasets"  # the folder below results/ that belongs to no experiment
+# Names in results/ that are no experiment's: what stands where none is meant (an empty model that always exists), the reports on
+# datasets, and the lab's.
+SCRATCH, DATASETS, LAB = "scratch", "datasets", "lab"
 
 
 def root() -> Path:
@@ -91,6 +93,26 @@ def figures(experiment: str) -> Path:
 def receipt(experiment: str) -> Path:
     """Names the MLflow run that shows this result."""
     return results(experiment) / "mlflow.json"
+
+
+def claim(name: str) -> Path:
+    """Folder of what an entry of the lab found."""
+    return root() / "results" / LAB / name
+
+
+def claim_numbers(name: str) -> Path:
+    """What was claimed, published and measured."""
+    return claim(name) / "numbers.json"
+
+
+def claim_figure(name: str) -> Path:
+    """The picture for the lecture hall."""
+    return claim(name) / "figure.png"
+
+
+def lab_report() -> Path:
+    """A paragraph for each claim, with its figure."""
+    return root() / "results" / LAB / "README.md"
 
 
 def report() -> Path:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cnnkeras import architectures
 from cnnkeras.architectures import Published
-from pipeline import paths
+from pipeline import lab_report, paths
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published, load_params
 from pipeline.sources import Task
 
@@ -111,6 +111,8 @@ def run(output: Path | None = None) -> None:
     partial.write_text(markdown(entries, file.parent.resolve()), encoding="utf-8")
     partial.replace(file)
     console.print(f"Written to {file}", soft_wrap=True, highlight=False)
+    if lab := lab_report.write(params):
+        console.print(f"The lecture's claims: {lab}", soft_wrap=True, highlight=False)
 
 
 def table(entries: Sequence[Entry]) -> Table:

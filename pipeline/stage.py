@@ -61,6 +61,7 @@ _MAKERS = (
     ("evaluate", paths.plots),
     ("evaluate", paths.figures),
     ("log", paths.receipt),
+    ("lab", paths.claim),
 )
 
 

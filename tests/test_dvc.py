@@ -335,7 +335,7 @@ def test_an_edit_during_a_stage_does_not_falsify_the_lock(project, file, old, ne
 def test_every_stage_has_its_place_in_gitignore(reproduced):
     """DVC writes no .gitignore of its own: the one at the top names what is in DVC's cache, whatever the experiment is called."""
     definitions = YAML(typ="safe").load(reproduced.folder / "dvc.yaml")["stages"]
-    assert set(definitions) == {"download", "augment", "train", "predict", "postprocess", "evaluate", "log"}
+    assert set(definitions) == {"download", "augment", "train", "predict", "postprocess", "evaluate", "log", "lab"}
     tracked = reproduced.run("git", "ls-files").split()
     assert [name for name in tracked if name.endswith(".gitignore")] == [".dvc/.gitignore", ".gitignore"]
     results = [name for name in tracked if name.startswith(("results/", "data/"))]

@@ -1,6 +1,7 @@
 """The rules of the house that a machine can check: imports, dvc.yaml, params files, start-up time, the lock file."""
 
 import ast
+import itertools
 import os
 import re
 import statistics
@@ -19,13 +20,25 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 from cnnkeras import architectures
-from pipeline import sources
+from pipeline import claims, sources
 from pipeline.params import load_params
 
 REPOSITORY = Path(__file__).parents[1]
 STAGES = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
 HEAVY = ("tensorflow", "keras.src", "jax", "torch")  # `keras` itself may be lazy_loader's stand-in
-LIGHT = ("download", "augment", "combine", "postprocess", "evaluate", "log", "plan", "report", "ui", "output_size")
+LIGHT = (
+    "download",
+    "augment",
+    "combine",
+    "postprocess",
+    "evaluate",
+    "log",
+    "lab",
+    "plan",
+    "report",
+    "ui",
+    "output_size",
+)
 
 # Modules that cannot change what a stage writes, so that no stage depends on them.
 NEUTRAL = {
@@ -37,13 +50,19 @@ NEUTRAL = {
     "pipeline.stage",  # locks and renames
 }
 # What else is only shown: curves in MLflow while a training runs.
-NEUTRAL_FOR = {"train": {"pipeline.live"}}
+NEUTRAL_FOR = {
+    "train": {"pipeline.live"},
+    "lab": {"pipeline.fingerprints", "pipeline.provenance", "pipeline.tracking"},
+}
 
 # Packages whose modules are found by name or at first use, where an import graph cannot see it. Those of which a stage uses
 # one, named in params.yaml, are in ONE_OF.
 LOADED_BY_NAME = ("cnnkeras.tasks", "pipeline.sources")
 LOADED_WITH_KERAS = ("cnnkeras.layers", "cnnkeras.losses")
-ONE_OF = {"cnnkeras.architectures": architectures.names()}
+ONE_OF = {"cnnkeras.architectures": architectures.names(), "pipeline.claims": claims.names()}
+# What one entry may choose: an architecture, and a claim of the lab.
+CHOICES = list(itertools.zip_longest(architectures.names(), claims.names(), fillvalue=""))
+CHOICES = [(architecture or architectures.names()[0], claim or claims.names()[0]) for architecture, claim in CHOICES]
 
 
 def run(*command: str, **options) -> subprocess.CompletedProcess:
@@ -64,12 +83,12 @@ def graph() -> grimp.ImportGraph:
     return grimp.build_graph("cnnkeras", "pipeline", exclude_type_checking_imports=True, cache_dir=None)
 
 
-def closure(graph: grimp.ImportGraph, stage: str, architecture: str) -> set[str]:
+def closure(graph: grimp.ImportGraph, stage: str, architecture: str, claim: str) -> set[str]:
     """Every module of ours that a stage may run, apart from the neutral ones. An ensemble has no architecture."""
     is_of_ensembles = STAGES[stage]["foreach"] == "${ensembles}"
     stage = command(stage)
     neutral = NEUTRAL | NEUTRAL_FOR.get(stage, set())
-    uses_keras = stage in ("train", "predict")
+    uses_keras = stage in ("train", "predict", "lab")
     seen: set[str] = set()
     waiting = [f"pipeline.{stage}"]
     while waiting:
@@ -82,7 +101,7 @@ def closure(graph: grimp.ImportGraph, stage: str, architecture: str) -> set[str]
             if imported in LOADED_BY_NAME or (imported in LOADED_WITH_KERAS and uses_keras):
                 waiting += graph.find_children(imported)
             elif imported in ONE_OF and not is_of_ensembles:
-                waiting.append(f"{imported}.{architecture}")
+                waiting.append(f"{imported}.{claim if imported == 'pipeline.claims' else architecture}")
         waiting.append(module.rpartition(".")[0])
     return seen
 
@@ -97,16 +116,19 @@ def covers(dependencies: Iterable[str], module: str) -> bool:
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_cover_what_a_stage_imports(graph, stage):
     """DVC does not follow imports: each stage's `deps` name every module whose change could change its outputs."""
-    for architecture in architectures.names():
-        dependencies = [path.replace("${item.architecture}", architecture) for path in STAGES[stage]["do"]["deps"]]
-        missing = {module for module in closure(graph, stage, architecture) if not covers(dependencies, module)}
+    for architecture, claim in CHOICES:
+        dependencies = [
+            path.replace("${item.architecture}", architecture).replace("${item.claim}", claim)
+            for path in STAGES[stage]["do"]["deps"]
+        ]
+        missing = {module for module in closure(graph, stage, architecture, claim) if not covers(dependencies, module)}
         assert not missing
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_name_only_code_that_the_stage_imports(graph, stage):
     """A dependency that is not used makes results stale without a reason."""
-    used = set().union(*(closure(graph, stage, architecture) for architecture in architectures.names()))
+    used = set().union(*(closure(graph, stage, *choice) for choice in CHOICES))
     for dependency in STAGES[stage]["do"]["deps"]:
         if dependency.startswith(("cnnkeras/", "pipeline/")) and "${" not in dependency:
             assert any(covers([dependency], module) for module in used), dependency
