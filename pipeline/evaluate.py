@@ -51,9 +51,9 @@ def run(name: str) -> None:
         evaluation = TASKS[index.task](split, index.classes, paths.predictions(name), experiment.postprocess)
         write_metrics(metrics_file, evaluation, examples=len(split))
         write_plots(plots, evaluation)
-        figures.training_curves(
-            pictures / "training_curves.png", read_history(paths.history(name)), title=f"{name} · training"
-        )
+        history = read_history(paths.history(name))
+        if history:  # a network that was not trained here has none
+            figures.training_curves(pictures / "training_curves.png", history, title=f"{name} · training")
         draw_diagrams(pictures, name, evaluation, examples=len(split))
         draw_cases(pictures, name, evaluation, count=experiment.evaluate.pictures, examples=len(split))
 

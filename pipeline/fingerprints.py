@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.params import SCRATCH, Params
+from pipeline.params import Params
 from pipeline.records import INDEX
 
 _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
-_SOURCE = "source."
+_ORIGIN = ("source.", "import.")  # where bytes came from, which say for themselves what they are
 
 
 def result_params(params: Params, experiment: str) -> dict[str, str]:
@@ -28,6 +28,8 @@ def result_params(params: Params, experiment: str) -> dict[str, str]:
         **dict(_flatten(params.source(dataset.source).model_dump(mode="json"), "source")),
         "seed": params.seed,
     }
+    if (start := entry.train.initial_weights.experiment) in params.imports:
+        leaves |= dict(_flatten(params.imported(start).model_dump(mode="json"), "import"))
     return {place: value if isinstance(value, str) else json.dumps(value) for place, value in leaves.items()}
 
 
@@ -56,7 +58,7 @@ def training_fingerprint(params: Params, experiment: str) -> str:
     The index holds a digest of every column, so it stands for the data.
     """
     chain = [experiment]
-    while (start := params.experiment(chain[-1]).train.initial_weights.experiment) != SCRATCH:
+    while (start := params.experiment(chain[-1]).train.initial_weights.experiment) in params.experiments:
         chain.append(start)
     facts = {
         "chain": [(name, training_params(params, name)) for name in chain],
@@ -68,14 +70,14 @@ def training_fingerprint(params: Params, experiment: str) -> str:
 def result_fingerprint(params: Params, experiment: str) -> str:
     """SHA-256 (hexadecimal) of a result: its params, and the content of its model, history, predictions and metrics.
 
-    The source's entry is no part of it. Another address of the same files gives the same result, and DVC does not run `log`
-    again for it: the receipt would name a fingerprint that is no more.
+    The source's entry is no part of it, nor is an import's. Another address of the same files gives the same result, and DVC does
+    not run `log` again for it: the receipt would name a fingerprint that is no more.
     """
     made = (paths.model_folder, paths.history, paths.predictions, paths.metrics)
     leaves = result_params(params, experiment)
     facts = {
         "experiment": experiment,
-        "params": {key: value for key, value in leaves.items() if not key.startswith(_SOURCE)},
+        "params": {key: value for key, value in leaves.items() if not key.startswith(_ORIGIN)},
         "content": [digest(place(experiment)) for place in made],
     }
     return _digest_json(facts)

@@ -37,13 +37,18 @@ def augmented(dataset: str) -> Path:
     return root() / "data" / "augmented" / dataset
 
 
+def imported(file: str) -> Path:
+    """A file of weights that others trained, at the place that params.yaml gives it."""
+    return root() / file
+
+
 def results(experiment: str) -> Path:
     """Folder of everything an experiment leaves behind."""
     return root() / "results" / experiment
 
 
 def model_folder(experiment: str) -> Path:
-    """Folder of an experiment's trained network."""
+    """Folder of an experiment's trained network, or of an imported one."""
     return results(experiment) / "model"
 
 

@@ -41,7 +41,7 @@ NEUTRAL_FOR = {"train": {"pipeline.live"}}
 
 # Packages whose modules are found by name or at first use, where an import graph cannot see it. Those of which a stage uses
 # one, named in params.yaml, are in ONE_OF.
-LOADED_BY_NAME = ("cnnkeras.tasks", "pipeline.sources")
+LOADED_BY_NAME = ("cnnkeras.tasks", "cnnkeras.weights", "pipeline.sources")
 LOADED_WITH_KERAS = ("cnnkeras.layers", "cnnkeras.losses")
 ONE_OF = {"cnnkeras.architectures": architectures.names()}
 
@@ -62,9 +62,9 @@ def graph() -> grimp.ImportGraph:
 def closure(graph: grimp.ImportGraph, stage: str, architecture: str) -> set[str]:
     """Every module of ours that a stage may run, apart from the neutral ones."""
     neutral = NEUTRAL | NEUTRAL_FOR.get(stage, set())
-    uses_keras = stage in ("train", "predict")
+    uses_keras = stage in ("import-weights", "train", "predict")
     seen: set[str] = set()
-    waiting = [f"pipeline.{stage}"]
+    waiting = [f"pipeline.{stage.replace('-', '_')}"]
     while waiting:
         module = waiting.pop()
         if module in seen | neutral | {"cnnkeras", "pipeline"}:
