@@ -112,6 +112,20 @@ def augment(dataset: str, workers: int | None) -> None:
     augment.run(dataset, workers=workers)
 
 
+@main.command(name="import-weights")
+@click.argument("name")
+def import_weights(name: str) -> None:
+    """Read weights that others trained: the entry NAME under `imports:`, into results/NAME/model.
+
+    An experiment starts from them by `initial_weights: {experiment: NAME, layers: ["*"]}`; with `epochs: 0` it is them.
+
+    Example: cnnkeras import-weights yolo_authors
+    """
+    from pipeline import import_weights
+
+    import_weights.run(name)
+
+
 @main.command()
 @click.argument("experiment")
 def train(experiment: str) -> None:

@@ -54,8 +54,8 @@ def run(name: str) -> None:
         evaluation = TASKS[index.task](split, index.classes, paths.predictions(name), experiment.postprocess, **further)
         write_metrics(metrics_file, evaluation, examples=len(split))
         write_plots(plots, evaluation)
-        for file in history:
-            figures.training_curves(pictures / "training_curves.png", read_history(file), title=f"{name} · training")
+        for rows in filter(None, map(read_history, history)):  # a network that was not trained here has none
+            figures.training_curves(pictures / "training_curves.png", rows, title=f"{name} · training")
         draw_diagrams(pictures, name, evaluation, examples=len(split))
         draw_cases(pictures, name, evaluation, count=experiment.evaluate.pictures, examples=len(split))
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.params import SCRATCH, Params
+from pipeline.params import Params
 from pipeline.records import INDEX
 
 _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
-_SOURCE = "source."
+_ORIGIN = ("source.", "import.")  # where bytes came from, which say for themselves what they are
 # What becomes of examples that are not as they should be: without effect on a result unless set otherwise.
 _AT_DEFAULT = {"dataset.on_error": "fail", "dataset.leaks": "fail"}
 
@@ -30,6 +30,8 @@ def result_params(params: Params, experiment: str) -> dict[str, str]:
         **dict(_flatten(params.source(dataset.source).model_dump(mode="json"), "source")),
         "seed": params.seed,
     }
+    if experiment in params.experiments and (start := entry.train.initial_weights.experiment) in params.imports:
+        leaves |= dict(_flatten(params.imported(start).model_dump(mode="json"), "import"))
     return {
         place: value if isinstance(value, str) else json.dumps(value)
         for place, value in leaves.items()
@@ -62,7 +64,7 @@ def training_fingerprint(params: Params, experiment: str) -> str:
     The index holds a digest of every column, so it stands for the data.
     """
     chain = [experiment]
-    while (start := params.experiment(chain[-1]).train.initial_weights.experiment) != SCRATCH:
+    while (start := params.experiment(chain[-1]).train.initial_weights.experiment) in params.experiments:
         chain.append(start)
     facts = {
         "chain": [(name, training_params(params, name)) for name in chain],
@@ -76,15 +78,15 @@ def result_fingerprint(params: Params, experiment: str) -> str:
 
     An ensemble has no model and no history of its own; its predictions stand for its members'.
 
-    The source's entry is no part of it. Another address of the same files gives the same result, and DVC does not run `log`
-    again for it: the receipt would name a fingerprint that is no more.
+    The source's entry is no part of it, nor is an import's. Another address of the same files gives the same result, and DVC does
+    not run `log` again for it: the receipt would name a fingerprint that is no more.
     """
     trained = () if experiment in params.ensembles else (paths.model_folder, paths.history)
     made = (*trained, paths.predictions, paths.metrics)
     leaves = result_params(params, experiment)
     facts = {
         "experiment": experiment,
-        "params": {key: value for key, value in leaves.items() if not key.startswith(_SOURCE)},
+        "params": {key: value for key, value in leaves.items() if not key.startswith(_ORIGIN)},
         "content": [digest(place(experiment)) for place in made],
     }
     return _digest_json(facts)

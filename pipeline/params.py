@@ -9,14 +9,14 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import StringIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model, model_validator
 from ruamel.yaml import YAML, YAMLError
 
-from cnnkeras import architectures, tasks
+from cnnkeras import architectures, tasks, weights
 from pipeline import claims, paths, sources
 from pipeline.claims import ClaimEntry
 from pipeline.entries import Entry, Seed, unknown
@@ -144,7 +144,7 @@ class InitialWeights(Entry):
     """Where the weights come from.
 
     Attributes:
-        experiment: Another experiment, or `scratch` for the layers' own initialisers.
+        experiment: Another experiment, an entry under `imports:`, or `scratch` for the layers' own initialisers.
         layers: Names of the layers to copy, with * and ?.
     """
 
@@ -156,7 +156,7 @@ class Train(Entry):
     """How a network is trained.
 
     Attributes:
-        epochs: Passes over the training split.
+        epochs: Passes over the training split; 0 takes the initial weights, then of every layer, as they are.
         batch_size: Examples a step, over all devices.
         optimizer: `sgd` or `adam`.
         schedule: `constant`, `step`, `piecewise` or `plateau`.
@@ -165,11 +165,11 @@ class Train(Entry):
         xla: Compile the step with XLA (then without TensorFlow's op determinism: the two exclude each other).
         steps_per_execution: Steps between two returns to Python.
         loss: Keyword arguments of the task's `build_loss`.
-        initial_weights: Another experiment's layers to start from.
+        initial_weights: Layers of another experiment, or imported ones, to start from.
         seed: Of initial weights, order and dropout, instead of the file's own: the networks of an ensemble differ in it.
     """
 
-    epochs: Positive
+    epochs: Count
     batch_size: Positive
     optimizer: Annotated[SGD | Adam, Field(discriminator="name")]
     schedule: Annotated[Constant | Step | Piecewise | Plateau, Field(discriminator="name")]
@@ -287,6 +287,33 @@ class Proposals(Entry):
 
 
 Regions = SlidingWindows | Boxes | Proposals
+
+
+class Import(Entry):
+    """A network that others trained, from their file.
+
+    Attributes:
+        file: Its place in the project.
+        format: A file of `cnnkeras/weights/`.
+        architecture: What it is a network of.
+        model: Keyword arguments of the architecture's `build`.
+        size: Height and width of its input in pixels.
+        classes: How many it knows; for segmentation without the background.
+        input: What it was trained with, for pictures in RGB, 0..255; by default what the format's published networks were.
+    """
+
+    file: str
+    format: str
+    architecture: str
+    model: dict[str, Any] = Field(default_factory=dict)
+    size: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=2)]
+    classes: Positive
+    input: Input | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one network input: (H, W, 3)."""
+        return (*self.size, 3)
 
 
 class Predict(Entry):
@@ -430,6 +457,7 @@ class Params(Entry):
         experiments: What is trained and measured.
         ensembles: What is measured of several experiments together.
         lab: The lecture's claims, measured.
+        imports: Networks that others trained, for `initial_weights`.
     """
 
     seed: Seed
@@ -439,6 +467,7 @@ class Params(Entry):
     experiments: dict[Name, Experiment]
     ensembles: dict[Name, Ensemble] = Field(default_factory=dict)
     lab: dict[Name, Any] = Field(default_factory=dict)
+    imports: dict[Name, Import] = Field(default_factory=dict)
 
     def source(self, name: str) -> SourceEntry:
         """Entry of a source, or an `InputError` that names the known ones."""
@@ -478,6 +507,10 @@ class Params(Entry):
     def claim(self, name: str) -> ClaimEntry:
         """Entry of the lab, or an `InputError` that names the known ones."""
         return _entry(self.lab, name, "entry of the lab")
+
+    def imported(self, name: str) -> Import:
+        """Entry of an imported network, or an `InputError` that names the known ones."""
+        return _entry(self.imports, name, "import")
 
     def task(self, experiment: str) -> Task:
         """Task of an experiment or an ensemble: its dataset's."""
@@ -556,7 +589,8 @@ def load_params(path: Path | None = None) -> Params:
     for name in params.datasets:
         _check_dataset(file, params, name)
     experiments = {name: _experiment(file, params, name) for name in params.experiments}
-    params = params.model_copy(update={"experiments": experiments})
+    imports = {name: _import(file, params, name) for name in params.imports}
+    params = params.model_copy(update={"experiments": experiments, "imports": imports})
     for name in params.experiments:
         _check_initial_weights(file, params, name)
     ensembles = {name: _ensemble(file, params, name) for name in params.ensembles}
@@ -684,6 +718,56 @@ def _check_dataset(file: _File, params: Params, name: str) -> None:
         )
 
 
+def _network(file: _File, location: tuple[str, ...], entry: Experiment | Import) -> tuple[ModuleType, dict[str, Any]]:
+    """The architecture of an entry, and its checked options."""
+    if entry.architecture not in architectures.names():
+        raise file.error(
+            (*location, "architecture"), unknown(entry.architecture, architectures.names(), "architecture")
+        )
+    architecture = architectures.load(entry.architecture)
+    model = _arguments(file, (*location, "model"), architecture.build, entry.model, reserved=BUILD_RESERVED)
+    variant = model.get("variant")
+    if variant is not None and variant not in architecture.VARIANTS:
+        raise file.error((*location, "model", "variant"), unknown(variant, architecture.VARIANTS, "variant"))
+    return architecture, model
+
+
+def _check_input(file: _File, location: tuple[str, ...], given: Input, channels: int) -> None:
+    for key, value in (("mean", given.mean), ("std", given.std)):
+        if isinstance(value, tuple) and len(value) != channels:
+            raise file.error(
+                (*location, "input", key),
+                f"expected 'dataset', a number or {channels} of them, one a channel; received: {list(value)}",
+            )
+
+
+def _import(file: _File, params: Params, name: str) -> Import:
+    """An entry under `imports:` with all its defaults."""
+    entry, location = params.imports[name], ("imports", name)
+    if name in (*params.experiments, SCRATCH, paths.DATASETS, paths.LAB):
+        raise file.error(location, "expected a name that no experiment has; received: one that is taken")
+    if entry.format not in weights.names():
+        raise file.error((*location, "format"), unknown(entry.format, weights.names(), "format"))
+    place = PurePosixPath(entry.file)
+    if place.is_absolute() or ".." in place.parts or not place.name:
+        raise file.error((*location, "file"), f"expected the path of a file in the project; received: {entry.file!r}")
+    architecture, model = _network(file, location, entry)
+    try:
+        published = weights.load(entry.format).statistics(entry.architecture, str(model.get("variant")))
+        architecture.output_shape(
+            task=architecture.TASKS[0], classes=entry.classes, input_shape=entry.input_shape, **model
+        )
+    except ValueError as error:
+        raise file.error(location, str(error)) from error
+    given = entry.input or Input(mean=published.mean, std=published.std)
+    _check_input(file, location, given, entry.input_shape[-1])
+    if "dataset" in (given.mean, given.std):
+        raise file.error(
+            (*location, "input"), "expected the numbers that the network was trained with; received: 'dataset'"
+        )
+    return entry.model_copy(update={"model": model, "input": given})
+
+
 def _experiment(file: _File, params: Params, name: str) -> Experiment:
     experiment, location = params.experiments[name], ("experiments", name)
     if name == SCRATCH:
@@ -692,23 +776,9 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
         raise file.error(location, f"expected another name: results/{name} belongs to no experiment")
     if experiment.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(experiment.dataset, params.datasets, "dataset"))
-    if experiment.architecture not in architectures.names():
-        raise file.error(
-            (*location, "architecture"), unknown(experiment.architecture, architectures.names(), "architecture")
-        )
     dataset = params.datasets[experiment.dataset]
-    channels = dataset.input_shape[-1]
-    for key, value in (("mean", experiment.input.mean), ("std", experiment.input.std)):
-        if isinstance(value, tuple) and len(value) != channels:
-            raise file.error(
-                (*location, "input", key),
-                f"expected 'dataset', a number or {channels} of them, one a channel; received: {list(value)}",
-            )
-    architecture = architectures.load(experiment.architecture)
-    model = _arguments(file, (*location, "model"), architecture.build, experiment.model, reserved=BUILD_RESERVED)
-    variant = model.get("variant")
-    if variant is not None and variant not in architecture.VARIANTS:
-        raise file.error((*location, "model", "variant"), unknown(variant, architecture.VARIANTS, "variant"))
+    _check_input(file, location, experiment.input, dataset.input_shape[-1])
+    architecture, model = _network(file, location, experiment)
     try:
         output_shape(architecture, params, experiment.dataset, model)
     except ValueError as error:
@@ -778,9 +848,10 @@ def _check_initial_weights(file: _File, params: Params, name: str) -> None:
     seen = [name]
     location = ("experiments", name, "train", "initial_weights", "experiment")
     start = params.experiments[name].train.initial_weights
-    while (other := params.experiments[seen[-1]].train.initial_weights.experiment) != SCRATCH:
+    while (other := params.experiments[seen[-1]].train.initial_weights.experiment) not in (SCRATCH, *params.imports):
         if other not in params.experiments:
-            raise file.error(location, unknown(other, [*params.experiments, SCRATCH], "experiment"))
+            known = [*params.experiments, *params.imports, SCRATCH]
+            raise file.error(location, unknown(other, known, "experiment"))
         if other in seen:
             raise file.error(
                 location,
@@ -792,11 +863,45 @@ def _check_initial_weights(file: _File, params: Params, name: str) -> None:
             location[:-1],
             f"expected `layers` exactly when `experiment` is not {SCRATCH!r}; received: {list(start.layers)}",
         )
+    if not params.experiments[name].train.epochs:
+        _check_untrained(file, params, name)
+
+
+def _check_untrained(file: _File, params: Params, name: str) -> None:
+    """An experiment of no epochs has another's weights, and must see its pictures as that one did."""
+    location, experiment = ("experiments", name), params.experiments[name]
+    start = experiment.train.initial_weights.experiment
+    if start == SCRATCH:
+        raise file.error(
+            (*location, "train", "epochs"),
+            "expected a number greater than 0; received: 0, which takes `initial_weights` from elsewhere",
+        )
+    if start in params.imports:
+        expected, received = params.imports[start].input, experiment.input
+        if (_per_channel(expected.mean), _per_channel(expected.std)) != (
+            _per_channel(received.mean),
+            _per_channel(received.std),
+        ):
+            raise file.error(
+                (*location, "input"),
+                f"expected the input of {start}, {_in_yaml(expected)}; received: {_in_yaml(received)}",
+            )
+
+
+def _per_channel(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,) * 3
+
+
+def _in_yaml(entry: Input) -> str:
+    """An entry as one would write it."""
+    values = {"mean": entry.mean, "std": entry.std}
+    parts = (f"{key}: {list(value) if isinstance(value, tuple) else value}" for key, value in values.items())
+    return "{" + ", ".join(parts) + "}"
 
 
 def _ensemble(file: _File, params: Params, name: str) -> Ensemble:
     ensemble, location = params.ensembles[name], ("ensembles", name)
-    if name in (*params.experiments, SCRATCH, paths.DATASETS, paths.LAB):
+    if name in (*params.experiments, *params.imports, SCRATCH, paths.DATASETS, paths.LAB):
         raise file.error(location, f"expected a name of its own; received: {name!r}, which is another result's")
     if ensemble.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(ensemble.dataset, params.datasets, "dataset"))

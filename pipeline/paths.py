@@ -45,13 +45,18 @@ def dataset_report(dataset: str) -> Path:
     return root() / "results" / DATASETS / dataset
 
 
+def imported(file: str) -> Path:
+    """A file of weights that others trained, at the place that params.yaml gives it."""
+    return root() / file
+
+
 def results(experiment: str) -> Path:
     """Folder of everything an experiment leaves behind."""
     return root() / "results" / experiment
 
 
 def model_folder(experiment: str) -> Path:
-    """Folder of an experiment's trained network."""
+    """Folder of an experiment's trained network, or of an imported one."""
     return results(experiment) / "model"
 
 

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from cnnkeras.training import Batches
 
 
+_FIRST_COLUMNS = ("epoch", "learning_rate", "loss", "val_loss")  # of history.csv
+
+
 def run(name: str) -> None:
     """Train an experiment's network.
 
     Writes the network, `history.csv` (a row an epoch; no times, so that the same training gives the same file), and to
-    `.cnnkeras/timings/` how long it took.
+    `.cnnkeras/timings/` how long it took. With no epochs, the network is the one that it starts from.
 
     Raises:
         InputError: No such experiment, its data do not exist or belong to other params, the layers to start from do not
@@ -35,6 +38,11 @@ def run(name: str) -> None:
     params = load_params()
     experiment = params.experiment(name)
     start = experiment.train.initial_weights.experiment
+    if start in params.imports and not paths.model_folder(start).is_dir():
+        raise InputError(
+            f"train@{name}: expected {paths.model_folder(start).relative_to(paths.root())}; received: no such folder. "
+            f"Run `cnnkeras import-weights {start}` or `dvc repro train@{name}` first"
+        )
     inputs = [paths.augmented(experiment.dataset), *([] if start == SCRATCH else [paths.model_folder(start)])]
     with stage("train", name, inputs=inputs, outputs=[paths.model_folder(name), paths.history(name)]) as partial:
         model_folder, history = partial
@@ -45,14 +53,19 @@ def run(name: str) -> None:
 def _train(params: Params, name: str, model_file: Path, history: Path) -> list[float]:
     """Train and save; returns the seconds that each epoch took."""
     experiment = params.experiment(name)
-    index = _checked_index(params, experiment.dataset)
     settings, where = experiment.train, f"experiments.{name}.train"
+    index = _checked_index(params, experiment.dataset, epochs=settings.epochs)
     with devices.set_up(seed=params.training_seed(name), precision=settings.precision, xla=settings.xla):
         # What imports Keras comes this late so that wrong input is answered before those seconds.
         from pipeline import networks
 
         network = _build(params, experiment, index)
-        _copy_initial_weights(network, settings, where)
+        copied = _copy_initial_weights(network, settings, where)
+        if not settings.epochs:
+            _require_all(copied, network, where)
+            history.write_text(",".join(_FIRST_COLUMNS) + "\n", encoding="utf-8")
+            networks.save(network, model_file)
+            return []
         train, val = (_batches(params, name, split, network.output_shape[1:]) for split in ("train", "val"))
         with progress.bar(f"train {name}", settings.epochs * len(train), unit="steps") as bar:
             watch = _Watch(history, bar, steps=len(train), epochs=settings.epochs)
@@ -62,8 +75,8 @@ def _train(params: Params, name: str, model_file: Path, history: Path) -> list[f
     return watch.seconds
 
 
-def _checked_index(params: Params, dataset: str) -> Index:
-    """The dataset's index, after a look at whether it is of these params."""
+def _checked_index(params: Params, dataset: str, *, epochs: int) -> Index:
+    """The dataset's index, after a look at whether it is of these params, and enough to train on."""
     entry, index = params.dataset(dataset), open_index(paths.augmented(dataset))
     expected = (entry.task, params.classes(dataset), entry.input_shape)
     received = (index.task, index.classes, index.shape)
@@ -71,7 +84,7 @@ def _checked_index(params: Params, dataset: str) -> Index:
         place = paths.augmented(dataset).relative_to(paths.root())
         raise InputError(f"{place}: expected {expected}; received: {received}. Run `cnnkeras augment {dataset}` again")
     for split in ("train", "val"):
-        if not index.splits[split]["examples"]:
+        if epochs and not index.splits[split]["examples"]:
             raise InputError(
                 f"datasets.{dataset}: expected examples to train on and to validate with; received: no {split}"
             )
@@ -90,18 +103,29 @@ def _build(params: Params, experiment: Experiment, index: Index) -> "keras.Model
     )
 
 
-def _copy_initial_weights(network: "keras.Model", settings: Train, where: str) -> None:
+def _copy_initial_weights(network: "keras.Model", settings: Train, where: str) -> list[str]:
+    """Give the network the weights that it starts from; returns the names of the layers that have them."""
     from cnnkeras import training
     from pipeline import networks
 
     start = settings.initial_weights
     if start.experiment == SCRATCH:
-        return
+        return []
     source = networks.load(paths.model_file(start.experiment))
     try:
-        training.copy_weights(source, network, start.layers)
+        return training.copy_weights(source, network, start.layers)
     except ValueError as error:
         raise InputError(f"{where}.initial_weights: {error}") from error
+
+
+def _require_all(copied: list[str], network: "keras.Model", where: str) -> None:
+    """A network that is not trained has no layer of its own."""
+    own = [layer.name for layer in network.layers if layer.weights and layer.name not in copied]
+    if own:
+        raise InputError(
+            f"{where}: expected initial_weights for every layer, with epochs: 0; received: none for {', '.join(own)}. "
+            'Write layers: ["*"] and take a network that has them all'
+        )
 
 
 def _batches(params: Params, name: str, split: str, output_shape: tuple[int, ...]) -> "Batches":
@@ -211,9 +235,8 @@ class _Watch:
         now = time.monotonic()
         self.seconds.append(now - self._last)
         self._last = now
-        first = ("epoch", "learning_rate", "loss", "val_loss")
         row = {"epoch": epoch + 1} | {
-            key: f"{logs[key]:.6g}" for key in (*first[1:], *sorted(logs.keys() - set(first)))
+            key: f"{logs[key]:.6g}" for key in (*_FIRST_COLUMNS[1:], *sorted(logs.keys() - set(_FIRST_COLUMNS)))
         }
         with self._history.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, row, lineterminator="\n")

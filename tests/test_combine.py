@@ -151,7 +151,7 @@ def test_a_missing_member_is_named_with_its_command(project):
         ("[crops, second]", "[crops, masks]", "expected experiments whose datasets have the task of crops, 'classification'; received: masks"),
         ("dataset: crops\n    members", "dataset: boxes\n    members", "ensembles.two: expected a dataset for classification or segmentation; received: one for detection"),
         ("    members: [crops, second]\n", "    members: [crops, second]\n    combine: sum\n", "combine: expected 'mean' or 'product'; received: 'sum'"),
-        ("  three: {", "  crops: {", "ensembles.crops: expected a name of its own; received: 'crops', which is an experiment's"),
+        ("  three: {", "  crops: {", "ensembles.crops: expected a name of its own; received: 'crops', which is another result's"),
     ],
 )  # fmt: skip
 def test_ensembles_that_cannot_be_are_refused(project, old, new, message):

@@ -77,7 +77,8 @@ from pipeline.stage import stage
 
 name, entry = sys.argv[1:]
 outputs = {{
-    "download": [paths.raw], "augment": [paths.augmented, paths.dataset_report], "train": [paths.model_folder, paths.history],
+    "download": [paths.raw], "augment": [paths.augmented, paths.dataset_report],
+    "import-weights": [paths.model_folder], "train": [paths.model_folder, paths.history],
     "predict": [paths.raw_outputs], "postprocess": [paths.predictions],
     "evaluate": [paths.metrics, paths.plots, paths.figures], "log": [paths.receipt],
 }}[name]
@@ -271,6 +272,34 @@ def test_initial_weights_are_a_dependency(project):
     assert not {stage for stage in ran if stage.endswith("@vgg")}
 
 
+def test_imported_weights_are_a_dependency(project):
+    """An imported file, once imported, is evaluated: predict onward and nothing else; another file, and it all runs again."""
+    published = project.folder / "data" / "published.weights"
+    published.write_bytes(b"those of the authors")
+    authors = YOLO.replace("yolo:", "authors:", 1).replace("yolo_classifier", "published").replace("conv*", "*")
+    with (project.folder / "params.yaml").open("a") as file:
+        file.write(
+            authors.replace("epochs: 1", "epochs: 0").replace("mean: 127.5, std: 127.5", "mean: 0.0, std: 255.0")
+        )
+        file.write(
+            "imports:\n  published: {file: data/published.weights, format: darknet, architecture: yolo, "
+            "model: {variant: rerelease_fast}, size: [64, 64], classes: 10}\n"
+        )
+    assert project.plan()["import-weights@published"] == "never run"
+    project.run("dvc", "repro", "train@authors")
+    recorded = YAML(typ="safe").load(project.folder / "dvc.lock")["stages"]["import-weights@published"]
+    assert "data/published.weights" in [dependency["path"] for dependency in recorded["deps"]]
+    onward = [f"{stage}@authors" for stage in ("predict", "postprocess", "evaluate", "log")]
+    assert project.repro() == onward
+    assert project.repro() == []
+    published.write_bytes(b"those of somebody else")
+    assert project.plan()["import-weights@published"] == "data/published.weights changed"
+    assert project.stale() == {"import-weights@published"}
+    with (project.folder / "cnnkeras" / "weights" / "darknet.py").open("a") as file:
+        file.write("# edited\n")
+    assert project.stale() == {"import-weights@published"}
+
+
 def test_an_experiment_is_one_entry(project):
     """A new entry under `experiments:` is all it takes; nothing else runs, and git sees only params, lock and metrics."""
     with (project.folder / "params.yaml").open("a") as file:
@@ -335,7 +364,21 @@ def test_an_edit_during_a_stage_does_not_falsify_the_lock(project, file, old, ne
 def test_every_stage_has_its_place_in_gitignore(reproduced):
     """DVC writes no .gitignore of its own: the one at the top names what is in DVC's cache, whatever the experiment is called."""
     definitions = YAML(typ="safe").load(reproduced.folder / "dvc.yaml")["stages"]
-    assert set(definitions) == {"download", "augment", "train", "predict", "postprocess", "evaluate", "log", "lab"}
+    assert set(definitions) == {
+        "download",
+        "augment",
+        "import-weights",
+        "train",
+        "predict",
+        "postprocess",
+        "evaluate",
+        "log",
+        "combine",
+        "postprocess_ensemble",
+        "evaluate_ensemble",
+        "log_ensemble",
+        "lab",
+    }
     tracked = reproduced.run("git", "ls-files").split()
     assert [name for name in tracked if name.endswith(".gitignore")] == [".dvc/.gitignore", ".gitignore"]
     results = [name for name in tracked if name.startswith(("results/", "data/"))]

@@ -57,7 +57,7 @@ NEUTRAL_FOR = {
 
 # Packages whose modules are found by name or at first use, where an import graph cannot see it. Those of which a stage uses
 # one, named in params.yaml, are in ONE_OF.
-LOADED_BY_NAME = ("cnnkeras.tasks", "pipeline.sources")
+LOADED_BY_NAME = ("cnnkeras.tasks", "cnnkeras.weights", "pipeline.sources")
 LOADED_WITH_KERAS = ("cnnkeras.layers", "cnnkeras.losses")
 ONE_OF = {"cnnkeras.architectures": architectures.names(), "pipeline.claims": claims.names()}
 # What one entry may choose: an architecture, and a claim of the lab.
@@ -88,9 +88,9 @@ def closure(graph: grimp.ImportGraph, stage: str, architecture: str, claim: str)
     is_of_ensembles = STAGES[stage]["foreach"] == "${ensembles}"
     stage = command(stage)
     neutral = NEUTRAL | NEUTRAL_FOR.get(stage, set())
-    uses_keras = stage in ("train", "predict", "lab")
+    uses_keras = stage in ("import-weights", "train", "predict", "lab")
     seen: set[str] = set()
-    waiting = [f"pipeline.{stage}"]
+    waiting = [f"pipeline.{stage.replace('-', '_')}"]
     while waiting:
         module = waiting.pop()
         if module in seen | neutral | {"cnnkeras", "pipeline"}:
