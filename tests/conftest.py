@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -91,6 +92,17 @@ class Project:
             writer.append(id, fixed=fixed, ragged=ragged)
         index = Index(TASKS[dataset], DIGITS, SHAPES[dataset], (0.0,), (1.0,), {"test": writer.close()}, {}, {})
         index.write(folder)
+
+
+@pytest.fixture(autouse=True)
+def _xla_afterwards() -> Iterable[None]:
+    """A stage that a test runs in this process makes TensorFlow deterministic for good, and Keras then refuses XLA to later tests."""
+    yield
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework import config
+
+        if config.is_op_determinism_enabled():
+            config.disable_op_determinism()
 
 
 @pytest.fixture

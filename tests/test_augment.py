@@ -120,8 +120,8 @@ def continued(monkeypatch):
     """Where runs of this test began, in chunks."""
     began, opened = [], augment.Journal.open.__func__
 
-    def opened_and_noted(cls, folder, fingerprint):
-        journal = opened(cls, folder, fingerprint)
+    def opened_and_noted(cls, *arguments):
+        journal = opened(cls, *arguments)
         began.append(journal.chunks)
         return journal
 

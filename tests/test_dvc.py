@@ -346,7 +346,8 @@ def test_an_edit_during_a_stage_does_not_falsify_the_lock(project, file, old, ne
     """A result of the old state is not recorded under the new one: the stage fails, and is still stale afterwards."""
     project.edit("params.yaml", "nms_iou: 0.5", "nms_iou: 0.4")
     if file.endswith(".py"):  # make the guard itself, which the stand-in imports, a dependency
-        project.edit("dvc.yaml", "- pipeline/postprocess.py", f"- {file}")
+        rest = "\n        - pipeline/records.py\n        - results/${key}/raw\n      params:\n        - experiments."
+        project.edit("dvc.yaml", f"- pipeline/postprocess.py{rest}", f"- {file}{rest}")
     lock = (project.folder / "dvc.lock").read_bytes()
     dvc, _ = project.hold("postprocess@yolo")
     project.edit(file, old, new)

@@ -220,7 +220,7 @@ def test_training_starts_from_the_other_experiment(twins, monkeypatch):
     params = train.load_params()
     experiment = params.experiment("yolo")
     with devices.set_up(seed=1):
-        network = train._build(params, experiment, train._checked_index(params, "detection"))
+        network = train._build(params, experiment, train._checked_index(params, "detection", epochs=1))
         train._copy_initial_weights(network, experiment.train, "experiments.yolo.train")
         start = networks.load(paths.model_file("digits"))
     for name in ("conv1", "bn1", "conv9", "bn9"):
