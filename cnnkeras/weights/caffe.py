@@ -1,6 +1,6 @@
 """Caffe's `.caffemodel`: a protocol buffer, read without Caffe.
 
-What is read of src/caffe/proto/caffe.proto (BVLC/caffe@9b89154; HyeonwooNoh/caffe@d9e8494 for `bn_param`), by number of the field:
+What is read of src/caffe/proto/caffe.proto (BVLC/caffe; HyeonwooNoh/caffe@d9e8494 for `bn_param`), by number of the field:
 
     NetParameter        layers 2 (V1LayerParameter, until 2014), layer 100 (LayerParameter)
     V1LayerParameter    top 3, name 4, blobs 6, bn_param 45; in files of 2013 layer 1
