@@ -32,10 +32,11 @@ import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ruamel.yaml import YAML, YAMLError
 
@@ -46,6 +47,7 @@ _SOURCES = Path(__file__).parents[1]  # the folder that holds the packages cnnke
 
 _LEAST_FREE_BYTES = 2**20  # a disk with less is full: no output of any use fits
 
+_WORKERS_END_SECONDS = 5.0  # at most, after a run was killed
 _EXPRESSION = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml: ${key}, ${item.source}
 
 # Which stage makes what lies where, for the message about a missing input.
@@ -145,18 +147,40 @@ def _lock(label: str) -> Iterator[None]:
     file = paths.state() / "locks" / f"{label}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        deadline = time.monotonic() + _WORKERS_END_SECONDS
+        while not _is_free(held):
             held.seek(0)
-            raise InputError(
-                f"{label}: expected to be the only run; received: process {held.read().strip()} is running it. "
-                "Wait for it or end it"
-            ) from None
+            holder = held.read().strip()
+            # The workers of a killed run end with it, a moment later, and until then share its lock.
+            if _is_running(holder) or time.monotonic() > deadline:
+                raise InputError(
+                    f"{label}: expected to be the only run; received: process {holder} is running it. Wait for it or end it"
+                )
+            time.sleep(0.05)
         held.truncate(0)
         held.write(str(os.getpid()))
         held.flush()
         yield
+
+
+def _is_free(held: IO[str]) -> bool:
+    """Take the lock, unless another process has it."""
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_running(holder: str) -> bool:
+    """Whether a process is there; one that has not yet written its number is."""
+    try:
+        os.kill(int(holder), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        return True
+    return True
 
 
 def _require(inputs: Sequence[Path], label: str) -> None:
