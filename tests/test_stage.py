@@ -1,10 +1,13 @@
 """pipeline/stage.py: what is left behind by a stage that ends well, that fails, that is stopped, and that was overtaken."""
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -145,6 +148,23 @@ def test_a_second_run_is_refused():
     """Two runs of the same stage and entry would write over each other: the second one names the first."""
     with augment(), pytest.raises(InputError, match=f"process {os.getpid()} is running it"), augment():
         pass
+
+
+def test_a_run_waits_for_the_workers_of_a_killed_one():
+    """Where the lock names a process that is no more, its workers hold it and are about to end."""
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    file = paths.state() / "locks" / "augment@digits.lock"
+    file.parent.mkdir(parents=True)
+    file.write_text(str(dead.pid))
+    with file.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        began = time.monotonic()
+        threading.Timer(0.3, fcntl.flock, (held, fcntl.LOCK_UN)).start()
+        with augment() as (folder,):
+            assert time.monotonic() - began >= 0.25
+            (folder / "a").write_text("good")
+    assert made() == {"digits/a": "good"}
 
 
 def test_a_missing_input_is_named_with_the_command_that_makes_it():
