@@ -190,7 +190,7 @@ class Input(Entry):
 
 
 class View(Entry):
-    """A test protocol of a classifier (pipeline/views.py).
+    """A test protocol of a classifier (pipeline/views.py). Each says whether its views are `mirrored`.
 
     Attributes:
         scales: Lengths of the picture's shorter side in pixels, from the network's input size on.
@@ -198,17 +198,22 @@ class View(Entry):
 
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
+    @property
+    def places_at_a_scale(self) -> int:
+        """Views of a picture at one scale, mirror images not counted."""
+        return 1
+
+    @property
+    def count(self) -> int:
+        """Views of a picture."""
+        return self.places_at_a_scale * len(self.scales) * (1 + self.mirrored)
+
 
 class CentreCrop(View):
     """One crop in the middle, and its mirror image if `mirrored`."""
 
     name: Literal["centre_crop"]
     mirrored: bool = False
-
-    @property
-    def count(self) -> int:
-        """Views of a picture."""
-        return len(self.scales) * (1 + self.mirrored)
 
 
 class TenPatches(View):
@@ -218,9 +223,9 @@ class TenPatches(View):
     mirrored: ClassVar[bool] = True
 
     @property
-    def count(self) -> int:
-        """Views of a picture."""
-        return 10 * len(self.scales)
+    def places_at_a_scale(self) -> int:
+        """The corners and the centre."""
+        return 5
 
 
 class CropGrid(View):
@@ -231,9 +236,9 @@ class CropGrid(View):
     mirrored: bool = True
 
     @property
-    def count(self) -> int:
-        """Views of a picture."""
-        return self.places**2 * len(self.scales) * (1 + self.mirrored)
+    def places_at_a_scale(self) -> int:
+        """Those of the grid."""
+        return self.places**2
 
 
 class Dense(View):
@@ -241,11 +246,6 @@ class Dense(View):
 
     name: Literal["dense"]
     mirrored: bool = True
-
-    @property
-    def count(self) -> int:
-        """Views of a picture."""
-        return len(self.scales) * (1 + self.mirrored)
 
 
 class SlidingWindows(Entry):
