@@ -297,3 +297,23 @@ def test_keras_comes_without_what_it_only_looks_for():
         "assert pandas.DataFrame\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_ctrl_c_while_keras_loads_is_ctrl_c():
+    """Raised in the middle of an import it would be caught in there, and half a package be left."""
+    code = (
+        "import signal, sys\n"
+        "from pipeline import devices\n"
+        "class Interrupt:\n"
+        "    def find_spec(name, path, target=None):\n"
+        "        if name == 'keras.src.layers':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt)\n"
+        "try:\n"
+        "    devices.import_keras()\n"
+        "except KeyboardInterrupt:\n"
+        "    import keras\n"
+        "    print(keras.layers.Dense.__name__)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ended.stdout == "Dense\n"
