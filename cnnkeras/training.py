@@ -51,18 +51,8 @@ class Batches(keras.utils.PyDataset):
             raise ValueError("expected at least one example; received: an empty split. Give the data set some")
         self._inputs, self._targets, self._seed = inputs, targets, seed
         self.batch_size = min(batch_size, len(inputs))
-        self.epoch = 0
-
-    @property
-    def epoch(self) -> int:
-        """Epoch whose order the batches are in, from 0."""
-        return self._epoch
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        self._epoch, self._order = epoch, np.arange(len(self._inputs))
-        if self._seed is not None:
-            np.random.default_rng([self._seed, epoch]).shuffle(self._order)
+        self._orders: dict[int, np.ndarray] = {}
+        self.epoch = 0  # whose order the batches are in
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -71,8 +61,60 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets of one batch."""
-        indices = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self._inputs[indices], self._targets(indices, self._epoch)
+        indices = self.indices(self.epoch, index)
+        return self._inputs[indices], self._targets(indices, self.epoch)
+
+    def indices(self, epoch: int, batch: int) -> np.ndarray:
+        """Which examples a batch of an epoch holds: int64 (batch,)."""
+        if epoch not in self._orders:
+            order = np.arange(len(self._inputs))
+            if self._seed is not None:
+                np.random.default_rng([self._seed, epoch]).shuffle(order)
+            # This epoch's, and the next one's where that is asked for ahead.
+            self._orders = {kept: self._orders[kept] for kept in self._orders if kept == self.epoch} | {epoch: order}
+        return self._orders[epoch][batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+class PreparedBatches(Batches):
+    """The same batches in the same order, prepared by others while the network is busy with those before.
+
+    Args:
+        inputs: As for `Batches`, of which only the number counts.
+        start: From indices and an epoch, to a function that waits until this batch is ready and returns it. Every one
+            that was started is waited for before more than `ahead` others are.
+        ahead: How many batches are started beyond the one that is asked for, those of the next epoch included.
+        batch_size: As for `Batches`.
+        seed: As for `Batches`.
+    """
+
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        start: Callable[[np.ndarray, int], Callable[[], Batch]],
+        *,
+        ahead: int,
+        batch_size: int,
+        seed: int,
+    ):
+        super().__init__(inputs, lambda _indices, _epoch: np.empty(0), batch_size=batch_size, seed=seed)
+        self._start, self._ahead = start, ahead
+        self._started: dict[tuple[int, int], Callable[[], Batch]] = {}
+
+    @override
+    def __getitem__(self, index: int) -> Batch:
+        """Inputs and targets of one batch."""
+        steps = [divmod(index + step, len(self)) for step in range(self._ahead + 1)]
+        places = [(self.epoch + epochs, batch) for epochs, batch in steps]
+        for place in self._started.keys() - places:
+            # Keras reads the first batches once more than it trains on them, to see their shapes.
+            self._started.pop(place)()
+        for place in places:
+            if place not in self._started:
+                self._started[place] = self._start(self.indices(*place), place[0])
+        return self._started.pop(places[0])()
 
 
 class _EpochOrder(keras.callbacks.Callback):

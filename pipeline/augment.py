@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 
 from cnnkeras.tasks.segmentation import encode_png
-from pipeline import annotated, paths, sources
+from pipeline import annotated, decoding, paths, sources
 from pipeline.annotated import AnnotatedPicture
 from pipeline.contact_sheet import draw_contact_sheet
 from pipeline.dataset_report import Notes, write_report
@@ -382,7 +382,7 @@ class Packer:
     def _read(self, split: str, position: int) -> tuple[Example, AnnotatedPicture | None]:
         """An example and, unless it is a signal, its picture."""
         example = self.splits[split][position]
-        return example, None if _is_signal(example) else annotated.decode(example, len(self.source.classes))
+        return example, None if _is_signal(example) else decoding.decode(example, len(self.source.classes))
 
     def _signal_rows(self, example: Example) -> Iterator[Row]:
         dataset = self.dataset

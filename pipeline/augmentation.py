@@ -8,7 +8,8 @@ import difflib
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,18 @@ class Policy:
                 chosen = np.unique(np.linspace(0, count - 1, min(count, transform.pictures)).astype(int))
                 found = (read(int(position)) for position in chosen)
                 transform.fit(picture for picture in found if picture is not None)
+
+    @contextmanager
+    def certain(self) -> Iterator[None]:
+        """While the block runs, every transform acts, however rarely it would."""
+        chances = [transform.p for transform in self._compose.transforms]
+        try:
+            for transform in self._compose.transforms:
+                transform.p = 1.0
+            yield
+        finally:
+            for transform, chance in zip(self._compose.transforms, chances, strict=True):
+                transform.p = chance
 
     def apply(self, example: AnnotatedPicture, seed: np.random.SeedSequence) -> AnnotatedPicture:
         """One augmented version of an example: a function of the example and the seed alone.

@@ -13,7 +13,7 @@ import pytest
 
 from cnnkeras.tasks.segmentation import VOID, encode_png
 from pipeline import records
-from pipeline.annotated import decode
+from pipeline.decoding import decode
 from pipeline.errors import InputError
 from pipeline.sources import SPLITS, cifar, coco, image_folder, mask_pairs
 from tests.archive_files import ANY_CHECKSUM, MIRROR, needs_mirror, picture, write_archive
