@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.annotated import AnnotatedPicture
+from pipeline.colours import evenly_spaced
 from pipeline.errors import InputError
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for a newer version
@@ -70,8 +71,7 @@ class Policy:
         """Fit what depends on the training pictures, of which there are `count`; `read` gives one by its position."""
         for transform in self._compose.transforms:
             if isinstance(transform, paper_transforms.PCALighting):
-                chosen = np.unique(np.linspace(0, count - 1, min(count, transform.pictures)).astype(int))
-                found = (read(int(position)) for position in chosen)
+                found = (read(int(position)) for position in evenly_spaced(count, transform.pictures))
                 transform.fit(picture for picture in found if picture is not None)
 
     @contextmanager
