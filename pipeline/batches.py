@@ -5,8 +5,8 @@ number of worker processes, and for a training that starts again at any epoch.
 
 Worker processes prepare batches while the network is busy with those before. They are forked before Keras is imported - no fork
 copies the threads of its backend, and none has TensorFlow - and write into memory that they share with this process: sent through
-a pipe, pictures take longer than light transforms do. Threads would share memory by themselves, but take turns with each other and
-with the training's own Python code (benchmarks/results/loader.json has both).
+a pipe, pictures take longer than light transforms do. Threads would share memory by themselves and on two cores make as many pictures,
+but Python's lock passes between them and the training's own code, which then waits (`delay` in benchmarks/results/loader.json).
 """
 
 import math
@@ -22,8 +22,9 @@ import numpy as np
 
 from cnnkeras import tasks
 from pipeline.annotated import AnnotatedPicture
+from pipeline.colours import evenly_spaced
 from pipeline.errors import InputError
-from pipeline.records import Split
+from pipeline.records import Pictures, Split
 from pipeline.workers import pool
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Reader:
     @property
     def is_slow(self) -> bool:
         """Whether there is more to do than to read."""
-        return self._policy is not None
+        return self._policy is not None or isinstance(self.inputs, Pictures)
 
     def targets(self, indices: np.ndarray, epoch: int) -> np.ndarray:
         """Targets of these rows, of the pictures as they are packed."""
@@ -160,7 +161,7 @@ def augmenting_reader(columns: Split, task: str, transforms: "Transforms", where
     read = Reader(columns, task, policy=policy, where=where, **settings)
     count = len(read.inputs)
     policy.fit(count, lambda row: np.asarray(read.inputs[row]))
-    tried = np.unique(np.linspace(0, count - 1, min(count, TRIED)).astype(int))
+    tried = evenly_spaced(count, TRIED)
     with policy.certain():
         read(tried, 0)
     read(tried, 0)

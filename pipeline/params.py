@@ -50,6 +50,7 @@ class Dataset(Entry):
         object_margin: Border around an object's box, as a fraction of the box's longer side.
         copies: Augmented versions of each training picture, beside the plain one.
         augmentation: Albumentations transforms in order, each `{Name: {argument: value}}`.
+        jpeg_quality: Pictures are packed as JPEG files of this quality, 1..100; none: as they are, without loss.
         on_error: What an example that cannot be read is: `fail` names it and ends, `skip` leaves it out, counted and listed in the
             dataset's report.
         leaks: What an example in two splits is: `fail` ends, `allow` counts it in the dataset's report.
@@ -62,6 +63,10 @@ class Dataset(Entry):
     object_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
     copies: Count = 0
     augmentation: Transforms = ()
+    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        default=None, exclude_if=lambda quality: quality is None
+    )
     on_error: Literal["fail", "skip"] = "fail"
     leaks: Literal["fail", "allow"] = "fail"
 
@@ -711,6 +716,8 @@ def _claim(file: _File, params: Params, name: str) -> ClaimEntry:
 
 def _check_dataset(file: _File, params: Params, name: str) -> None:
     dataset, location = params.datasets[name], ("datasets", name)
+    if dataset.jpeg_quality is not None and len(dataset.size) != 2:
+        raise file.error((*location, "jpeg_quality"), f"expected none for signals; received: {dataset.jpeg_quality}")
     if dataset.source not in params.sources:
         raise file.error((*location, "source"), unknown(dataset.source, params.sources, "source"))
     kind = params.sources[dataset.source].kind
