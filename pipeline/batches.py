@@ -172,14 +172,14 @@ class ReadAhead:
     """Batches prepared by worker processes; see `read_ahead`.
 
     Attributes:
-        inputs: Of the split, as packed.
+        examples: How many the split has.
         ahead: How many batches keep all workers busy.
         failure: What was wrong with a batch: what Keras makes of an exception does not say.
     """
 
-    def __init__(self, inputs: np.ndarray, executor: ProcessPoolExecutor, slots: list[Batch]):
-        self.inputs, self.ahead = inputs, len(slots) - 1
-        self.failure: InputError | None = None
+    def __init__(self, examples: int, executor: ProcessPoolExecutor, slots: list[Batch]):
+        self.examples, self.ahead = examples, len(slots) - 1
+        self.failure: Exception | None = None
         self._executor, self._slots, self._free = executor, slots, list(range(len(slots)))
 
     def start(self, indices: np.ndarray, epoch: int) -> Callable[[], Batch]:
@@ -194,7 +194,7 @@ class ReadAhead:
             try:
                 for part in parts:
                     part.result()
-            except InputError as error:
+            except Exception as error:
                 self.failure = error
                 raise
             inputs, targets = (shared[: len(indices)].copy() for shared in self._slots[slot])
@@ -214,14 +214,14 @@ def read_ahead(read: Reader, *, batch_size: int, workers: int) -> Iterator[ReadA
         workers: At least 1; any number gives the same batches.
 
     Raises:
-        InputError: The block failed because of a batch.
+        Whatever `read` raises, when the block fails because of it.
     """
     batch_size = min(batch_size, len(read.inputs))
     ahead = math.ceil(2 * workers * CHUNK / batch_size)
     parts = read(np.zeros(1, np.int64), 0)
     slots = [tuple(_shared((batch_size, *part.shape[1:]), part.dtype) for part in parts) for _ in range(ahead + 1)]
     with pool(workers, initializer=_begin, arguments=(read, slots)) as executor:
-        prepared = ReadAhead(read.inputs, executor, slots)
+        prepared = ReadAhead(len(read.inputs), executor, slots)
         try:
             yield prepared
         except Exception as error:

@@ -20,7 +20,7 @@ from pipeline.workers import available
 if TYPE_CHECKING:
     import keras
 
-    from cnnkeras.training import Batches
+    from cnnkeras.training import Batches, PreparedBatches
 
 
 _FIRST_COLUMNS = ("epoch", "learning_rate", "loss", "val_loss")  # of history.csv
@@ -160,13 +160,13 @@ def _read_ahead(params: Params, name: str, workers: int) -> AbstractContextManag
     return read_ahead(read, batch_size=settings.batch_size, workers=workers)
 
 
-def _training_batches(params: Params, name: str, ahead: ReadAhead | None) -> "Batches":
+def _training_batches(params: Params, name: str, ahead: ReadAhead | None) -> "Batches | PreparedBatches":
     """The training split's batches, shuffled."""
     from cnnkeras import training
 
     options = {"batch_size": params.experiment(name).train.batch_size, "seed": params.training_seed(name)}
     if ahead is not None:
-        return training.PreparedBatches(ahead.inputs, ahead.start, ahead=ahead.ahead, **options)
+        return training.PreparedBatches(ahead.examples, ahead.start, ahead=ahead.ahead, **options)
     read = _reader(params, name, "train")
     return training.Batches(read.inputs, read.targets, **options)
 
@@ -180,7 +180,13 @@ def _validation_batches(params: Params, name: str) -> "Batches":
 
 
 def _fit(
-    network: "keras.Model", train: "Batches", val: "Batches", settings: Train, task: str, watch: "_Watch", where: str
+    network: "keras.Model",
+    train: "Batches | PreparedBatches",
+    val: "Batches",
+    settings: Train,
+    task: str,
+    watch: "_Watch",
+    where: str,
 ) -> None:
     import keras
 

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from cnnkeras.training import Batches, PreparedBatches
 from pipeline.batches import Reader, augmenting_reader, read_ahead
 from pipeline.errors import InputError
+from pipeline.fingerprints import result_params
 from pipeline.params import load_params
 from pipeline.records import Index, SplitWriter, encode_jpeg, open_split
 from tests.test_train_predict import PARAMS, finish, start, write_dataset, write_project
@@ -43,7 +45,7 @@ def reader(packed: Path, task: str, *transforms: dict) -> Reader:
 @contextmanager
 def prepared(read: Reader, *, workers: int, batch_size: int = 8) -> Iterator[PreparedBatches]:
     with read_ahead(read, batch_size=batch_size, workers=workers) as ahead:
-        yield PreparedBatches(ahead.inputs, ahead.start, ahead=ahead.ahead, batch_size=batch_size, seed=3)
+        yield PreparedBatches(ahead.examples, ahead.start, ahead=ahead.ahead, batch_size=batch_size, seed=3)
 
 
 def epochs(data: Batches, *numbers: int) -> list[list[tuple[np.ndarray, np.ndarray]]]:
@@ -235,6 +237,24 @@ def test_the_recipes_policies_leave_the_datasets_size(tmp_path, recipe):
         columns = open_split(tmp_path / name, "train")
         read = augmenting_reader(columns, dataset.task, experiment.train.augmentation, name, **SETTINGS)
         assert read(np.arange(2), 1)[0].shape == (2, *dataset.input_shape)
+
+
+def test_what_a_result_depends_on_names_the_policy_and_the_quality(project):
+    """Each transform by itself, one without arguments too; an experiment without any, or of pixels, depends on neither key."""
+    before = result_params(load_params(), "crops")
+    project.edit("examples: objects}", "examples: objects, jpeg_quality: 90}")
+    project.edit(
+        "      batch_size: 1\n", "      batch_size: 1\n      augmentation: [HorizontalFlip: {}, Rotate: {limit: 5}]\n"
+    )
+    # The other experiments of the project are like this one but for their dataset, and signals have no pictures to augment.
+    text = project.params.read_text(encoding="utf-8")
+    project.params.write_text(re.sub(r"  signals:\n    <<.*?(?=  boxes:)", "", text, flags=re.DOTALL), encoding="utf-8")
+    added = {key: value for key, value in result_params(load_params(), "crops").items() if key not in before}
+    assert added == {
+        "dataset.jpeg_quality": "90",
+        "train.augmentation.0.HorizontalFlip": "{}",
+        "train.augmentation.1.Rotate.limit": "5",
+    }
 
 
 # ---- the stage ----

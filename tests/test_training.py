@@ -102,7 +102,7 @@ def test_prepared_batches_are_the_same_in_the_same_order():
 
         return ready
 
-    data = PreparedBatches(INPUTS, start, ahead=3, batch_size=4, seed=0)
+    data = PreparedBatches(len(INPUTS), start, ahead=3, batch_size=4, seed=0)
     expected = batches()
     assert len(data) == len(expected) == 2
     for epoch, batch in [
