@@ -214,7 +214,8 @@ def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str)
         names = names[: NAMED // 2] + names[-NAMED // 2 :]
     lost = {split: entry["boxes"].get("lost_by_grid") for split, entry in splits.items() if "boxes" in entry}
     with _figure(path, title, subtitle, max(3.4, 1.7 + 0.3 * len(names))) as figure:
-        panels = np.atleast_1d(figure.subplots(1, 1 + ("colours" in report) + any(lost.values())))
+        others = ("colours" in report) + any(lost.values())
+        panels = np.atleast_1d(figure.subplots(1, 1 + others, width_ratios=[1.5, *[1] * others]))
         _class_shares(panels[0], splits, names, report["task"])
         if "colours" in report:
             _components(panels[-1], np.array(report["mean"]) / 255, report["colours"])
@@ -225,7 +226,7 @@ def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str)
                         [int(grid) for grid in shares], list(shares.values()), "o-", color=color, label=split
                     )
             panels[1].set(xlabel="cells along a side of the grid", ylabel="share of the objects", ylim=(0, None))
-            panels[1].set_title("lost: not alone in their cell")
+            panels[1].set_title("lost in shared cells")
             panels[1].legend()
 
 
@@ -241,8 +242,8 @@ def _components(axes: Axes, mean: np.ndarray, colours: Mapping[str, Any]) -> Non
     axes.hlines(np.arange(1, len(values)) - 0.5, -2, 2, color="white", linewidth=6)
     shares = values / max(values.sum(), 1e-12)
     axes.set_yticks(range(len(values)), [f"{share:.1%}" for share in shares], color=INK)
-    axes.set(xlabel="deviations from the mean colour", ylabel="share of the variance")
-    axes.set_title("principal components of RGB")
+    axes.set(xlabel="deviations from the mean", ylabel="share of the variance")
+    axes.set_title("principal colours")
     axes.grid(visible=False)
 
 
@@ -259,6 +260,7 @@ def _class_shares(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], t
     axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"share of the split's {unit}")
     axes.set_title("classes")
     axes.grid(axis="y", visible=False)
+    axes.set_xlim(0, 1.6 * axes.get_xlim()[1])  # beside the bars
     axes.legend(loc="lower right")
 
 
