@@ -30,14 +30,14 @@ import cv2
 import numpy as np
 
 from cnnkeras.tasks.segmentation import encode_png
-from pipeline import annotated, paths, sources
+from pipeline import annotated, decoding, paths, sources
 from pipeline.annotated import AnnotatedPicture
 from pipeline.contact_sheet import draw_contact_sheet
 from pipeline.dataset_report import Notes, write_report
 from pipeline.errors import InputError
 from pipeline.params import Dataset, load_params
 from pipeline.progress import bar
-from pipeline.records import Index, SplitWriter
+from pipeline.records import Index, SplitWriter, decode_jpeg, encode_jpeg
 from pipeline.sources import Example
 from pipeline.stage import fingerprint as stage_fingerprint
 from pipeline.stage import stage
@@ -88,6 +88,11 @@ class Row:
     id: str
     fixed: dict[str, np.ndarray]
     ragged: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """What a network will read."""
+        return decode_jpeg(self.ragged["inputs"]) if "inputs" in self.ragged else self.fixed["inputs"]
 
 
 class Moments:
@@ -165,7 +170,9 @@ def pack(packer: "Packer", folder: Path, *, workers: int, state: str = "", notes
     ]
     notes = Notes() if notes is None else notes
     total = sum(map(len, packer.splits.values()))
-    journal = Journal.open(folder, f"{state} {packer.fingerprint()}", notes)
+    is_jpeg = packer.dataset.jpeg_quality is not None
+    picture_shape = packer.dataset.input_shape if is_jpeg else None
+    journal = Journal.open(folder, f"{state} {packer.fingerprint()}", notes, picture_shape)
     prepared = ordered_map(
         _prepare, tasks[journal.chunks :], workers=workers, initializer=_set_packer, arguments=(packer,)
     )
@@ -224,14 +231,14 @@ class Journal:
     dropped: Counter = field(default_factory=Counter)
 
     @classmethod
-    def open(cls, folder: Path, fingerprint: str, notes: Notes) -> "Journal":
+    def open(cls, folder: Path, fingerprint: str, notes: Notes, picture_shape: tuple[int, ...] | None) -> "Journal":
         """The journal of an earlier run, if that was the same and can be continued; a new one otherwise."""
         writers: dict[str, SplitWriter] = {}
         try:
             saved = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
             if saved["fingerprint"] == fingerprint:
                 for split in sources.SPLITS:
-                    writers[split] = SplitWriter(folder / split, saved["splits"][split])
+                    writers[split] = SplitWriter(folder / split, saved["splits"][split], picture_shape=picture_shape)
                 moments, dropped = Moments.restored(saved["moments"]), Counter(saved["dropped"])
                 notes.restore(saved["notes"])
                 return cls(folder, fingerprint, writers, notes, saved["chunks"], saved["examples"], moments, dropped)
@@ -241,7 +248,8 @@ class Journal:
                 writer.abandon()
         for split in sources.SPLITS:
             shutil.rmtree(folder / split, ignore_errors=True)
-        return cls(folder, fingerprint, {split: SplitWriter(folder / split) for split in sources.SPLITS}, notes)
+        writers = {split: SplitWriter(folder / split, picture_shape=picture_shape) for split in sources.SPLITS}
+        return cls(folder, fingerprint, writers, notes)
 
     @contextmanager
     def left_on_failure(self) -> Iterator[None]:
@@ -376,13 +384,13 @@ class Packer:
             chunk.rows.extend(self._rows(split, position, example, whole))
         if split == "train":
             for row in chunk.rows:
-                chunk.moments += Moments(row.fixed["inputs"])
+                chunk.moments += Moments(row.inputs)
         return chunk
 
     def _read(self, split: str, position: int) -> tuple[Example, AnnotatedPicture | None]:
         """An example and, unless it is a signal, its picture."""
         example = self.splits[split][position]
-        return example, None if _is_signal(example) else annotated.decode(example, len(self.source.classes))
+        return example, None if _is_signal(example) else decoding.decode(example, len(self.source.classes))
 
     def _signal_rows(self, example: Example) -> Iterator[Row]:
         dataset = self.dataset
@@ -431,15 +439,18 @@ class Packer:
         yield example.id, example.label, whole
 
     def _row(self, id: str, label: int | None, part: AnnotatedPicture) -> Row:
-        size = self.dataset.size
-        fixed = {"inputs": annotated.resize(part.picture, size)}
+        size, quality = self.dataset.size, self.dataset.jpeg_quality
+        inputs = annotated.resize(part.picture, size)
+        row = Row(id, {"inputs": inputs}) if quality is None else Row(id, {}, {"inputs": encode_jpeg(inputs, quality)})
         if self.dataset.task == "classification":
-            return Row(id, fixed | {"labels": np.int32(label)})
-        if self.dataset.task == "segmentation":
-            return Row(id, fixed | {"masks": annotated.resize_mask(part.mask, size)})
-        height, width = part.picture.shape[:2]
-        boxes = (part.boxes / [width, height, width, height]).astype(np.float32)
-        return Row(id, fixed, {"boxes": boxes, "box_labels": part.labels, "difficult": part.difficult})
+            row.fixed["labels"] = np.int32(label)
+        elif self.dataset.task == "segmentation":
+            row.fixed["masks"] = annotated.resize_mask(part.mask, size)
+        else:
+            height, width = part.picture.shape[:2]
+            boxes = (part.boxes / [width, height, width, height]).astype(np.float32)
+            row.ragged.update(boxes=boxes, box_labels=part.labels, difficult=part.difficult)
+        return row
 
     def _with_original(self, row: Row, part: AnnotatedPicture, published: Example | None) -> Row:
         """The row with the original picture and annotations: as published, or of an object cut out of it."""

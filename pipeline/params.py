@@ -36,6 +36,7 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Transforms = tuple[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)], ...]
 
 
 class Dataset(Entry):
@@ -49,6 +50,7 @@ class Dataset(Entry):
         object_margin: Border around an object's box, as a fraction of the box's longer side.
         copies: Augmented versions of each training picture, beside the plain one.
         augmentation: Albumentations transforms in order, each `{Name: {argument: value}}`.
+        jpeg_quality: Pictures are packed as JPEG files of this quality, 1..100; none: as they are, without loss.
         on_error: What an example that cannot be read is: `fail` names it and ends, `skip` leaves it out, counted and listed in the
             dataset's report.
         leaks: What an example in two splits is: `fail` ends, `allow` counts it in the dataset's report.
@@ -60,7 +62,11 @@ class Dataset(Entry):
     examples: Literal["pictures", "objects"] = "pictures"
     object_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
     copies: Count = 0
-    augmentation: tuple[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)], ...] = ()
+    augmentation: Transforms = ()
+    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        default=None, exclude_if=lambda quality: quality is None
+    )
     on_error: Literal["fail", "skip"] = "fail"
     leaks: Literal["fail", "allow"] = "fail"
 
@@ -166,7 +172,8 @@ class Train(Entry):
         steps_per_execution: Steps between two returns to Python.
         loss: Keyword arguments of the task's `build_loss`.
         initial_weights: Layers of another experiment, or imported ones, to start from.
-        seed: Of initial weights, order and dropout, instead of the file's own: the networks of an ensemble differ in it.
+        augmentation: Albumentations transforms as a dataset's, applied to the packed training pictures anew in each epoch.
+        seed: Of initial weights, order, augmentation and dropout, instead of the file's own: the networks of an ensemble differ in it.
     """
 
     epochs: Count
@@ -179,6 +186,8 @@ class Train(Entry):
     steps_per_execution: Positive = 1
     loss: dict[str, Any] = Field(default_factory=dict)
     initial_weights: InitialWeights
+    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    augmentation: Transforms = Field(default=(), exclude_if=lambda transforms: not transforms)
     seed: Seed | None = Field(default=None, exclude_if=lambda seed: seed is None)
 
 
@@ -707,6 +716,8 @@ def _claim(file: _File, params: Params, name: str) -> ClaimEntry:
 
 def _check_dataset(file: _File, params: Params, name: str) -> None:
     dataset, location = params.datasets[name], ("datasets", name)
+    if dataset.jpeg_quality is not None and len(dataset.size) != 2:
+        raise file.error((*location, "jpeg_quality"), f"expected none for signals; received: {dataset.jpeg_quality}")
     if dataset.source not in params.sources:
         raise file.error((*location, "source"), unknown(dataset.source, params.sources, "source"))
     kind = params.sources[dataset.source].kind
@@ -789,6 +800,11 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
     if experiment.predict.regions and dataset.task != "segmentation":
         raise file.error((*location, "predict", "regions"), f"expected none for {dataset.task}; received: some")
     _check_views(file, (*location, "predict", "views"), dataset, experiment.predict.views)
+    if experiment.train.augmentation and (len(dataset.size) != 2 or not experiment.train.epochs):
+        received = f"some for size {list(dataset.size)}" if experiment.train.epochs else "some with epochs: 0"
+        raise file.error(
+            (*location, "train", "augmentation"), f"expected none, or pictures to train on; received: {received}"
+        )
     loss = _arguments(file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss)
     postprocess = _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)
     return experiment.model_copy(

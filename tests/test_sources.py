@@ -16,8 +16,8 @@ import scipy.sparse
 from PIL import Image
 
 from cnnkeras.tasks.segmentation import VOID, decode_png, encode_png, palette
-from pipeline.annotated import decode
 from pipeline.archives import Archives
+from pipeline.decoding import decode
 from pipeline.errors import InputError
 from pipeline.sources import SPLITS, digit_scenes, idx, mnist1d, voc
 from tests.archive_files import ANY_CHECKSUM, MIRROR, needs_mirror, picture, write_archive

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline import paths, train
+from pipeline.batches import Reader
 from pipeline.errors import InputError
 from pipeline.records import Index, SplitWriter, open_split
 
@@ -235,7 +236,7 @@ def test_detection_targets_are_shuffled_anew_each_epoch():
     """Difficult objects are no targets; which of two objects gets a cell is a function of (seed, epoch, picture)."""
     params = train.load_params()
     columns = open_split(paths.augmented("detection"), "train")
-    targets = train._detection_targets(columns, params, "yolo", (1, 1, 20))
+    targets = Reader(columns, "detection", seed=params.training_seed("yolo"), grid=1, classes=10).targets
     epochs = [targets(np.arange(20), epoch) for epoch in range(8)]
     labels = np.stack([epoch[:, 0, 0, 5:].argmax(axis=-1) for epoch in epochs], axis=1)  # (pictures, epochs)
     for picture in range(20):
