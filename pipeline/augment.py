@@ -13,6 +13,10 @@ With `examples: objects` every annotated object that is not difficult is an exam
 by `object_margin` (`annotated.cut_out`). For segmentation the rest of the square is background, as in the first stage
 of DeconvNet's training (Noh et al. 2015, section 4.1), and void outside the picture.
 Departures from the paper: outside the picture it has black pixels, this the edge's.
+
+With `examples: proposals`, as in the second stage, the training examples are those object proposals of a file that overlap an
+object, with the label map as it is; outside the picture they are black and void. Validation and test pictures stay whole.
+Departures from the paper: it takes some pictures of rare classes several times.
 """
 
 import hashlib
@@ -29,8 +33,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cnnkeras.tasks.segmentation import encode_png
-from pipeline import annotated, decoding, paths, sources
+from cnnkeras.boxes import iou
+from cnnkeras.tasks.segmentation import VOID, encode_png
+from pipeline import annotated, decoding, paths, regions, sources
 from pipeline.annotated import AnnotatedPicture
 from pipeline.contact_sheet import draw_contact_sheet
 from pipeline.dataset_report import Notes, write_report
@@ -325,8 +330,11 @@ class Packer:
     def __init__(self, name: str, dataset: Dataset, source: sources.SourceEntry, raw: Path, seed: int):
         self.name, self.dataset, self.source, self._seed = name, dataset, source, seed
         self.where = f"params.yaml: datasets.{name}"
-        if dataset.examples == "objects" and dataset.task == "detection":
-            raise InputError(f"{self.where}.examples: expected 'pictures' for detection; received: 'objects'")
+        if dataset.examples != "pictures" and dataset.task == "detection":
+            raise InputError(
+                f"{self.where}.examples: expected 'pictures' for detection; received: {dataset.examples!r}"
+            )
+        self._proposals = self._read_proposals()
         # A policy that no copy asks for is checked all the same.
         self._policy = self._build_policy() if dataset.copies or dataset.augmentation else None
         examples = sources.load(source.kind).examples
@@ -335,6 +343,21 @@ class Packer:
         }
         if self._policy and dataset.copies:
             self._policy.fit(len(self.splits["train"]), self._training_picture)
+
+    def _read_proposals(self) -> dict[str, list[tuple[float, regions.Box]]]:
+        dataset = self.dataset
+        if (dataset.examples == "proposals") != (dataset.proposals is not None):
+            raise InputError(
+                f"{self.where}: expected `proposals:` with examples: proposals, and only then; "
+                f"received: examples: {dataset.examples}"
+            )
+        if dataset.proposals is None:
+            return {}
+        if dataset.task != "segmentation":
+            raise InputError(
+                f"{self.where}.examples: expected 'pictures' or 'objects' for {dataset.task}; received: 'proposals'"
+            )
+        return regions.read_proposals(dataset.proposals, paths.root())
 
     def _training_picture(self, position: int) -> np.ndarray | None:
         """A training picture as it is, stretched to the dataset's size; None for one to be skipped."""
@@ -410,7 +433,9 @@ class Packer:
             raise InputError(
                 f"{self.where}.size: expected [height, width] for pictures; received: {list(self.dataset.size)}"
             )
-        for number, (id, label, part) in enumerate(self._parts(example, whole)):
+        is_cut = split == "train" and self.dataset.proposals is not None
+        parts = self._proposed(example, whole) if is_cut else self._parts(example, whole)
+        for number, (id, label, part) in enumerate(parts):
             row = self._row(id, label, part)
             if split != "train":
                 yield self._with_original(row, part, example if part is whole else None)
@@ -437,6 +462,21 @@ class Packer:
                 "received: 'pictures'"
             )
         yield example.id, example.label, whole
+
+    def _proposed(self, example: Example, whole: AnnotatedPicture) -> Iterator[tuple[str, None, AnnotatedPicture]]:
+        """Id and content of the proposals of a picture that overlap an object enough."""
+        if whole.boxes is None:
+            raise InputError(
+                f"{self.where}.examples: expected 'pictures', as {example.id} has no boxes; received: 'proposals'"
+            )
+        settings = self.dataset.proposals
+        boxes = regions.surest(settings, self._proposals.get(example.id, ()))
+        objects = whole.boxes[~whole.difficult]
+        overlaps = iou(np.array(boxes, np.float64).reshape(-1, 1, 4), objects)
+        for number in np.flatnonzero((overlaps >= settings.least_overlap).any(axis=1)):
+            box = regions.enlarged(boxes[number], settings.margin)
+            picture, mask = regions.window(whole.picture, box, 0), regions.window(whole.mask, box, VOID)
+            yield f"{example.id}.{number + 1}", None, AnnotatedPicture(picture, mask=mask)
 
     def _row(self, id: str, label: int | None, part: AnnotatedPicture) -> Row:
         size, quality = self.dataset.size, self.dataset.jpeg_quality

@@ -39,6 +39,34 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Transforms = tuple[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)], ...]
 
 
+class ProposalFile(Entry):
+    """Object proposals from a file.
+
+    Attributes:
+        file: JSON, below the project's folder.
+        sha256: Its checksum, so that other proposals are other params.
+        most: Proposals of a picture, the surest.
+        smallest_side: Those with a shorter side are skipped, in pixels.
+        margin: By how much of its sides a box is enlarged at each edge.
+    """
+
+    file: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    most: Positive = 50
+    smallest_side: Count = 112
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+
+class TrainingProposals(ProposalFile):
+    """Proposals to train on.
+
+    Attributes:
+        least_overlap: Intersection over union with the box of an object, difficult ones aside, at least.
+    """
+
+    least_overlap: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
 class Dataset(Entry):
     """A source prepared for a task at a size, with an augmentation policy.
 
@@ -46,8 +74,10 @@ class Dataset(Entry):
         source: Entry under `sources:`.
         task: What the labels are prepared for.
         size: Height and width of the network's input in pixels, or the length of a signal.
-        examples: `pictures` as they are, or one example per annotated object: its box, enlarged by `object_margin`.
+        examples: `pictures` as they are; `objects`, one example per annotated object, its box enlarged by `object_margin`; or
+            `proposals`, of the training pictures, the others as they are.
         object_margin: Border around an object's box, as a fraction of the box's longer side.
+        proposals: Where they are from, and which are trained on.
         copies: Augmented versions of each training picture, beside the plain one.
         augmentation: Albumentations transforms in order, each `{Name: {argument: value}}`.
         jpeg_quality: Pictures are packed as JPEG files of this quality, 1..100; none: as they are, without loss.
@@ -59,8 +89,9 @@ class Dataset(Entry):
     source: str
     task: Task
     size: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=2)]
-    examples: Literal["pictures", "objects"] = "pictures"
+    examples: Literal["pictures", "objects", "proposals"] = "pictures"
     object_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
+    proposals: TrainingProposals | None = None
     copies: Count = 0
     augmentation: Transforms = ()
     # Left out of the dump where it is not used, so that results without it keep their fingerprint.
@@ -274,24 +305,14 @@ class Boxes(Entry):
     merge: Literal["mean", "maximum"] = "maximum"
 
 
-class Proposals(Entry):
-    """Object proposals from a file.
+class Proposals(ProposalFile):
+    """Regions that a file names.
 
     Attributes:
-        file: JSON, below the project's folder.
-        sha256: Its checksum, so that other proposals are other params.
-        most: Proposals of a picture, the surest.
-        smallest_side: Those with a shorter side are skipped, in pixels.
-        margin: By how much of its sides a box is enlarged at each edge.
         merge: How the score maps are put together.
     """
 
     name: Literal["proposals"]
-    file: str
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    most: Positive = 50
-    smallest_side: Count = 112
-    margin: Annotated[float, Field(ge=0, le=2)] = 0.0
     merge: Literal["mean", "maximum"] = "maximum"
 
 

@@ -17,8 +17,9 @@ from pipeline import annotated, augment, download, paths, records
 from pipeline.annotated import AnnotatedPicture
 from pipeline.augment import Moments, Packer, pack
 from pipeline.augmentation import Policy, transform_names
+from pipeline.decoding import decode
 from pipeline.errors import InputError
-from pipeline.params import load_params
+from pipeline.params import TrainingProposals, load_params
 from pipeline.workers import ordered_map
 
 REPOSITORY = Path(__file__).parents[1]
@@ -60,6 +61,7 @@ datasets:
   signals: {source: signals, task: classification, size: [40]}
 experiments: {}
 """
+PROPOSALS = TrainingProposals(file="boxes.json", sha256="0" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -311,6 +313,30 @@ def test_objects_for_segmentation_hold_one_class(tmp_path):
 
 
 @in_project
+def test_proposals_that_overlap_an_object_are_trained_on(tmp_path, project):
+    """Each with all that its part of the label map says; nothing of pictures without any. Others stay whole."""
+    example = next(example for example in packer("segmentation").splits["train"] if len(example.boxes) > 1)
+    x0, y0, x1, y1 = (round(edge) for edge in example.boxes[0])
+    middle = (y0 + y1) // 2
+    boxes = [(x0, y0, x1, y1), (0, 0, 9, 9), (x0, y0, x1, middle + 3), (x0, y0, x1, middle - 6)]
+    rows = [
+        {"id": example.id, "bbox": [left, top, right - left, bottom - top], "score": -number}
+        for number, (left, top, right, bottom) in enumerate(boxes)
+    ]
+    (project / "boxes.json").write_text(json.dumps(rows))
+    checksum = hashlib.sha256((project / "boxes.json").read_bytes()).hexdigest()
+    proposals = TrainingProposals(file="boxes.json", sha256=checksum, smallest_side=9)
+    each = packer("segmentation", examples="proposals", proposals=proposals, size=(y1 - y0, x1 - x0))
+    pack(each, tmp_path, workers=2)
+    train, test = records.open_split(tmp_path, "train"), records.open_split(tmp_path, "test")
+    assert train["ids"].tolist() == [f"{example.id}.1", f"{example.id}.1+1", f"{example.id}.3", f"{example.id}.3+1"]
+    whole = decode(example, classes=10)
+    np.testing.assert_array_equal(train["inputs"][0], whole.picture[y0:y1, x0:x1])
+    np.testing.assert_array_equal(train["masks"][0], whole.mask[y0:y1, x0:x1])
+    assert test["ids"].tolist() == [example.id for example in each.splits["test"]]
+
+
+@in_project
 def test_objects_for_classification_are_labelled(tmp_path):
     """Every digit is a row with its class; the copies follow it."""
     each = packer("crops")
@@ -486,6 +512,18 @@ def test_transforms_of_pictures_are_known():
             r"unknown transform 'Afine'; did you mean 'Affine'",
         ),
         ("detection", {"examples": "objects"}, r"detection\.examples: expected 'pictures' for detection"),
+        ("detection", {"examples": "proposals"}, r"detection\.examples: expected 'pictures' for detection"),
+        ("segmentation", {"examples": "proposals"}, r"segmentation: expected `proposals:` with examples: proposals"),
+        (
+            "crops",
+            {"proposals": PROPOSALS},
+            r"crops: expected `proposals:` with .* only then; received: examples: objects",
+        ),
+        (
+            "crops",
+            {"proposals": PROPOSALS, "examples": "proposals"},
+            r"crops\.examples: expected 'pictures' or 'objects'",
+        ),
         ("crops", {"examples": "pictures"}, r"crops\.examples: expected 'objects'"),
         ("crops", {"size": (32,)}, r"crops\.size: expected \[height, width\]"),
         ("signals", {"size": (41,)}, r"signals\.size: expected \[40\]"),
