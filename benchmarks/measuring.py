@@ -22,10 +22,11 @@ RESULTS = Path(__file__).parent / "results"
 IMAGENET_PICTURES, IMAGENET_CORES = 1_281_167, 16
 
 
-def arguments(description: str, *, pictures: int = 256) -> argparse.Namespace:
-    """The command line of a benchmark."""
+def arguments(description: str, *, pictures: int | None = 256) -> argparse.Namespace:
+    """The command line of a benchmark; without `pictures` for one that has no use for a number of them."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--pictures", type=int, default=pictures, help="how many; more take longer and vary less")
+    if pictures is not None:
+        parser.add_argument("--pictures", type=int, default=pictures, help="how many; more take longer and vary less")
     parser.add_argument("--repetitions", type=int, default=3, help="of each measurement; the median counts")
     return parser.parse_args()
 
