@@ -79,7 +79,7 @@ def test_outlines_never_get_memory():
 def test_names_are_files():
     """An architecture's name is its file's; a wrong one is answered with the nearest."""
     assert architectures.names() == ["alexnet", "deconvnet", "mnist1d_conv", "mnist1d_fc", "vgg", "yolo"]
-    with pytest.raises(ValueError, match=r"received: 'alxnet'\. Did you mean 'alexnet'"):
+    with pytest.raises(ValueError, match=r"received: 'alxnet'; did you mean 'alexnet'"):
         architectures.load("alxnet")
     with pytest.raises(ValueError, match=r"received: 'transformer'\. Add cnnkeras/architectures/transformer\.py"):
         architectures.load("transformer")
