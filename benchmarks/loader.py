@@ -1,15 +1,25 @@
 """Batches of 224 x 224 uint8 pictures, shuffled, from the packed format and from loaders that decode while training.
 
-    python -m benchmarks.loader
+    python -m benchmarks.loader [--archive PICTURES.tgz]
 
-`packed` reads what `augment` has prepared. The others decode the JPEG files (500 x 375), crop at random and flip, with as many
-workers as there are cores: albumentations in our worker processes, in a PyTorch DataLoader and in Grain, and tf.data with
-TensorFlow's own operations. Packages that are absent are listed as such, not guessed at.
+`packed` reads what `augment` has prepared, pixels or (`jpeg`) JPEG files; `augmented` means that a training's policy is applied to it,
+a resized crop and a flip, by the worker processes that `train` has (`pipeline/batches.py`) or by as many threads. The others decode
+the picture files themselves, crop at random and flip, with as many workers as there are cores: albumentations in our worker
+processes, in a PyTorch DataLoader and in Grain, and tf.data with TensorFlow's own operations. Packages that are absent are listed as
+such, not guessed at. Pictures are made here (500 x 375), or those of an archive of 224 x 224 or more.
+
+`delay` is how much later than asked another thread of this process wakes from sleeping a millisecond meanwhile: what a training's own
+Python code waits for the processors and for Python's lock.
 """
 
 import os
+import statistics
 import tempfile
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +27,16 @@ import cv2
 import numpy as np
 
 from benchmarks import measuring
-from pipeline import records
+from pipeline import picture_files, records
+from pipeline.archives import Archives
+from pipeline.batches import Reader, augmenting_reader, read_ahead
+from pipeline.colours import evenly_spaced
 from pipeline.workers import available, ordered_map
 
 os.environ |= {"NO_ALBUMENTATIONS_UPDATE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 BATCH = 32
+JPEG_QUALITY = 90
+POLICY = ({"RandomResizedCrop": {"size": [224, 224], "scale": [0.4, 1.0]}}, {"HorizontalFlip": {"p": 0.5}})
 
 _files: list[bytes]
 _policy: Callable[..., dict[str, Any]]
@@ -65,15 +80,72 @@ def consume(made: Iterable[Any], expected: int) -> None:
     assert count == expected, count
 
 
-def packed(files: list[bytes], folder: Path) -> Callable[[], Iterable[np.ndarray]]:
-    """The packed format, read at random."""
+def pack(files: list[bytes], folder: Path, quality: int | None) -> records.Split:
+    """A packed training split: pixels, or JPEG files of a quality."""
     start(files)
-    writer = records.SplitWriter(folder / "train")
+    place = folder / f"train-{quality}"
+    writer = records.SplitWriter(place, picture_shape=None if quality is None else (224, 224, 3))
     for index in range(len(files)):
-        writer.append(str(index), fixed={"inputs": load(index)})
+        picture = load(index)
+        inputs = {"inputs": picture if quality is None else records.encode_jpeg(picture, quality)}
+        fixed, ragged = (inputs, {}) if quality is None else ({}, inputs)
+        writer.append(str(index), fixed=fixed | {"labels": np.int32(0)}, ragged=ragged)
     entry = writer.close()
-    split = records.Split(folder / "train", entry["columns"], entry["examples"])
-    return lambda: (split["inputs"][sorted(batch)] for batch in batches(len(files)))
+    return records.Split(place, entry["columns"], entry["examples"])
+
+
+def packed(files: list[bytes], folder: Path, quality: int | None = None) -> Callable[[], Iterable[np.ndarray]]:
+    """The packed format, read at random by this process."""
+    inputs = pack(files, folder, quality)["inputs"]
+    return lambda: (inputs[sorted(batch)] for batch in batches(len(files)))
+
+
+def packed_jpeg(files: list[bytes], folder: Path) -> Callable[[], Iterable[np.ndarray]]:
+    """The same of JPEG files."""
+    return packed(files, folder, JPEG_QUALITY)
+
+
+def augmented(files: list[bytes], folder: Path, quality: int | None = None) -> Callable[[], Iterable[np.ndarray]]:
+    """The packed format through a training's policy, in the worker processes of `train`."""
+    read = reader(pack(files, folder / "processes", quality))
+
+    def run() -> Iterable[np.ndarray]:
+        with read_ahead(read, batch_size=BATCH, workers=available()) as ahead:
+            waiting: deque[Callable] = deque()
+            for batch in batches(len(files)):
+                waiting.append(ahead.start(np.array(batch), 0))
+                if len(waiting) > ahead.ahead:
+                    yield waiting.popleft()()[0]
+            while waiting:
+                yield waiting.popleft()()[0]
+
+    return run
+
+
+def augmented_jpeg(files: list[bytes], folder: Path) -> Callable[[], Iterable[np.ndarray]]:
+    """The same of JPEG files."""
+    return augmented(files, folder, JPEG_QUALITY)
+
+
+def augmented_by_threads(files: list[bytes], folder: Path) -> Callable[[], Iterable[np.ndarray]]:
+    """The packed format through a training's policy, in threads of this process, each with a policy of its own."""
+    split, own = pack(files, folder / "threads", None), threading.local()
+
+    def read(batch: list[int]) -> np.ndarray:
+        if not hasattr(own, "read"):
+            own.read = reader(split)
+        return own.read(np.array(batch), 0)[0]
+
+    def run() -> Iterable[np.ndarray]:
+        with ThreadPoolExecutor(available()) as pool:
+            yield from pool.map(read, batches(len(files)))
+
+    return run
+
+
+def reader(split: records.Split) -> Reader:
+    """What `train` reads a split with."""
+    return augmenting_reader(split, "classification", POLICY, "benchmark", seed=0, grid=1, classes=1)
 
 
 def ours_on_the_fly(files: list[bytes], _folder: Path) -> Callable[[], Iterable[np.ndarray]]:
@@ -143,6 +215,10 @@ def tf_data(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any]]:
 # Name, the package that it needs, and what makes it. TensorFlow comes last: its threads do not survive a fork.
 LOADERS = (
     ("packed", "numpy", packed),
+    ("packed_jpeg", "opencv-python-headless", packed_jpeg),
+    ("packed_augmented", "albumentations", augmented),
+    ("packed_augmented_by_threads", "albumentations", augmented_by_threads),
+    ("packed_jpeg_augmented", "albumentations", augmented_jpeg),
     ("albumentations_our_workers", "albumentations", ours_on_the_fly),
     ("albumentations_torch_dataloader", "torch", torch_loader),
     ("albumentations_grain", "grain", grain_loader),
@@ -152,10 +228,10 @@ LOADERS = (
 
 def main() -> None:
     """Measure, and write the result."""
-    options = measuring.arguments(__doc__, pictures=512)
-    files = measuring.photos(options.pictures)
-    pictures = options.pictures // BATCH * BATCH
-    figures: dict[str, float] = {}
+    options = measuring.arguments(__doc__, pictures=512, archive=True)
+    files = pictures_of(options.archive, options.pictures) if options.archive else measuring.photos(options.pictures)
+    pictures = len(files) // BATCH * BATCH
+    figures: dict[str, Any] = {"pictures": options.archive.name if options.archive else "made here", "count": pictures}
     with tempfile.TemporaryDirectory() as folder:
         for name, package, build in LOADERS:
             if measuring.version(package) is None:
@@ -164,9 +240,51 @@ def main() -> None:
             consume(make(), pictures)  # warms caches, and checks
             taken = measuring.seconds(lambda make=make: consume(make(), pictures), options.repetitions)
             figures[f"{name}_pictures_per_s"] = round(pictures / taken, 1)
-    fastest_other = max(value for name, value in figures.items() if not name.startswith("packed"))
+            if build in (augmented, augmented_by_threads):
+                delays = [delay_ms(lambda make=make: consume(make(), pictures)) for _ in range(options.repetitions)]
+                figures[f"{name}_delay_ms"] = round(statistics.median(delays), 2)
+        for name, quality in (("packed", None), ("packed_jpeg", JPEG_QUALITY)):
+            size = (Path(folder) / f"train-{quality}" / "inputs.npy").stat().st_size
+            figures[f"{name}_kb_a_picture"] = round(size / len(files) / 1e3, 1)
+    speeds = {name: value for name, value in figures.items() if name.endswith("_per_s")}
+    fastest_other = max(value for name, value in speeds.items() if not name.startswith("packed"))
     ratios = {"packed_to_fastest_other": round(figures["packed_pictures_per_s"] / fastest_other, 1)}
-    measuring.write("loader", [package for _, package, _ in LOADERS], figures, ratios)
+    for name, other in (("packed_jpeg", "packed"), ("packed_augmented", "packed_augmented_by_threads")):
+        key = "_pictures_per_s"
+        ratios[f"{name}_to_{other}"] = round(figures[name + key] / figures[other + key], 2)
+    ratios["threads_to_processes_delay"] = round(
+        figures["packed_augmented_by_threads_delay_ms"] / figures["packed_augmented_delay_ms"], 1
+    )
+    ratios["packed_to_packed_jpeg_size"] = round(
+        figures["packed_kb_a_picture"] / figures["packed_jpeg_kb_a_picture"], 1
+    )
+    measuring.write("loader", list(dict.fromkeys(package for _, package, _ in LOADERS)), figures, ratios)
+
+
+def delay_ms(work: Callable[[], object]) -> float:
+    """Mean delay of a thread that sleeps a millisecond again and again while some work is done."""
+    stop, late = threading.Event(), []
+
+    def sleep() -> None:
+        while not stop.is_set():
+            start = time.perf_counter()
+            time.sleep(1e-3)
+            late.append(time.perf_counter() - start - 1e-3)
+
+    sleeper = threading.Thread(target=sleep)
+    sleeper.start()
+    work()
+    stop.set()
+    sleeper.join()
+    return float(np.mean(late)) * 1e3
+
+
+def pictures_of(archive: Path, count: int) -> list[bytes]:
+    """Pictures spread over an archive that are large enough."""
+    members = Archives([archive])
+    names = picture_files.pictures(members, "")
+    large = [name for name in names if min(picture_files.size(name, members[name])) >= 224]
+    return [members[large[place]] for place in evenly_spaced(len(large), count)]
 
 
 if __name__ == "__main__":

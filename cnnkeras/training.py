@@ -19,14 +19,49 @@ class DivergedError(ArithmeticError):
     """The loss stopped being a number."""
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of a split, read from arrays that may be mapped from disk.
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+class _Order(keras.utils.PyDataset):
+    """Which examples are in which batch.
 
     With a seed, the order is a function of (seed, epoch) alone: `epoch` is set by `fit`, nothing is carried from one epoch
     to the next, so that a training that starts again at epoch 7 sees what it would have seen. The examples that do not
     fill a last batch are left out of that epoch (another few in each epoch): every step has the same shape, compiled once,
     and batch normalisation never sees a batch of one. Without a seed, all examples come in their own order, the last batch
     being smaller.
+
+    Raises:
+        ValueError: There is no example.
+    """
+
+    def __init__(self, examples: int, *, batch_size: int, seed: int | None):
+        super().__init__()
+        if not examples:
+            raise ValueError("expected at least one example; received: an empty split. Give the data set some")
+        self._examples, self._seed = examples, seed
+        self.batch_size = min(batch_size, examples)
+        self._orders: dict[int, np.ndarray] = {}
+        self.epoch = 0  # whose order the batches are in
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        partial = self._seed is None and self._examples % self.batch_size > 0
+        return self._examples // self.batch_size + partial
+
+    def indices(self, epoch: int, batch: int) -> np.ndarray:
+        """Which examples a batch of an epoch holds: int64 (batch,)."""
+        if epoch not in self._orders:
+            order = np.arange(self._examples)
+            if self._seed is not None:
+                np.random.default_rng([self._seed, epoch]).shuffle(order)
+            # This epoch's, and the next one's where that is asked for ahead.
+            self._orders = {kept: self._orders[kept] for kept in self._orders if kept == self.epoch} | {epoch: order}
+        return self._orders[epoch][batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+class Batches(_Order):
+    """Batches of a split, read from arrays that may be mapped from disk.
 
     Args:
         inputs: (N, ...), left as it is: uint8 pictures are normalised inside the network.
@@ -46,39 +81,60 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         seed: int | None = None,
     ):
-        super().__init__()
-        if not len(inputs):
-            raise ValueError("expected at least one example; received: an empty split. Give the data set some")
-        self._inputs, self._targets, self._seed = inputs, targets, seed
-        self.batch_size = min(batch_size, len(inputs))
-        self.epoch = 0
+        super().__init__(len(inputs), batch_size=batch_size, seed=seed)
+        self._inputs, self._targets = inputs, targets
 
-    @property
-    def epoch(self) -> int:
-        """Epoch whose order the batches are in, from 0."""
-        return self._epoch
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        self._epoch, self._order = epoch, np.arange(len(self._inputs))
-        if self._seed is not None:
-            np.random.default_rng([self._seed, epoch]).shuffle(self._order)
-
-    def __len__(self) -> int:
-        """Number of batches."""
-        partial = self._seed is None and len(self._inputs) % self.batch_size > 0
-        return len(self._inputs) // self.batch_size + partial
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> Batch:
         """Inputs and targets of one batch."""
-        indices = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self._inputs[indices], self._targets(indices, self._epoch)
+        indices = self.indices(self.epoch, index)
+        return self._inputs[indices], self._targets(indices, self.epoch)
+
+
+class PreparedBatches(_Order):
+    """Batches that others prepare while the network is busy with those before; the order is that of `Batches`.
+
+    Args:
+        examples: How many there are.
+        start: From indices (batch,) and an epoch, to a function that waits until this batch is ready and returns it. Every one
+            that was started is waited for before more than `ahead` others are.
+        ahead: How many batches are started beyond the one that is asked for, those of the next epoch included.
+        batch_size: Examples in a batch; at most as many as there are.
+        seed: Shuffles, and leaves out the last partial batch.
+
+    Raises:
+        ValueError: There is no example.
+    """
+
+    def __init__(
+        self,
+        examples: int,
+        start: Callable[[np.ndarray, int], Callable[[], Batch]],
+        *,
+        ahead: int,
+        batch_size: int,
+        seed: int,
+    ):
+        super().__init__(examples, batch_size=batch_size, seed=seed)
+        self._start, self._ahead = start, ahead
+        self._started: dict[tuple[int, int], Callable[[], Batch]] = {}
+
+    def __getitem__(self, index: int) -> Batch:
+        """Inputs and targets of one batch."""
+        steps = [divmod(index + step, len(self)) for step in range(self._ahead + 1)]
+        places = [(self.epoch + epochs, batch) for epochs, batch in steps]
+        for place in self._started.keys() - places:
+            # Keras reads the first batches once more than it trains on them, to see their shapes.
+            self._started.pop(place)()
+        for place in places:
+            if place not in self._started:
+                self._started[place] = self._start(self.indices(*place), place[0])
+        return self._started.pop(places[0])()
 
 
 class _EpochOrder(keras.callbacks.Callback):
     """Tells the batches which epoch begins."""
 
-    def __init__(self, batches: Batches):
+    def __init__(self, batches: Batches | PreparedBatches):
         super().__init__()
         self._batches = batches
 
@@ -314,7 +370,7 @@ def _describe(shapes: dict[str, tuple[int, ...]]) -> str:
 
 def fit(
     model: keras.Model,
-    train: Batches,
+    train: Batches | PreparedBatches,
     validation: Batches,
     *,
     epochs: int,

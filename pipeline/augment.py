@@ -13,6 +13,10 @@ With `examples: objects` every annotated object that is not difficult is an exam
 by `object_margin` (`annotated.cut_out`). For segmentation the rest of the square is background, as in the first stage
 of DeconvNet's training (Noh et al. 2015, section 4.1), and void outside the picture.
 Departures from the paper: outside the picture it has black pixels, this the edge's.
+
+With `examples: proposals`, as in the second stage, the training examples are those object proposals of a file that overlap an
+object, with the label map as it is; outside the picture they are black and void. Validation and test pictures stay whole.
+Departures from the paper: it takes some pictures of rare classes several times.
 """
 
 import hashlib
@@ -29,15 +33,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cnnkeras.tasks.segmentation import encode_png
-from pipeline import annotated, paths, sources
+from cnnkeras.boxes import iou
+from cnnkeras.tasks.segmentation import VOID, encode_png
+from pipeline import annotated, decoding, paths, regions, sources
 from pipeline.annotated import AnnotatedPicture
 from pipeline.contact_sheet import draw_contact_sheet
 from pipeline.dataset_report import Notes, write_report
 from pipeline.errors import InputError
 from pipeline.params import Dataset, load_params
 from pipeline.progress import bar
-from pipeline.records import Index, SplitWriter
+from pipeline.records import Index, SplitWriter, decode_jpeg, encode_jpeg
 from pipeline.sources import Example
 from pipeline.stage import fingerprint as stage_fingerprint
 from pipeline.stage import stage
@@ -88,6 +93,11 @@ class Row:
     id: str
     fixed: dict[str, np.ndarray]
     ragged: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """What a network will read."""
+        return decode_jpeg(self.ragged["inputs"]) if "inputs" in self.ragged else self.fixed["inputs"]
 
 
 class Moments:
@@ -165,7 +175,9 @@ def pack(packer: "Packer", folder: Path, *, workers: int, state: str = "", notes
     ]
     notes = Notes() if notes is None else notes
     total = sum(map(len, packer.splits.values()))
-    journal = Journal.open(folder, f"{state} {packer.fingerprint()}", notes)
+    is_jpeg = packer.dataset.jpeg_quality is not None
+    picture_shape = packer.dataset.input_shape if is_jpeg else None
+    journal = Journal.open(folder, f"{state} {packer.fingerprint()}", notes, picture_shape)
     prepared = ordered_map(
         _prepare, tasks[journal.chunks :], workers=workers, initializer=_set_packer, arguments=(packer,)
     )
@@ -224,14 +236,14 @@ class Journal:
     dropped: Counter = field(default_factory=Counter)
 
     @classmethod
-    def open(cls, folder: Path, fingerprint: str, notes: Notes) -> "Journal":
+    def open(cls, folder: Path, fingerprint: str, notes: Notes, picture_shape: tuple[int, ...] | None) -> "Journal":
         """The journal of an earlier run, if that was the same and can be continued; a new one otherwise."""
         writers: dict[str, SplitWriter] = {}
         try:
             saved = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
             if saved["fingerprint"] == fingerprint:
                 for split in sources.SPLITS:
-                    writers[split] = SplitWriter(folder / split, saved["splits"][split])
+                    writers[split] = SplitWriter(folder / split, saved["splits"][split], picture_shape=picture_shape)
                 moments, dropped = Moments.restored(saved["moments"]), Counter(saved["dropped"])
                 notes.restore(saved["notes"])
                 return cls(folder, fingerprint, writers, notes, saved["chunks"], saved["examples"], moments, dropped)
@@ -241,7 +253,8 @@ class Journal:
                 writer.abandon()
         for split in sources.SPLITS:
             shutil.rmtree(folder / split, ignore_errors=True)
-        return cls(folder, fingerprint, {split: SplitWriter(folder / split) for split in sources.SPLITS}, notes)
+        writers = {split: SplitWriter(folder / split, picture_shape=picture_shape) for split in sources.SPLITS}
+        return cls(folder, fingerprint, writers, notes)
 
     @contextmanager
     def left_on_failure(self) -> Iterator[None]:
@@ -317,8 +330,11 @@ class Packer:
     def __init__(self, name: str, dataset: Dataset, source: sources.SourceEntry, raw: Path, seed: int):
         self.name, self.dataset, self.source, self._seed = name, dataset, source, seed
         self.where = f"params.yaml: datasets.{name}"
-        if dataset.examples == "objects" and dataset.task == "detection":
-            raise InputError(f"{self.where}.examples: expected 'pictures' for detection; received: 'objects'")
+        if dataset.examples != "pictures" and dataset.task == "detection":
+            raise InputError(
+                f"{self.where}.examples: expected 'pictures' for detection; received: {dataset.examples!r}"
+            )
+        self._proposals = self._read_proposals()
         # A policy that no copy asks for is checked all the same.
         self._policy = self._build_policy() if dataset.copies or dataset.augmentation else None
         examples = sources.load(source.kind).examples
@@ -327,6 +343,21 @@ class Packer:
         }
         if self._policy and dataset.copies:
             self._policy.fit(len(self.splits["train"]), self._training_picture)
+
+    def _read_proposals(self) -> dict[str, list[regions.Proposal]]:
+        dataset = self.dataset
+        if (dataset.examples == "proposals") != (dataset.proposals is not None):
+            raise InputError(
+                f"{self.where}: expected `proposals:` with examples: proposals, and only then; "
+                f"received: examples: {dataset.examples}"
+            )
+        if dataset.proposals is None:
+            return {}
+        if dataset.task != "segmentation":
+            raise InputError(
+                f"{self.where}.examples: expected 'pictures' or 'objects' for {dataset.task}; received: 'proposals'"
+            )
+        return regions.read_proposals(dataset.proposals, paths.root())
 
     def _training_picture(self, position: int) -> np.ndarray | None:
         """A training picture as it is, stretched to the dataset's size; None for one to be skipped."""
@@ -376,13 +407,13 @@ class Packer:
             chunk.rows.extend(self._rows(split, position, example, whole))
         if split == "train":
             for row in chunk.rows:
-                chunk.moments += Moments(row.fixed["inputs"])
+                chunk.moments += Moments(row.inputs)
         return chunk
 
     def _read(self, split: str, position: int) -> tuple[Example, AnnotatedPicture | None]:
         """An example and, unless it is a signal, its picture."""
         example = self.splits[split][position]
-        return example, None if _is_signal(example) else annotated.decode(example, len(self.source.classes))
+        return example, None if _is_signal(example) else decoding.decode(example, len(self.source.classes))
 
     def _signal_rows(self, example: Example) -> Iterator[Row]:
         dataset = self.dataset
@@ -402,7 +433,9 @@ class Packer:
             raise InputError(
                 f"{self.where}.size: expected [height, width] for pictures; received: {list(self.dataset.size)}"
             )
-        for number, (id, label, part) in enumerate(self._parts(example, whole)):
+        is_cut = split == "train" and self.dataset.proposals is not None
+        parts = self._proposed(example, whole) if is_cut else self._parts(example, whole)
+        for number, (id, label, part) in enumerate(parts):
             row = self._row(id, label, part)
             if split != "train":
                 yield self._with_original(row, part, example if part is whole else None)
@@ -430,16 +463,34 @@ class Packer:
             )
         yield example.id, example.label, whole
 
+    def _proposed(self, example: Example, whole: AnnotatedPicture) -> Iterator[tuple[str, None, AnnotatedPicture]]:
+        """Id and content of the proposals of a picture that overlap an object enough."""
+        if whole.boxes is None:
+            raise InputError(
+                f"{self.where}.examples: expected 'pictures', as {example.id} has no boxes; received: 'proposals'"
+            )
+        settings = self.dataset.proposals
+        boxes = regions.surest(settings, self._proposals.get(example.id, ()))
+        objects = whole.boxes[~whole.difficult]
+        overlaps = iou(np.array(boxes, np.float64).reshape(-1, 1, 4), objects)
+        for number in np.flatnonzero((overlaps >= settings.least_overlap).any(axis=1)):
+            box = regions.enlarged(boxes[number], settings.margin)
+            picture, mask = regions.window(whole.picture, box, 0), regions.window(whole.mask, box, VOID)
+            yield f"{example.id}.{number + 1}", None, AnnotatedPicture(picture, mask=mask)
+
     def _row(self, id: str, label: int | None, part: AnnotatedPicture) -> Row:
-        size = self.dataset.size
-        fixed = {"inputs": annotated.resize(part.picture, size)}
+        size, quality = self.dataset.size, self.dataset.jpeg_quality
+        inputs = annotated.resize(part.picture, size)
+        row = Row(id, {"inputs": inputs}) if quality is None else Row(id, {}, {"inputs": encode_jpeg(inputs, quality)})
         if self.dataset.task == "classification":
-            return Row(id, fixed | {"labels": np.int32(label)})
-        if self.dataset.task == "segmentation":
-            return Row(id, fixed | {"masks": annotated.resize_mask(part.mask, size)})
-        height, width = part.picture.shape[:2]
-        boxes = (part.boxes / [width, height, width, height]).astype(np.float32)
-        return Row(id, fixed, {"boxes": boxes, "box_labels": part.labels, "difficult": part.difficult})
+            row.fixed["labels"] = np.int32(label)
+        elif self.dataset.task == "segmentation":
+            row.fixed["masks"] = annotated.resize_mask(part.mask, size)
+        else:
+            height, width = part.picture.shape[:2]
+            boxes = (part.boxes / [width, height, width, height]).astype(np.float32)
+            row.ragged.update(boxes=boxes, box_labels=part.labels, difficult=part.difficult)
+        return row
 
     def _with_original(self, row: Row, part: AnnotatedPicture, published: Example | None) -> Row:
         """The row with the original picture and annotations: as published, or of an object cut out of it."""

@@ -8,13 +8,15 @@ import difflib
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.annotated import AnnotatedPicture
+from pipeline.colours import evenly_spaced
 from pipeline.errors import InputError
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for a newer version
@@ -69,9 +71,20 @@ class Policy:
         """Fit what depends on the training pictures, of which there are `count`; `read` gives one by its position."""
         for transform in self._compose.transforms:
             if isinstance(transform, paper_transforms.PCALighting):
-                chosen = np.unique(np.linspace(0, count - 1, min(count, transform.pictures)).astype(int))
-                found = (read(int(position)) for position in chosen)
+                found = (read(int(position)) for position in evenly_spaced(count, transform.pictures))
                 transform.fit(picture for picture in found if picture is not None)
+
+    @contextmanager
+    def certain(self) -> Iterator[None]:
+        """While the block runs, every transform acts, however rarely it would."""
+        chances = [transform.p for transform in self._compose.transforms]
+        try:
+            for transform in self._compose.transforms:
+                transform.p = 1.0
+            yield
+        finally:
+            for transform, chance in zip(self._compose.transforms, chances, strict=True):
+                transform.p = chance
 
     def apply(self, example: AnnotatedPicture, seed: np.random.SeedSequence) -> AnnotatedPicture:
         """One augmented version of an example: a function of the example and the seed alone.

@@ -128,14 +128,19 @@ def import_weights(name: str) -> None:
 
 @main.command()
 @click.argument("experiment")
-def train(experiment: str) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes that augment pictures; any number gives the same network. Default: all cores.",
+)
+def train(experiment: str, workers: int | None) -> None:
     """Train EXPERIMENT's network; writes results/EXPERIMENT/model and history.csv.
 
     Example: cnnkeras train yolo
     """
     from pipeline import train
 
-    train.run(experiment)
+    train.run(experiment, workers=workers)
 
 
 @main.command()

@@ -1,8 +1,8 @@
 """The report on a packed dataset, results/datasets/DATASET: what is in it, and what a network could not learn from it.
 
-`report.json` has counts per class and split, the pictures' own sizes, the input's mean and deviation, statistics of boxes,
-what was dropped and skipped, and which pictures occur twice; `report.png` draws it. All is of the plain examples, without
-the augmented copies.
+`report.json` has counts per class and split, the pictures' own sizes, the input's mean and deviation, the principal components of
+its colours, statistics of boxes, what was dropped and skipped, and which pictures occur twice; `report.png` draws it. All is of the
+plain examples, without the augmented copies.
 
 Two examples are the same when their packed inputs are, pixel by pixel. One in two splits is a leak, and an error unless allowed.
 """
@@ -19,6 +19,7 @@ import numpy as np
 
 from cnnkeras.tasks.segmentation import VOID
 from pipeline import figures, records
+from pipeline.colours import PICTURES, evenly_spaced, principal_components
 from pipeline.errors import InputError
 from pipeline.records import Index, Split
 
@@ -90,6 +91,7 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
         },
         "mean": index.mean,
         "std": index.std,
+        **({"colours": _colours(plain["train"])} if len(index.shape) == 3 else {}),
         "dropped": index.dropped,
         "skipped": notes.skipped,
         "duplicates": {
@@ -160,6 +162,18 @@ def _per_class(index: Index, rows: _Plain) -> dict[str, float]:
         shares = counts / max(counts.sum(), 1)
         return {name: round(share, 6) for name, share in zip(names, shares.tolist(), strict=True)}
     return dict(zip(names, counts.tolist(), strict=True))
+
+
+def _colours(rows: _Plain) -> dict[str, Any]:
+    """Principal components of the RGB values, in 0..1, of the training pictures, the largest first, towards brighter colours."""
+    column, chosen = rows.split["inputs"], evenly_spaced(len(rows), PICTURES)
+    values, vectors = principal_components(np.asarray(column[rows.rows[place]]) for place in chosen)
+    vectors = vectors * np.where(vectors.sum(axis=0) < 0, -1, 1)
+    return {
+        "pictures": len(chosen),
+        "eigenvalues": values[::-1].round(6).tolist(),
+        "eigenvectors": (vectors.T[::-1].round(4) + 0.0).tolist(),  # no -0.0
+    }
 
 
 def _sizes(sizes: Counter) -> dict[str, Any]:

@@ -7,8 +7,10 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -56,13 +58,34 @@ def import_keras() -> str:
     """Import Keras with its backend, whose name is returned, without the lines that TensorFlow writes while it loads.
 
     TF_CPP_MIN_LOG_LEVEL=0 shows them, and TensorFlow's later messages. TensorFlow uses oneDNN on any processor unless
-    TF_ENABLE_ONEDNN_OPTS=0.
+    TF_ENABLE_ONEDNN_OPTS=0. Ctrl-C and SIGTERM wait until it is imported: what is raised in the middle of it gets lost in there,
+    and half a package is left.
     """
     os.environ.setdefault(_ONEDNN, "1")
-    with _quiet(), _missing(_OPTIONAL):
+    with _signals_held(), _quiet(), _missing(_OPTIONAL):
         import keras
 
         return keras.backend.backend()  # a lazily loaded Keras is imported by this line
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Deliver SIGINT and SIGTERM after the block. Other threads than the main one never get them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held = []
+    former = {
+        number: signal.signal(number, lambda number, _frame: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if held:
+        signal.raise_signal(held[0])
 
 
 def _quiet() -> AbstractContextManager[None]:

@@ -199,7 +199,7 @@ def shares(
 
 
 def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str) -> None:
-    """What a packed dataset holds: its classes in each split, and for detection what grids of cells lose.
+    """What a packed dataset holds: its classes in each split, its colours, and for detection what grids of cells lose.
 
     Args:
         path: The PNG to write.
@@ -214,8 +214,11 @@ def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str)
         names = names[: NAMED // 2] + names[-NAMED // 2 :]
     lost = {split: entry["boxes"].get("lost_by_grid") for split, entry in splits.items() if "boxes" in entry}
     with _figure(path, title, subtitle, max(3.4, 1.7 + 0.3 * len(names))) as figure:
-        panels = np.atleast_1d(figure.subplots(1, 2 if any(lost.values()) else 1))
+        others = ("colours" in report) + any(lost.values())
+        panels = np.atleast_1d(figure.subplots(1, 1 + others, width_ratios=[1.5, *[1] * others]))
         _class_shares(panels[0], splits, names, report["task"])
+        if "colours" in report:
+            _components(panels[-1], np.array(report["mean"]) / 255, report["colours"])
         if any(lost.values()):
             for (split, shares), color in zip(lost.items(), SPLIT_COLORS, strict=True):
                 if shares:
@@ -223,8 +226,25 @@ def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str)
                         [int(grid) for grid in shares], list(shares.values()), "o-", color=color, label=split
                     )
             panels[1].set(xlabel="cells along a side of the grid", ylabel="share of the objects", ylim=(0, None))
-            panels[1].set_title("lost: not alone in their cell")
+            panels[1].set_title("lost in shared cells")
             panels[1].legend()
+
+
+def _components(axes: Axes, mean: np.ndarray, colours: Mapping[str, Any]) -> None:
+    """A strip for each principal component: the mean colour, and what two deviations along the component make of it."""
+    values, vectors = np.array(colours["eigenvalues"]), np.array(colours["eigenvectors"])
+    steps = np.linspace(-2, 2, 101)
+    strips = (
+        mean + steps[None, :, None] * (np.sqrt(values)[:, None] * vectors)[:, None, :]
+    )  # (component, step, channel)
+    axes.imshow(strips.clip(0, 1), aspect="auto", extent=(-2, 2, len(values) - 0.5, -0.5), interpolation="nearest")
+    axes.axvline(0, color="white", linewidth=1)
+    axes.hlines(np.arange(1, len(values)) - 0.5, -2, 2, color="white", linewidth=6)
+    shares = values / max(values.sum(), 1e-12)
+    axes.set_yticks(range(len(values)), [f"{share:.1%}" for share in shares], color=INK)
+    axes.set(xlabel="deviations from the mean", ylabel="share of the variance")
+    axes.set_title("principal colours")
+    axes.grid(visible=False)
 
 
 def _class_shares(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], task: str) -> None:
@@ -240,6 +260,7 @@ def _class_shares(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], t
     axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"share of the split's {unit}")
     axes.set_title("classes")
     axes.grid(axis="y", visible=False)
+    axes.set_xlim(0, 1.6 * axes.get_xlim()[1])  # beside the bars
     axes.legend(loc="lower right")
 
 

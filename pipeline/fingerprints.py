@@ -39,17 +39,20 @@ def result_params(params: Params, experiment: str) -> dict[str, str]:
     }
 
 
-def _flatten(entry: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings and lists, each with its place; a list of plain values is one leaf."""
-    if isinstance(entry, Mapping):
+def _flatten(entry: Any, place: str = "", *, is_listed: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings and lists, each with its place; a list of plain values is one leaf.
+
+    Within a list an empty mapping is one too: a transform without arguments is none of the others.
+    """
+    if isinstance(entry, Mapping) and (entry or not is_listed):
         children = entry.items()
     elif isinstance(entry, list) and any(isinstance(value, Mapping | list) for value in entry):
-        children = enumerate(entry)
+        children, is_listed = enumerate(entry), True
     else:
         yield place, entry
         return
     for key, value in children:
-        yield from _flatten(value, f"{place}.{key}" if place else str(key))
+        yield from _flatten(value, f"{place}.{key}" if place else str(key), is_listed=is_listed)
 
 
 def training_params(params: Params, experiment: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from albumentations.core.transforms_interface import ImageOnlyTransform
 
-_WHITE = 255.0
+from pipeline.colours import PICTURES, WHITE, principal_components
 
 
 class PCALighting(ImageOnlyTransform):
@@ -35,7 +35,7 @@ class PCALighting(ImageOnlyTransform):
         self,
         std: float = 0.1,
         magnitude: Literal["eigenvalues", "deviations"] = "eigenvalues",
-        pictures: int = 10_000,
+        pictures: int = PICTURES,
         p: float = 1.0,
     ):
         super().__init__(p=p)
@@ -46,26 +46,18 @@ class PCALighting(ImageOnlyTransform):
 
     def fit(self, pictures: Iterable[np.ndarray]) -> None:
         """Find the directions from pictures uint8 (H, W, 3)."""
-        count, total, products = 0, np.zeros(3), np.zeros((3, 3))
-        for picture in pictures:
-            pixels = picture.reshape(-1, 3).astype(np.float64) / _WHITE
-            count += len(pixels)
-            total += pixels.sum(axis=0)
-            products += pixels.T @ pixels
-        mean = total / count
-        values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
-        values = np.maximum(values, 0)  # a rounding error below 0 where channels are equal
+        values, vectors = principal_components(pictures)
         self._directions = vectors * (values if self.magnitude == "eigenvalues" else np.sqrt(values))
 
     def get_params(self) -> dict[str, Any]:
         """The shift of R, G and B, in 0..255."""
         if self._directions is None:
             raise ValueError("PCALighting is fitted on the training pictures first")
-        return {"shift": _WHITE * self._directions @ self.random_generator.normal(0, self.std, 3)}
+        return {"shift": WHITE * self._directions @ self.random_generator.normal(0, self.std, 3)}
 
     def apply(self, img: np.ndarray, shift: np.ndarray, **_params: Any) -> np.ndarray:
         """The picture with the shift added."""
-        return np.clip(np.rint(img + shift), 0, _WHITE).astype(np.uint8)
+        return np.clip(np.rint(img + shift), 0, WHITE).astype(np.uint8)
 
 
 class ShorterSideJitter(albumentations.SmallestMaxSize):
@@ -110,9 +102,9 @@ class HSVScale(ImageOnlyTransform):
 
     def apply(self, img: np.ndarray, factors: list[float], **_params: Any) -> np.ndarray:
         """The picture with saturation and value scaled, and cut at 1."""
-        hsv = cv2.cvtColor(img.astype(np.float32) / _WHITE, cv2.COLOR_RGB2HSV)
+        hsv = cv2.cvtColor(img.astype(np.float32) / WHITE, cv2.COLOR_RGB2HSV)
         hsv[..., 1:] = np.minimum(hsv[..., 1:] * np.float32(factors), 1)
-        return np.rint(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * _WHITE).astype(np.uint8)
+        return np.rint(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * WHITE).astype(np.uint8)
 
 
 TRANSFORMS = {transform.__name__: transform for transform in (PCALighting, ShorterSideJitter, HSVScale)}

@@ -36,6 +36,35 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Transforms = tuple[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)], ...]
+
+
+class ProposalFile(Entry):
+    """Object proposals from a file.
+
+    Attributes:
+        file: JSON, below the project's folder.
+        sha256: Its checksum, so that other proposals are other params.
+        most: Proposals of a picture, the surest.
+        smallest_side: Those with a shorter side are skipped, in pixels.
+        margin: By how much of its sides a box is enlarged at each edge.
+    """
+
+    file: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    most: Positive = 50
+    smallest_side: Count = 112
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+
+class TrainingProposals(ProposalFile):
+    """Proposals to train on.
+
+    Attributes:
+        least_overlap: Intersection over union with the box of an object, difficult ones aside, at least.
+    """
+
+    least_overlap: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 class Dataset(Entry):
@@ -45,10 +74,13 @@ class Dataset(Entry):
         source: Entry under `sources:`.
         task: What the labels are prepared for.
         size: Height and width of the network's input in pixels, or the length of a signal.
-        examples: `pictures` as they are, or one example per annotated object: its box, enlarged by `object_margin`.
+        examples: `pictures` as they are; `objects`, one example per annotated object, its box enlarged by `object_margin`; or
+            `proposals`, of the training pictures, the others as they are.
         object_margin: Border around an object's box, as a fraction of the box's longer side.
+        proposals: Where they are from, and which are trained on.
         copies: Augmented versions of each training picture, beside the plain one.
         augmentation: Albumentations transforms in order, each `{Name: {argument: value}}`.
+        jpeg_quality: Pictures are packed as JPEG files of this quality, 1..100; none: as they are, without loss.
         on_error: What an example that cannot be read is: `fail` names it and ends, `skip` leaves it out, counted and listed in the
             dataset's report.
         leaks: What an example in two splits is: `fail` ends, `allow` counts it in the dataset's report.
@@ -57,10 +89,15 @@ class Dataset(Entry):
     source: str
     task: Task
     size: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=2)]
-    examples: Literal["pictures", "objects"] = "pictures"
+    examples: Literal["pictures", "objects", "proposals"] = "pictures"
     object_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
+    proposals: TrainingProposals | None = None
     copies: Count = 0
-    augmentation: tuple[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)], ...] = ()
+    augmentation: Transforms = ()
+    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        default=None, exclude_if=lambda quality: quality is None
+    )
     on_error: Literal["fail", "skip"] = "fail"
     leaks: Literal["fail", "allow"] = "fail"
 
@@ -166,7 +203,8 @@ class Train(Entry):
         steps_per_execution: Steps between two returns to Python.
         loss: Keyword arguments of the task's `build_loss`.
         initial_weights: Layers of another experiment, or imported ones, to start from.
-        seed: Of initial weights, order and dropout, instead of the file's own: the networks of an ensemble differ in it.
+        augmentation: Albumentations transforms as a dataset's, applied to the packed training pictures anew in each epoch.
+        seed: Of initial weights, order, augmentation and dropout, instead of the file's own: the networks of an ensemble differ in it.
     """
 
     epochs: Count
@@ -179,6 +217,8 @@ class Train(Entry):
     steps_per_execution: Positive = 1
     loss: dict[str, Any] = Field(default_factory=dict)
     initial_weights: InitialWeights
+    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    augmentation: Transforms = Field(default=(), exclude_if=lambda transforms: not transforms)
     seed: Seed | None = Field(default=None, exclude_if=lambda seed: seed is None)
 
 
@@ -265,24 +305,14 @@ class Boxes(Entry):
     merge: Literal["mean", "maximum"] = "maximum"
 
 
-class Proposals(Entry):
-    """Object proposals from a file.
+class Proposals(ProposalFile):
+    """Regions that a file names.
 
     Attributes:
-        file: JSON, below the project's folder.
-        sha256: Its checksum, so that other proposals are other params.
-        most: Proposals of a picture, the surest.
-        smallest_side: Those with a shorter side are skipped, in pixels.
-        margin: By how much of its sides a box is enlarged at each edge.
         merge: How the score maps are put together.
     """
 
     name: Literal["proposals"]
-    file: str
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    most: Positive = 50
-    smallest_side: Count = 112
-    margin: Annotated[float, Field(ge=0, le=2)] = 0.0
     merge: Literal["mean", "maximum"] = "maximum"
 
 
@@ -711,6 +741,8 @@ def _claim(file: _File, params: Params, name: str) -> ClaimEntry:
 
 def _check_dataset(file: _File, params: Params, name: str) -> None:
     dataset, location = params.datasets[name], ("datasets", name)
+    if dataset.jpeg_quality is not None and len(dataset.size) != 2:
+        raise file.error((*location, "jpeg_quality"), f"expected none for signals; received: {dataset.jpeg_quality}")
     if dataset.source not in params.sources:
         raise file.error((*location, "source"), unknown(dataset.source, params.sources, "source"))
     kind = params.sources[dataset.source].kind
@@ -793,6 +825,11 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
     if experiment.predict.regions and dataset.task != "segmentation":
         raise file.error((*location, "predict", "regions"), f"expected none for {dataset.task}; received: some")
     _check_views(file, (*location, "predict", "views"), dataset, experiment.predict.views)
+    if experiment.train.augmentation and (len(dataset.size) != 2 or not experiment.train.epochs):
+        received = f"some for size {list(dataset.size)}" if experiment.train.epochs else "some with epochs: 0"
+        raise file.error(
+            (*location, "train", "augmentation"), f"expected none, or pictures to train on; received: {received}"
+        )
     loss = _arguments(file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss)
     postprocess = _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)
     return experiment.model_copy(

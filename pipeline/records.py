@@ -3,9 +3,10 @@
 A column of equal shapes is one array `COLUMN.npy` (N, ...). A ragged column (boxes of a picture, bytes of a file) is its
 values end to end in `COLUMN.npy` and the N + 1 places where they start in `COLUMN.offsets.npy`. Both are mapped into
 memory, so random access costs one page fault and opening costs nothing; NumPy alone reads them, and never by pickle.
+Pictures may be stored as JPEG files, a ragged column that reads like the array that they decode to.
 
 Columns:
-    ids: unicode (N,). inputs: uint8 (N, H, W, 3) RGB pictures or float32 (N, L, 1) signals.
+    ids: unicode (N,). inputs: uint8 (N, H, W, 3) RGB pictures, as they are or as JPEG files, or float32 (N, L, 1) signals.
     classification: labels int32 (N,).
     detection: boxes ragged float32 (n, 4), corners as fractions of the picture; box_labels ragged int32; difficult ragged bool.
     segmentation: masks uint8 (N, H, W): 0 background, 1.. classes, 255 void.
@@ -17,11 +18,12 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from pipeline.errors import InputError
@@ -113,14 +115,17 @@ class SplitWriter:
 
     Args:
         folder: Of the split; it must not exist, unless an earlier writer's work is continued.
+        picture_shape: (H, W, 3) of the pictures whose JPEG files are the ragged column `inputs`; none where it is no such column.
         saved: What `save` of that writer gave. Examples that it appended afterwards are cut off.
 
     Raises:
         OSError, EOFError: What was saved is not there.
     """
 
-    def __init__(self, folder: Path, saved: Mapping[str, Any] | None = None):
-        self._folder = folder
+    def __init__(
+        self, folder: Path, saved: Mapping[str, Any] | None = None, *, picture_shape: Sequence[int] | None = None
+    ):
+        self._folder, self._picture_shape = folder, picture_shape
         self._columns: dict[str, ColumnWriter] = {}
         self._offsets: dict[str, ColumnWriter] = {}
         if saved is None:
@@ -189,6 +194,8 @@ class SplitWriter:
         for name, offsets in self._offsets.items():
             offsets.close()
             columns[name]["ragged"] = True
+        if self._picture_shape and "inputs" in columns:
+            columns["inputs"]["jpeg"] = list(self._picture_shape)
         self._ids.close()
         text = self._folder / _IDS
         ids = np.asarray([json.loads(line) for line in text.read_bytes().splitlines()], dtype=np.str_)
@@ -267,8 +274,58 @@ class Ragged:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
 
+class Pictures:
+    """A column of JPEG files that reads like the array uint8 (N, H, W, 3): rows are decoded when they are asked for."""
+
+    dtype, ndim = np.dtype(np.uint8), 4
+
+    def __init__(self, files: Ragged, shape: Sequence[int], where: Path):
+        self._files, self._where, self.shape = files, where, (len(files), *shape)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        """One picture (H, W, 3) in RGB, or several (n, H, W, 3).
+
+        Raises:
+            InputError: A file is damaged.
+        """
+        if isinstance(rows, int | np.integer):
+            return self._decoded(rows)
+        chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
+        found = np.empty((len(chosen), *self.shape[1:]), np.uint8)
+        for place, row in enumerate(chosen):
+            found[place] = self._decoded(row)
+        return found
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """All pictures."""
+        return self[:] if dtype is None else self[:].astype(dtype, copy=bool(copy))
+
+    def _decoded(self, row: int) -> np.ndarray:
+        picture = decode_jpeg(self._files[row])
+        if picture is None or picture.shape != self.shape[1:]:
+            received = "none" if picture is None else picture.shape
+            raise InputError(
+                f"{self._where}: expected a JPEG file of shape {self.shape[1:]} in row {row}; received: {received}. "
+                "Run augment again"
+            )
+        return picture
+
+
+def encode_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    """The JPEG file, uint8 (n,), of a picture (H, W, 3) in RGB, its colours at half the resolution (4:2:0)."""
+    return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+
+
+def decode_jpeg(file: np.ndarray) -> np.ndarray | None:
+    """The picture (H, W, 3) in RGB of a JPEG file; nothing if it is none."""
+    return cv2.imdecode(np.asarray(file), cv2.IMREAD_COLOR_RGB) if len(file) else None
+
+
 class Split:
-    """One split of a packed dataset: `len(split)` examples; `split["boxes"]` is a column, an array or `Ragged`."""
+    """One split of a packed dataset: `len(split)` examples; `split["boxes"]` is a column, an array or what reads like one."""
 
     def __init__(self, folder: Path, columns: Mapping[str, Any], examples: int):
         self._folder, self._columns, self._examples = folder, columns, examples
@@ -279,12 +336,13 @@ class Split:
     def __contains__(self, name: str) -> bool:
         return name in self._columns
 
-    def __getitem__(self, name: str) -> "np.ndarray | Ragged":
+    def __getitem__(self, name: str) -> "np.ndarray | Ragged | Pictures":
         entry = self._columns[name]
         values = self._load(name, entry["shape"])
         if not entry.get("ragged"):
             return values
-        return Ragged(values, self._load(f"{name}.offsets", [self._examples + 1]))
+        column = Ragged(values, self._load(f"{name}.offsets", [self._examples + 1]))
+        return Pictures(column, entry["jpeg"], self._folder / f"{name}.npy") if "jpeg" in entry else column
 
     def _load(self, name: str, shape: list[int]) -> np.ndarray:
         path = self._folder / f"{name}.npy"

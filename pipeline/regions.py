@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.params import Boxes, Proposals, Regions, SlidingWindows
+from pipeline.params import Boxes, ProposalFile, Regions, SlidingWindows
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom; may reach beyond the picture
 Proposal = tuple[float, Box]  # with its score
 
 
-def read_proposals(settings: Proposals, root: Path) -> dict[str, list[Proposal]]:
+def read_proposals(settings: ProposalFile, root: Path) -> dict[str, list[Proposal]]:
     """The boxes of each picture by its id, the surest first; of equal scores the earlier one in the file.
 
     Raises:
@@ -63,11 +63,12 @@ def boxes_of(settings: Regions, size: tuple[int, int], proposals: Sequence[Propo
             sides = [max(1, round(share * side)) for side in size]
             found += _grid(size, sides, [max(1, side // 2) for side in sides])
         return found
-    kept = [
-        _enlarged(box, settings.margin)
-        for _, box in proposals
-        if min(box[2] - box[0], box[3] - box[1]) >= settings.smallest_side
-    ]
+    return [enlarged(box, settings.margin) for box in surest(settings, proposals)]
+
+
+def surest(settings: ProposalFile, proposals: Sequence[Proposal]) -> list[Box]:
+    """The proposals of a picture that are used, as they are in the file."""
+    kept = [box for _, box in proposals if min(box[2] - box[0], box[3] - box[1]) >= settings.smallest_side]
     return kept[: settings.most]
 
 
@@ -79,7 +80,8 @@ def _grid(size: Sequence[int], sides: Sequence[int], strides: Sequence[int]) -> 
     return [(left, top, left + sides[1], top + sides[0]) for top in rows for left in columns]
 
 
-def _enlarged(box: Box, margin: float) -> Box:
+def enlarged(box: Box, margin: float) -> Box:
+    """A box with `margin` of its sides more at each edge."""
     left, top, right, bottom = box
     across, down = round(margin * (right - left)), round(margin * (bottom - top))
     return left - across, top - down, right + across, bottom + down
@@ -87,11 +89,16 @@ def _enlarged(box: Box, margin: float) -> Box:
 
 def cut(picture: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
     """A region of a picture (H, W, 3), black beyond its edge, stretched to (height, width) bilinearly."""
+    return cv2.resize(window(picture, box, 0), size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def window(values: np.ndarray, box: Box, beyond: int) -> np.ndarray:
+    """What a picture (H, W, 3) or label map (H, W) has inside a box, and `beyond` where the box sticks out."""
     left, top, right, bottom = box
-    region = np.zeros((bottom - top, right - left, 3), np.uint8)
-    y0, x0, y1, x1 = _inside(box, picture.shape[:2])
-    region[y0 - top : y1 - top, x0 - left : x1 - left] = picture[y0:y1, x0:x1]
-    return cv2.resize(region, size[::-1], interpolation=cv2.INTER_LINEAR)
+    found = np.full((bottom - top, right - left, *values.shape[2:]), beyond, values.dtype)
+    y0, x0, y1, x1 = _inside(box, values.shape[:2])
+    found[y0 - top : y1 - top, x0 - left : x1 - left] = values[y0:y1, x0:x1]
+    return found
 
 
 def merge(

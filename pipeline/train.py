@@ -3,37 +3,42 @@
 import csv
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cnnkeras import architectures, tasks
 from pipeline import devices, live, paths, progress
+from pipeline.batches import ReadAhead, Reader, augmenting_reader, read_ahead
 from pipeline.errors import InputError
 from pipeline.params import SCRATCH, Experiment, Params, Train, load_params, output_shape
-from pipeline.records import Index, Split, open_index, open_split
+from pipeline.records import Index, open_index, open_split
 from pipeline.stage import stage
+from pipeline.workers import available
 
 if TYPE_CHECKING:
     import keras
 
-    from cnnkeras.training import Batches
+    from cnnkeras.training import Batches, PreparedBatches
 
 
 _FIRST_COLUMNS = ("epoch", "learning_rate", "loss", "val_loss")  # of history.csv
 
 
-def run(name: str) -> None:
+def run(name: str, *, workers: int | None = None) -> None:
     """Train an experiment's network.
 
     Writes the network, `history.csv` (a row an epoch; no times, so that the same training gives the same file), and to
     `.cnnkeras/timings/` how long it took. With no epochs, the network is the one that it starts from.
 
+    Args:
+        name: Entry under `experiments:`.
+        workers: Processes that augment pictures; any number gives the same network. Default: as many as there are cores.
+
     Raises:
         InputError: No such experiment, its data do not exist or belong to other params, the layers to start from do not
-            fit, or the loss is no number any more.
+            fit, the augmentation is wrong, or the loss is no number any more.
     """
     params = load_params()
     experiment = params.experiment(name)
@@ -41,16 +46,22 @@ def run(name: str) -> None:
     inputs = [paths.augmented(experiment.dataset), *([] if start == SCRATCH else [paths.model_folder(start)])]
     with stage("train", name, inputs=inputs, outputs=[paths.model_folder(name), paths.history(name)]) as partial:
         model_folder, history = partial
-        seconds = _train(params, name, model_folder / paths.model_file(name).name, history)
+        model_file = model_folder / paths.model_file(name).name
+        seconds = _train(params, name, model_file, history, workers=workers or available())
     _write_timings(paths.timings(name), seconds)
 
 
-def _train(params: Params, name: str, model_file: Path, history: Path) -> list[float]:
+def _train(params: Params, name: str, model_file: Path, history: Path, *, workers: int) -> list[float]:
     """Train and save; returns the seconds that each epoch took."""
     experiment = params.experiment(name)
     settings, where = experiment.train, f"experiments.{name}.train"
     index = _checked_index(params, experiment.dataset, epochs=settings.epochs)
-    with devices.set_up(seed=params.training_seed(name), precision=settings.precision, xla=settings.xla):
+    seed = params.training_seed(name)
+    # The workers first: no fork copies the threads that Keras' backend starts.
+    with (
+        _read_ahead(params, name, workers) as ahead,
+        devices.set_up(seed=seed, precision=settings.precision, xla=settings.xla),
+    ):
         # What imports Keras comes this late so that wrong input is answered before those seconds.
         from pipeline import networks
 
@@ -61,7 +72,7 @@ def _train(params: Params, name: str, model_file: Path, history: Path) -> list[f
             history.write_text(",".join(_FIRST_COLUMNS) + "\n", encoding="utf-8")
             networks.save(network, model_file)
             return []
-        train, val = (_batches(params, name, split, network.output_shape[1:]) for split in ("train", "val"))
+        train, val = _training_batches(params, name, ahead), _validation_batches(params, name)
         with progress.bar(f"train {name}", settings.epochs * len(train), unit="steps") as bar:
             watch = _Watch(history, bar, steps=len(train), epochs=settings.epochs)
             with live.mirror(params, name, history):
@@ -123,60 +134,54 @@ def _require_all(copied: list[str], network: "keras.Model", where: str) -> None:
         )
 
 
-def _batches(params: Params, name: str, split: str, output_shape: tuple[int, ...]) -> "Batches":
-    """A split's batches: shuffled for training, as they are for validation."""
+def _reader(params: Params, name: str, split: str) -> Reader:
+    """What reads a split: the training split augmented, if the experiment says so."""
+    experiment, task = params.experiment(name), params.task(name)
+    shape = output_shape(architectures.load(experiment.architecture), params, experiment.dataset, experiment.model)
+    columns, classes = open_split(paths.augmented(experiment.dataset), split), len(params.classes(experiment.dataset))
+    settings = {"seed": params.training_seed(name), "grid": shape[0], "classes": classes}
+    transforms = experiment.train.augmentation
+    if split != "train" or not transforms:
+        return Reader(columns, task, **settings)
+    where = f"params.yaml: experiments.{name}.train.augmentation"
+    return augmenting_reader(columns, task, transforms, where, **settings)
+
+
+def _read_ahead(params: Params, name: str, workers: int) -> AbstractContextManager[ReadAhead | None]:
+    """Processes that prepare the training batches, where there is more to do than to read."""
+    settings = params.experiment(name).train
+    if not settings.epochs or not (read := _reader(params, name, "train")).is_slow:
+        return nullcontext()
+    return read_ahead(read, batch_size=settings.batch_size, workers=workers)
+
+
+def _training_batches(params: Params, name: str, ahead: ReadAhead | None) -> "Batches | PreparedBatches":
+    """The training split's batches, shuffled."""
     from cnnkeras import training
 
-    experiment = params.experiment(name)
-    columns = open_split(paths.augmented(experiment.dataset), split)
-    return training.Batches(
-        columns["inputs"],
-        _TARGETS[params.task(name)](columns, params, name, output_shape),
-        batch_size=experiment.train.batch_size,
-        seed=params.training_seed(name) if split == "train" else None,
-    )
+    options = {"batch_size": params.experiment(name).train.batch_size, "seed": params.training_seed(name)}
+    if ahead is not None:
+        return training.PreparedBatches(ahead.examples, ahead.start, ahead=ahead.ahead, **options)
+    read = _reader(params, name, "train")
+    return training.Batches(read.inputs, read.targets, **options)
 
 
-Targets = Callable[[np.ndarray, int], np.ndarray]
+def _validation_batches(params: Params, name: str) -> "Batches":
+    """The validation split's batches, in its own order."""
+    from cnnkeras import training
 
-
-def _classification_targets(columns: Split, *_: object) -> Targets:
-    labels = columns["labels"]
-    return lambda indices, _epoch: tasks.load("classification").encode_targets(labels[indices])
-
-
-def _segmentation_targets(columns: Split, *_: object) -> Targets:
-    masks = columns["masks"]
-    return lambda indices, _epoch: tasks.load("segmentation").encode_targets(masks[indices])
-
-
-def _detection_targets(columns: Split, params: Params, name: str, output_shape: tuple[int, ...]) -> Targets:
-    """YOLO's grid; a cell that two objects claim goes to another one in another epoch (Darknet shuffles them)."""
-    encode_targets = tasks.load("detection").encode_targets
-    seed, classes = params.training_seed(name), len(params.classes(params.experiment(name).dataset))
-    all_boxes, all_labels, all_difficult = (columns[name] for name in ("boxes", "box_labels", "difficult"))
-
-    def targets(indices: np.ndarray, epoch: int) -> np.ndarray:
-        boxes, labels = [], []
-        for index in indices:
-            chosen = np.flatnonzero(~all_difficult[index])
-            np.random.default_rng([seed, epoch, index]).shuffle(chosen)
-            boxes.append(all_boxes[index][chosen])
-            labels.append(all_labels[index][chosen])
-        return encode_targets(boxes, labels, grid=output_shape[0], classes=classes)
-
-    return targets
-
-
-_TARGETS: Mapping[str, Callable[..., Targets]] = {
-    "classification": _classification_targets,
-    "segmentation": _segmentation_targets,
-    "detection": _detection_targets,
-}
+    read = _reader(params, name, "val")
+    return training.Batches(read.inputs, read.targets, batch_size=params.experiment(name).train.batch_size)
 
 
 def _fit(
-    network: "keras.Model", train: "Batches", val: "Batches", settings: Train, task: str, watch: "_Watch", where: str
+    network: "keras.Model",
+    train: "Batches | PreparedBatches",
+    val: "Batches",
+    settings: Train,
+    task: str,
+    watch: "_Watch",
+    where: str,
 ) -> None:
     import keras
 

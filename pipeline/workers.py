@@ -35,20 +35,34 @@ def ordered_map(
         function: Of a module's top level, so that it can be found from another process.
         tasks: Read in this process, one at a time.
         workers: At least 1.
-        initializer: Called once in every worker with `arguments`, before its first task.
-        arguments: Inherited by the workers as they are, not pickled.
+        initializer: As for `pool`, and `arguments` too.
 
     Raises:
         Whatever `function` raises.
     """
-    if workers < 1:
-        raise ValueError(f"expected at least 1 worker; received: {workers}")
     if workers == 1:
         initializer(*arguments)
         yield map(function, tasks)
         return
+    with pool(workers, initializer=initializer, arguments=arguments) as executor:
+        yield _in_order(executor, function, tasks, under_way=2 * workers + 1)
+
+
+@contextmanager
+def pool(
+    workers: int, *, initializer: Callable[..., None], arguments: tuple[Any, ...] = ()
+) -> Iterator[ProcessPoolExecutor]:
+    """Processes that exist while the block runs, forked from this one before it begins.
+
+    Args:
+        workers: At least 1.
+        initializer: Called once in every worker with `arguments`, before its first task.
+        arguments: Inherited by the workers as they are, not pickled.
+    """
+    if workers < 1:
+        raise ValueError(f"expected at least 1 worker; received: {workers}")
     # A forked worker starts in milliseconds, where importing what it needs afresh takes seconds.
-    pool = ProcessPoolExecutor(
+    executor = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("fork"),
         initializer=_start_worker,
@@ -56,18 +70,18 @@ def ordered_map(
     )
     try:
         # The first task forks all of them: now, before the caller starts threads (a progress bar's), which no fork copies.
-        pool.submit(int).result()
-        yield _in_order(pool, function, tasks, under_way=2 * workers + 1)
+        executor.submit(int).result()
+        yield executor
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _in_order(
-    pool: ProcessPoolExecutor, function: Callable[[Any], Any], tasks: Iterable[Any], *, under_way: int
+    executor: ProcessPoolExecutor, function: Callable[[Any], Any], tasks: Iterable[Any], *, under_way: int
 ) -> Iterator[Any]:
     waiting: deque[Future] = deque()
     for task in tasks:
-        waiting.append(pool.submit(function, task))
+        waiting.append(executor.submit(function, task))
         if len(waiting) == under_way:
             yield waiting.popleft().result()
     while waiting:

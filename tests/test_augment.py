@@ -17,8 +17,9 @@ from pipeline import annotated, augment, download, paths, records
 from pipeline.annotated import AnnotatedPicture
 from pipeline.augment import Moments, Packer, pack
 from pipeline.augmentation import Policy, transform_names
+from pipeline.decoding import decode
 from pipeline.errors import InputError
-from pipeline.params import load_params
+from pipeline.params import TrainingProposals, load_params
 from pipeline.workers import ordered_map
 
 REPOSITORY = Path(__file__).parents[1]
@@ -50,9 +51,17 @@ datasets:
     examples: objects
     copies: 1
     augmentation: [Rotate: {limit: 15}]
+  compressed:
+    source: scenes
+    task: detection
+    size: [48, 64]
+    jpeg_quality: 90
+    copies: 2
+    augmentation: [Affine: {scale: [0.7, 1.3], p: 1.0}]
   signals: {source: signals, task: classification, size: [40]}
 experiments: {}
 """
+PROPOSALS = TrainingProposals(file="boxes.json", sha256="0" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +145,9 @@ def kill_a_run(project, name, workers):
     assert ended.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(("name", "killed_with", "workers"), [("detection", 1, 2), ("segmentation", 2, 1)])
+@pytest.mark.parametrize(
+    ("name", "killed_with", "workers"), [("detection", 1, 2), ("segmentation", 2, 1), ("compressed", 1, 2)]
+)
 def test_a_killed_run_is_continued_with_the_same_bytes(project, continued, name, killed_with, workers):
     """The next run begins at the shard where the killed one was, with any number of workers, and writes what one run would."""
     augment.run(name, workers=1)
@@ -179,6 +190,52 @@ def test_a_truncated_file_is_refused():
     np.save(file, np.zeros((2, 32, 32, 3), np.uint8))
     with pytest.raises(InputError, match=r"inputs\.npy: expected shape"):
         records.open_split(paths.augmented("objects"), "train")["inputs"]
+
+
+@in_project
+def test_jpeg_files_read_like_the_pictures_that_they_are_of(tmp_path):
+    """The same columns and annotations as without them, in less room; rows, slices and lists of rows give about the same pixels."""
+    indices = {}
+    for quality in (None, 90):
+        indices[quality] = pack(packer("compressed", jpeg_quality=quality), tmp_path / str(quality), workers=2)
+    plain, compressed = (records.open_split(tmp_path / str(quality), "train") for quality in (None, 90))
+    wanted, found = plain["inputs"], compressed["inputs"]
+    assert (found.shape, found.dtype, found.ndim, len(found)) == (wanted.shape, wanted.dtype, wanted.ndim, len(wanted))
+    # Fine textures and coloured edges lose most; on the average a value is some steps of 255 away.
+    assert np.abs(np.asarray(found).astype(int) - wanted).mean() < 8
+    for rows in (5, np.int64(5), -1, slice(3, 9, 2), [7, 0, 7], np.array([110, 2])):
+        np.testing.assert_array_equal(found[rows], np.asarray(found)[rows])
+    for name in ("boxes", "box_labels"):
+        np.testing.assert_array_equal(compressed[name].values, plain[name].values)
+    np.testing.assert_array_equal(compressed["ids"], plain["ids"])
+    files, pixels = (tmp_path / str(quality) / "train/inputs.npy" for quality in (90, None))
+    assert files.stat().st_size < pixels.stat().st_size / 2
+    values = np.asarray(found, np.float64).reshape(-1, 3)
+    np.testing.assert_allclose(indices[90].mean, values.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(indices[90].std, values.std(axis=0), atol=1e-6)
+    entry = indices[90].splits["train"]["columns"]["inputs"]
+    assert entry["sha256"] == hashlib.sha256(np.load(files).tobytes()).hexdigest()
+
+
+@in_project
+def test_a_damaged_jpeg_column_is_refused():
+    """A file that lost its end, its places or the picture of a row is named."""
+    augment.run("compressed", workers=1)
+    folder = paths.augmented("compressed") / "train"
+    for name in ("inputs", "inputs.offsets"):
+        whole = (folder / f"{name}.npy").read_bytes()
+        (folder / f"{name}.npy").write_bytes(whole[:-8])
+        with pytest.raises(InputError, match=rf"{name}\.npy: expected a whole \.npy file"):
+            records.open_split(folder.parent, "train")["inputs"]
+        (folder / f"{name}.npy").write_bytes(whole)
+    offsets = np.load(folder / "inputs.offsets.npy")
+    values = np.load(folder / "inputs.npy", mmap_mode="r+")
+    values[offsets[4] : offsets[5]] = 0
+    values.flush()
+    inputs = records.open_split(folder.parent, "train")["inputs"]
+    assert inputs[3].shape == (48, 64, 3)
+    with pytest.raises(InputError, match=r"inputs\.npy: expected a JPEG file of shape \(48, 64, 3\) in row 4"):
+        inputs[4]
 
 
 @in_project
@@ -253,6 +310,30 @@ def test_objects_for_segmentation_hold_one_class(tmp_path):
     test = records.open_split(tmp_path, "test")
     assert test["ids"][0] == "test_000001.1"
     assert test["sizes"][0][0] == test["sizes"][0][1]
+
+
+@in_project
+def test_proposals_that_overlap_an_object_are_trained_on(tmp_path, project):
+    """Each with all that its part of the label map says; nothing of pictures without any. Others stay whole."""
+    example = next(example for example in packer("segmentation").splits["train"] if len(example.boxes) > 1)
+    x0, y0, x1, y1 = (round(edge) for edge in example.boxes[0])
+    middle = (y0 + y1) // 2
+    boxes = [(x0, y0, x1, y1), (0, 0, 9, 9), (x0, y0, x1, middle + 3), (x0, y0, x1, middle - 6)]
+    rows = [
+        {"id": example.id, "bbox": [left, top, right - left, bottom - top], "score": -number}
+        for number, (left, top, right, bottom) in enumerate(boxes)
+    ]
+    (project / "boxes.json").write_text(json.dumps(rows))
+    checksum = hashlib.sha256((project / "boxes.json").read_bytes()).hexdigest()
+    proposals = TrainingProposals(file="boxes.json", sha256=checksum, smallest_side=9)
+    each = packer("segmentation", examples="proposals", proposals=proposals, size=(y1 - y0, x1 - x0))
+    pack(each, tmp_path, workers=2)
+    train, test = records.open_split(tmp_path, "train"), records.open_split(tmp_path, "test")
+    assert train["ids"].tolist() == [f"{example.id}.1", f"{example.id}.1+1", f"{example.id}.3", f"{example.id}.3+1"]
+    whole = decode(example, classes=10)
+    np.testing.assert_array_equal(train["inputs"][0], whole.picture[y0:y1, x0:x1])
+    np.testing.assert_array_equal(train["masks"][0], whole.mask[y0:y1, x0:x1])
+    assert test["ids"].tolist() == [example.id for example in each.splits["test"]]
 
 
 @in_project
@@ -431,6 +512,18 @@ def test_transforms_of_pictures_are_known():
             r"unknown transform 'Afine'; did you mean 'Affine'",
         ),
         ("detection", {"examples": "objects"}, r"detection\.examples: expected 'pictures' for detection"),
+        ("detection", {"examples": "proposals"}, r"detection\.examples: expected 'pictures' for detection"),
+        ("segmentation", {"examples": "proposals"}, r"segmentation: expected `proposals:` with examples: proposals"),
+        (
+            "crops",
+            {"proposals": PROPOSALS},
+            r"crops: expected `proposals:` with .* only then; received: examples: objects",
+        ),
+        (
+            "crops",
+            {"proposals": PROPOSALS, "examples": "proposals"},
+            r"crops\.examples: expected 'pictures' or 'objects'",
+        ),
         ("crops", {"examples": "pictures"}, r"crops\.examples: expected 'objects'"),
         ("crops", {"size": (32,)}, r"crops\.size: expected \[height, width\]"),
         ("signals", {"size": (41,)}, r"signals\.size: expected \[40\]"),

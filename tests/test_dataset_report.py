@@ -11,8 +11,10 @@ from PIL import Image
 
 from pipeline import dataset_report
 from pipeline.cli import main
+from pipeline.colours import principal_components
 from pipeline.dataset_report import Notes, write_report
 from pipeline.fingerprints import result_params
+from pipeline.paper_transforms import PCALighting
 from pipeline.params import load_params
 from pipeline.records import Index, SplitWriter
 from tests.archive_files import MIRROR, needs_mirror, picture, write_archive
@@ -48,6 +50,35 @@ def pictures() -> dict[str, bytes]:
         f"{split}/{name}/{n}.png": picture(12, 10 if name == "cat" else 20, "PNG", value=10 * place + 5)
         for place, (split, name, n) in enumerate(names)
     }
+
+
+def test_the_colours_are_the_principal_components_of_the_training_pictures(tmp_path):
+    """By hand: the values 0 and 255 in R alone have the variance 0.25 along (1, 0, 0); the copies and other splits do not count."""
+    red, black = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
+    red[..., 0] = 255
+    splits = {}
+    for split, values in (("train", [red, red + 9, black, red + 9]), ("val", [red + 1]), ("test", [red + 2])):
+        writer = SplitWriter(tmp_path / split)
+        for number, inputs in enumerate(values):
+            writer.append(str(number), fixed={"inputs": inputs, "labels": np.int32(0)})
+        splits[split] = writer.close()
+    Index("classification", ("a",), (4, 4, 3), (127.5, 0.0, 0.0), (1.0,) * 3, splits, {}, {}).write(tmp_path)
+    (tmp_path / "report").mkdir()
+    write_report(tmp_path / "report", tmp_path, "colours", versions=2, leaks="fail", notes=Notes())
+    found = json.loads((tmp_path / "report/report.json").read_text(encoding="utf-8"))["colours"]
+    assert (found["pictures"], found["eigenvalues"]) == (2, [0.25, 0, 0])
+    assert found["eigenvectors"][0] == [1, 0, 0]
+
+
+def test_the_report_and_the_lighting_share_their_components():
+    """PCALighting shifts along what `principal_components` finds, against NumPy's covariance of all pixels."""
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8) // np.array([1, 2, 4], np.uint8)
+    values, vectors = principal_components(pictures)
+    covariance = np.cov(pictures.reshape(-1, 3).T / 255, bias=True)
+    np.testing.assert_allclose(vectors @ np.diag(values) @ vectors.T, covariance, atol=1e-12)
+    lighting = PCALighting(magnitude="eigenvalues")
+    lighting.fit(pictures)
+    np.testing.assert_array_equal(lighting._directions, vectors * values)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Sources of pictures in folders, of pairs of pictures and label maps, CIFAR's records and COCO's instances."""
 
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -10,13 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
+from click.testing import CliRunner
+from ruamel.yaml import YAML
 
 from cnnkeras.tasks.segmentation import VOID, encode_png
 from pipeline import records
-from pipeline.annotated import decode
+from pipeline.cli import main
+from pipeline.decoding import decode
 from pipeline.errors import InputError
 from pipeline.sources import SPLITS, cifar, coco, image_folder, mask_pairs
 from tests.archive_files import ANY_CHECKSUM, MIRROR, needs_mirror, picture, write_archive
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 def files(name):
@@ -123,6 +131,106 @@ def test_imagenets_official_files_are_a_source(tmp_path):
     assert [(example.id, example.label) for example in test] == [("val_0", 1), ("val_1", 0)]
     by_folders = folder_source("train.tar", folders=["n01", "n02"], splits={"train": ".", "val": 0.3, "test": 0.3})
     assert len(split_of(image_folder, by_folders, tmp_path, "train")) == 4
+
+
+DEVKIT = "ILSVRC2012_devkit_t12/data/"
+GROUND_TRUTH = DEVKIT + "ILSVRC2012_validation_ground_truth.txt"
+
+
+def meta_mat(ids, key="ILSVRC2012_ID"):
+    """The development kit's meta.mat: a struct array `synsets`, the classes by their ids, then an inner node of WordNet."""
+    fields = [key, "WNID", "words", "gloss", "num_children", "children", "wordnet_height", "num_train_images"]
+    synsets = np.empty((len(ids) + 1, 1), [(name, object) for name in fields])
+    for row, (wnid, id) in enumerate(ids.items()):
+        synsets[row, 0] = (float(id), wnid, f"the {wnid}", "a gloss", 0.0, np.empty((0, 0)), 0.0, 4.0)
+    synsets[-1, 0] = (1001.0, "n00", "entity", "what exists", 2.0, np.arange(1.0, 3.0), 1.0, 0.0)
+    stream = io.BytesIO()
+    scipy.io.savemat(stream, {"synsets": synsets})
+    return stream.getvalue()
+
+
+def official_files(folder, labels="3\n1\n2\n2\n", meta=None, pictures=4):
+    """The three files that image-net.org gives out, of three classes; returns the entry of their source."""
+    wnids = ("n01", "n02", "n03")
+    classes = {
+        f"{c}.tar": tar({f"{c}_{n}.JPEG": picture(3, 3, value=16 * int(c[1:]) + n) for n in range(4)}) for c in wnids
+    }
+    write_archive(folder / "ILSVRC2012_img_train.tar", classes)
+    names = [f"ILSVRC2012_val_{n + 1:08d}.JPEG" for n in reversed(range(pictures))]  # of no order
+    write_archive(folder / "ILSVRC2012_img_val.tar", {name: picture(4, 4, value=int(name[-6])) for name in names})
+    # The kit's numbers are in no order of the folders' names.
+    meta = meta_mat({"n02": 1, "n03": 2, "n01": 3}) if meta is None else meta
+    write_archive(folder / "ILSVRC2012_devkit_t12.tar.gz", {GROUND_TRUTH: labels.encode(), f"{DEVKIT}meta.mat": meta})
+    archives = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz")
+    splits = {"train": ".", "val": 0.25, "test": GROUND_TRUTH}
+    return folder_source(files=[files(name)[0] for name in archives], folders=list(wnids), splits=splits)
+
+
+def test_imagenets_development_kit_labels_the_validation_pictures(tmp_path):
+    """Line i is picture i's number in the kit, which meta.mat turns into a folder; the classes are those of `folders`, in their order."""
+    source = official_files(tmp_path)
+    train, val, test = (split_of(image_folder, source, tmp_path, split) for split in SPLITS)
+    # 3, 1, 2, 2 are n01, n02, n03, n03.
+    assert [(example.id, example.label) for example in test] == [
+        ("ILSVRC2012_val_00000001", 0),
+        ("ILSVRC2012_val_00000002", 1),
+        ("ILSVRC2012_val_00000003", 2),
+        ("ILSVRC2012_val_00000004", 2),
+    ]
+    assert [example.picture for example in test] == [picture(4, 4, value=number) for number in range(1, 5)]
+    # The training pictures are those in the classes' archives, without the ones that the kit labels.
+    assert (len(train), len(val)) == (9, 3)
+    assert {(example.id[:11], example.label) for example in (*train, *val)} == {
+        ("n01.tar_n01", 0), ("n02.tar_n02", 1), ("n03.tar_n03", 2),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": "3\n4\n"}, "expected an ILSVRC2012_ID of meta.mat in line 2; received: '4'"),
+        ({"labels": "3\n1001\n"}, "line 2: unknown class folder 'n00'"),
+        ({"pictures": 3}, "expected ILSVRC2012_val_00000004.JPEG, which line 4 labels; received: no such picture"),
+        (
+            {"meta": b"no MATLAB file"},
+            "meta.mat: expected a struct array `synsets` with ILSVRC2012_ID and WNID; received",
+        ),
+        ({"meta": b""}, "meta.mat: expected a struct array"),
+        ({"meta": meta_mat({"n01": 1}, key="ILSVRC2010_ID")}, "expected a struct array `synsets` with ILSVRC2012_ID"),
+    ],
+)
+def test_a_wrong_development_kit_is_named(tmp_path, changes, message):
+    """A number without a class, a class without a folder, a picture that is not there, another file in place of meta.mat."""
+    with pytest.raises(InputError, match=message):
+        split_of(image_folder, official_files(tmp_path, **changes), tmp_path, "test")
+
+
+def test_imagenet_is_told_where_to_be_put_and_packed_from_there(tmp_path, monkeypatch):
+    """As in recipes/imagenet.yaml: MD5 sums, a login page and no address; found in the mirror, packed as JPEG files, nothing unpacked."""
+    published = tmp_path / "put here"
+    published.mkdir()
+    source = official_files(published)
+    recipe = YAML(typ="safe").load(REPOSITORY / "recipes/imagenet.yaml")
+    entry = {**recipe["sources"]["imagenet"], "folders": list(source.folders), "splits": source.splits.model_dump()}
+    for file in entry["files"]:
+        file["md5"] = hashlib.md5((published / file["name"]).read_bytes()).hexdigest()
+    assert recipe["sources"]["imagenet"]["splits"]["test"] == source.splits.test
+    dataset = {**recipe["datasets"]["imagenet"], "size": [8, 8]}
+    params = {"seed": 1, "sources": {"imagenet": entry}, "datasets": {"imagenet": dataset}, "experiments": {}}
+    (tmp_path / "params.yaml").write_text(json.dumps(params), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(main, ["download", "imagenet"])
+    assert refused.exit_code == 2
+    assert "behind a login: get it from https://image-net.org/" in refused.stderr
+    assert f"put it at {tmp_path}/data/raw/imagenet/ILSVRC2012_" in refused.stderr
+    monkeypatch.setenv("CNNKERAS_MIRROR", str(published))
+    for command in (["download", "imagenet"], ["augment", "imagenet", "--workers", "1"]):
+        ended = CliRunner().invoke(main, command)
+        assert ended.exit_code == 0, ended.output
+    packed = records.open_split(tmp_path / "data/augmented/imagenet", "test")
+    assert isinstance(packed["inputs"], records.Pictures)
+    assert packed["labels"].tolist() == [0, 1, 2, 2]
+    assert {file.suffix for file in (tmp_path / "data/raw/imagenet").iterdir()} == {".tar", ".gz"}
 
 
 READER = '''

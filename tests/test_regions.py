@@ -81,6 +81,8 @@ def test_what_lies_beyond_the_picture_is_black():
     assert (found[0] == 0).all()
     assert (found[:, 0] == 0).all()
     assert (found[1:, 1:] == 200).all()
+    labels = regions.window(np.full((4, 5), 7, np.uint8), (3, 2, 6, 6), 255)
+    assert labels.tolist() == [[7, 7, 255], [7, 7, 255], [255] * 3, [255] * 3]
 
 
 def test_the_maximum_is_over_a_map_of_zeros_and_the_mean_over_what_covers_a_pixel():

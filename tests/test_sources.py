@@ -11,11 +11,13 @@ import tarfile
 import cv2
 import numpy as np
 import pytest
+import scipy.io
+import scipy.sparse
 from PIL import Image
 
 from cnnkeras.tasks.segmentation import VOID, decode_png, encode_png, palette
-from pipeline.annotated import decode
 from pipeline.archives import Archives
+from pipeline.decoding import decode
 from pipeline.errors import InputError
 from pipeline.sources import SPLITS, digit_scenes, idx, mnist1d, voc
 from tests.archive_files import ANY_CHECKSUM, MIRROR, needs_mirror, picture, write_archive
@@ -256,6 +258,58 @@ def test_two_years_are_one_source(tmp_path):
     )
     with pytest.raises(InputError, match=r"splits\.train: expected each id in one list, once; received: '?000000"):
         voc.examples(twice, tmp_path, task="detection", split="train")
+
+
+def label_file(labels):
+    """A label map as Hariharan et al. publish it: MATLAB's struct GTcls, with sparse boundaries of each class."""
+    boundaries = np.empty((20, 1), object)
+    for number in range(20):
+        boundaries[number, 0] = scipy.sparse.csc_matrix(labels.shape, dtype=bool)
+    stream = io.BytesIO()
+    content = {"Boundaries": boundaries, "Segmentation": labels, "CategoriesPresent": np.unique(labels[labels > 0])}
+    scipy.io.savemat(stream, {"GTcls": content}, do_compression=True)
+    return stream.getvalue()
+
+
+def test_masks_of_others_add_training_pictures(tmp_path):
+    """Pictures that no split lists join the training split for segmentation with the other map; VOC's own maps stay."""
+    every = ["own", "tested", "more", "another"]
+    files = voc_files(ids=every)
+    root = "VOCdevkit/VOC2012"
+    for name, listed in (("train", b"own\n"), ("val", b"tested\n")):
+        files[f"{root}/ImageSets/Segmentation/{name}.txt"] = listed
+    for id in ("more", "another"):
+        del files[f"{root}/SegmentationClass/{id}.png"]
+    labels = np.zeros((24, 40), np.uint8)
+    labels[3:9, 4:20] = 7
+    extra = "benchmark_RELEASE/dataset"
+    lists = {f"{extra}/train.txt": b"own\nmore\n", f"{extra}/val.txt": b"tested\nanother\nmore\n"}
+    write_archive(tmp_path / "voc.tar", files)
+    write_archive(tmp_path / "benchmark.tgz", lists | {f"{extra}/cls/{id}.mat": label_file(labels) for id in every})
+    source = voc_source(
+        files=[{"name": name, "sha256": ANY_CHECKSUM} for name in ("voc.tar", "benchmark.tgz")],
+        extra_masks={"root": extra},
+    )
+
+    def split(name, task="segmentation"):
+        return list(voc.examples(source, tmp_path, task=task, split=name))
+
+    assert [example.id for example in split("train")] == ["own", "more", "another"]
+    assert [example.id for example in split("val")] == ["tested"]
+    assert [example.id for example in split("train", "detection")] == every
+    own, more, _ = (decode(example, classes=20) for example in split("train"))
+    assert set(np.unique(own.mask)) == {0, 15}
+    np.testing.assert_array_equal(more.mask, labels)
+    assert len(more.boxes) == len(own.boxes)
+
+
+@pytest.mark.parametrize("damage", [lambda mat: mat[:200], lambda _: b"no MATLAB", lambda mat: mat[:-30] + bytes(30)])
+def test_a_damaged_mask_of_others_is_named(damage):
+    """Cut, of another kind, or overwritten."""
+    whole = label_file(np.ones((24, 40), np.uint8))
+    assert voc.read_label_map(whole, "cls/a.mat").sum() == 24 * 40
+    with pytest.raises(InputError, match=r"cls/a\.mat: expected MATLAB's format 5 with GTcls"):
+        voc.read_label_map(damage(whole), "cls/a.mat")
 
 
 @needs_mirror

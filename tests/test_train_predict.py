@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline import paths, train
+from pipeline.batches import Reader
 from pipeline.errors import InputError
 from pipeline.records import Index, SplitWriter, open_split
 
@@ -235,7 +236,7 @@ def test_detection_targets_are_shuffled_anew_each_epoch():
     """Difficult objects are no targets; which of two objects gets a cell is a function of (seed, epoch, picture)."""
     params = train.load_params()
     columns = open_split(paths.augmented("detection"), "train")
-    targets = train._detection_targets(columns, params, "yolo", (1, 1, 20))
+    targets = Reader(columns, "detection", seed=params.training_seed("yolo"), grid=1, classes=10).targets
     epochs = [targets(np.arange(20), epoch) for epoch in range(8)]
     labels = np.stack([epoch[:, 0, 0, 5:].argmax(axis=-1) for epoch in epochs], axis=1)  # (pictures, epochs)
     for picture in range(20):
@@ -297,3 +298,23 @@ def test_keras_comes_without_what_it_only_looks_for():
         "assert pandas.DataFrame\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_ctrl_c_while_keras_loads_is_ctrl_c():
+    """Raised in the middle of an import it would be caught in there, and half a package be left."""
+    code = (
+        "import signal, sys\n"
+        "from pipeline import devices\n"
+        "class Interrupt:\n"
+        "    def find_spec(name, path, target=None):\n"
+        "        if name == 'keras.src.layers':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt)\n"
+        "try:\n"
+        "    devices.import_keras()\n"
+        "except KeyboardInterrupt:\n"
+        "    import keras\n"
+        "    print(keras.layers.Dense.__name__)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ended.stdout == "Dense\n"

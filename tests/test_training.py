@@ -9,7 +9,7 @@ import pytest
 from typing_extensions import override
 
 from cnnkeras import training
-from cnnkeras.training import Batches, Constant, LearningRate, Piecewise, Plateau, Step
+from cnnkeras.training import Batches, Constant, LearningRate, Piecewise, Plateau, PreparedBatches, Step
 
 INPUTS = np.random.default_rng(0).normal(size=(10, 3)).astype("float32")
 TARGETS = np.random.default_rng(1).normal(size=(10, 2)).astype("float32")
@@ -83,6 +83,44 @@ def test_order_is_a_function_of_seed_and_epoch():
     assert indices_of(other) != orders[2]
     assert len({str(order) for order in orders}) == 3
     assert all(len({index for batch in order for index in batch}) == 8 for order in orders)
+
+
+def test_prepared_batches_are_the_same_in_the_same_order():
+    """They are started ahead, the next epoch's too, as often as Keras asks, and no more are under way than were allowed."""
+    waiting, most, began = set(), 0, []
+
+    def start(indices, epoch):
+        nonlocal most
+        ticket = object()
+        waiting.add(ticket)
+        most = max(most, len(waiting))
+        began.append(epoch)
+
+        def ready():
+            waiting.remove(ticket)
+            return INPUTS[indices], TARGETS[indices] + epoch
+
+        return ready
+
+    data = PreparedBatches(len(INPUTS), start, ahead=3, batch_size=4, seed=0)
+    expected = batches()
+    assert len(data) == len(expected) == 2
+    for epoch, batch in [
+        (0, 0),
+        (0, 1),
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+        (4, 0),
+        (4, 1),
+        (0, 1),
+    ]:  # a look, epochs, restarts
+        data.epoch = expected.epoch = epoch
+        for found, wanted in zip(data[batch], expected[batch], strict=True):
+            np.testing.assert_array_equal(found, wanted + epoch * (wanted.shape[1] == 2))
+    assert most == 4
+    assert began[:5] == [0, 0, 1, 1, 2]
 
 
 def test_validation_keeps_the_last_partial_batch():

@@ -71,6 +71,9 @@ UNKNOWN = "unknown {} {!r}; did you mean {!r}?"
         ("seed: 1\nsources", "sources", " expected the key 'seed'; received: none"),
         ("      batch_size: 1\n", "", "16: experiments.crops.train: expected the key 'batch_size'; received: none"),
         ("{name: sgd, ", "{", "19: experiments.crops.train.optimizer: expected the key 'name'; received: none"),
+        # What has no effect
+        ("size: [40]}", "size: [40], jpeg_quality: 90}", "7: datasets.signals.jpeg_quality: expected none for signals; received: 90"),
+        ("      batch_size: 1\n", "      batch_size: 1\n      augmentation: [HorizontalFlip: {}]\n", "26: experiments.signals.train.augmentation: expected none, or pictures to train on; received: some for size [40]"),
         # Values out of range
         ("test: 2}", "test: 0}", "3: sources.scenes.scenes.test: expected a number of at least 1; received: 0"),
         ("epochs: 1", "epochs: 0", "17: experiments.crops.train.epochs: expected a number greater than 0; received: 0"),

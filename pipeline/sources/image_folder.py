@@ -5,15 +5,25 @@
     ROOT/cats/x.jpg  ROOT/train.txt with a line "cats/x.jpg"     splits: {train: train.txt, val: 0.1, test: test.txt}
     ROOT/x.jpg       ROOT/train.txt with a line "x.jpg 0"
 
-In the last, the second column is the class: its position or its folder. A class's folder may be an archive in the archive. So
-ImageNet's official files are a source: ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and the lists train.txt and val.txt of
-caffe_ilsvrc12.tar.gz (dl.caffe.berkeleyvision.org), whose classes are the 1,000 folders in alphabetical order.
+In the last, the second column is the class: its position or its folder. A class's folder may be an archive in the archive.
+
+ImageNet's official files are a source: ILSVRC2012_img_train.tar, which holds a .tar a class, ILSVRC2012_img_val.tar and
+ILSVRC2012_devkit_t12.tar.gz. A split may be the list of labels in the development kit (its readme.txt says what is in it):
+
+    ILSVRC2012_val_00000001.JPEG     splits: {train: ., val: 0.01,
+    ILSVRC2012_devkit_t12/data/               test: ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt}
+
+Line i is the ILSVRC2012_ID of validation picture i, counted from 1. Those ids are no positions: the kit numbers its synsets in an
+order of its own, and `meta.mat` beside the list says which folder (WNID) each is. Classes here are in the order of `folders`.
 """
 
+import io
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline import picture_files, sources
@@ -25,6 +35,7 @@ from pipeline.shares import Share, deal
 
 TASKS = ("classification",)
 LIST_ENDING, NESTED = ".txt", ".tar"
+GROUND_TRUTH = re.compile(r"(ILSVRC\d{4})_validation_ground_truth\.txt")
 
 Place = Annotated[str, Field(min_length=1)]
 Labelled = tuple[str, int]  # a member's name and its class
@@ -34,7 +45,8 @@ class Splits(Entry):
     """Which pictures serve which split.
 
     Attributes:
-        train: A folder below the root that holds the classes' folders (`.` for the root itself), or a list, `NAME.txt`.
+        train: A folder below the root that holds the classes' folders (`.` for the root itself), or a list, `NAME.txt`, or the
+            list of ImageNet's development kit, `ILSVRC2012_validation_ground_truth.txt`.
         val: Likewise, or a share of `train`, drawn by `seed`; train is then the rest.
         test: As `val`.
         seed: Draws the shares.
@@ -91,7 +103,7 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
     shares = {name: share for name in ("val", "test") if isinstance(share := getattr(source.splits, name), float)}
     is_dealt = split == "train" or split in shares
     place = source.splits.train if is_dealt else getattr(source.splits, split)
-    labelled = _listed(archives, source, place) if place.endswith(LIST_ENDING) else _found(archives, source, place)
+    labelled = _labelled(archives, source, place)
     if is_dealt:
         if missing := sorted(set(range(len(source.folders))) - {label for _, label in labelled}):
             raise InputError(
@@ -102,11 +114,63 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
     return Pictures(archives, source.root, labelled)
 
 
+def _labelled(archives: Archives, source: Source, place: str) -> list[Labelled]:
+    if _is_ground_truth(place):
+        return _of_devkit(archives, source, place)
+    if place.endswith(LIST_ENDING):
+        return _listed(archives, source, place)
+    return _found(archives, source, place)
+
+
+def _is_ground_truth(place: str | float) -> bool:
+    return isinstance(place, str) and GROUND_TRUTH.fullmatch(PurePosixPath(place).name) is not None
+
+
+def _of_devkit(archives: Archives, source: Source, place: str) -> list[Labelled]:
+    """The validation pictures of ImageNet, in the order of their numbers."""
+    member = picture_files.below(source.root) + place
+    year = GROUND_TRUTH.fullmatch(PurePosixPath(place).name)[1]
+    folders = _folders_of_ids(archives, f"{member.removesuffix(PurePosixPath(place).name)}meta.mat", f"{year}_ID")
+    labels, labelled = {name: label for label, name in enumerate(source.folders)}, []
+    for number, (id, *_) in enumerate(picture_files.read_lines(archives, member), start=1):
+        if id not in folders:
+            raise InputError(f"{member}: expected an {year}_ID of meta.mat in line {number}; received: {id!r}")
+        if folders[id] not in labels:
+            raise InputError(
+                f"{member}: line {number}: {unknown(folders[id], labels, 'class folder')}. Name it under `folders`"
+            )
+        name = picture_files.find(archives, source.root, f"{year}_val_{number:08d}.JPEG")
+        if name is None:
+            raise InputError(
+                f"{member}: expected {year}_val_{number:08d}.JPEG, which line {number} labels; received: no such picture"
+            )
+        labelled.append((name, labels[folders[id]]))
+    return labelled
+
+
+def _folders_of_ids(archives: Archives, member: str, key: str) -> dict[str, str]:
+    """Folder (WNID) of each id of the development kit, from the struct array `synsets` of its meta.mat."""
+    from scipy.io.matlab import MatReadError, loadmat  # half a second
+
+    try:
+        synsets = np.atleast_1d(loadmat(io.BytesIO(archives[member]), squeeze_me=True)["synsets"])
+        return {str(int(id)): str(folder) for id, folder in zip(synsets[key], synsets["WNID"], strict=True)}
+    except (MatReadError, ValueError, KeyError, TypeError, IndexError, NotImplementedError) as error:
+        raise InputError(
+            f"{member}: expected a struct array `synsets` with {key} and WNID; received: {error}. "
+            "Take the development kit as published"
+        ) from error
+
+
 def _found(archives: Archives, source: Source, place: str) -> list[Labelled]:
-    """The pictures of a folder with a folder a class."""
+    """The pictures of a folder with a folder a class, but for those that a development kit labels."""
     folder = picture_files.below(source.root) + picture_files.below(place)
     labels, labelled = {name: label for label, name in enumerate(source.folders)}, []
+    kits = [kit for kit in (source.splits.val, source.splits.test) if _is_ground_truth(kit)]
+    of_kits = {name for kit in kits for name, _ in _of_devkit(archives, source, kit)}
     for name in picture_files.pictures(archives, folder):
+        if name in of_kits:
+            continue
         parts = PurePosixPath(name[len(folder) :]).parts
         if len(parts) < 2:
             raise InputError(

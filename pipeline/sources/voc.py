@@ -7,6 +7,14 @@ Several years are one source when their lists have their folders before them, as
 
     root: VOCdevkit    splits: {train: [VOC2007/trainval, VOC2012/trainval], val: 0.1, test: VOC2007/test}
 
+With `extra_masks` the training pictures for segmentation are those of the list and others of the same archive that Hariharan et al.
+have drawn label maps for (Semantic Contours from Inverse Detectors, ICCV 2011; benchmark.tgz), all that no split lists:
+
+    extra_masks: {root: benchmark_RELEASE/dataset}    holds train.txt, val.txt and cls/ID.mat
+
+Beside VOC2012's train and val that makes 10,582 training pictures. These maps have no void pixels around objects. Where the archive
+has a map of its own it is taken; validation pictures that are a share of the list are drawn from the list alone.
+
 Source: Everingham et al., "The PASCAL Visual Object Classes Challenge 2012 (VOC2012) Development Kit", sections 2-5.
 
 Boxes are published as 1-based inclusive pixels and become continuous corners: (xmin, ymin, xmax, ymax) is
@@ -16,7 +24,9 @@ have their usual meaning (not difficult); a box without area or outside the pict
 sticks out is clipped.
 """
 
+import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -80,6 +90,18 @@ class Splits(Entry):
     seed: Seed = 0
 
 
+class ExtraMasks(Entry):
+    """Label maps by others, of pictures that the archives hold.
+
+    Attributes:
+        root: Folder inside the archives that holds the lists and the folder `cls`.
+        lists: The lists, NAME.txt.
+    """
+
+    root: str
+    lists: ListNames = ("train", "val")
+
+
 class Source(sources.SourceEntry):
     """Entry of a `voc` source.
 
@@ -88,6 +110,7 @@ class Source(sources.SourceEntry):
         root: Folder inside the archives that holds JPEGImages, or the years' folders; empty where they hold them themselves.
         classes: Class names in the order of the label maps' palette.
         splits: Which list serves which split.
+        extra_masks: More training pictures for segmentation.
     """
 
     kind: Literal["voc"]
@@ -95,6 +118,7 @@ class Source(sources.SourceEntry):
     root: str
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSES
     splits: Splits
+    extra_masks: ExtraMasks | None = None
 
     @model_validator(mode="after")
     def _has_distinct_classes(self) -> "Source":
@@ -118,16 +142,35 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
     splits = source.splits
     carved = isinstance(splits.val, float) and split != "test"
     names = splits.train if carved else getattr(splits, split)
-    listed = [
-        picture
-        for name in ((names,) if isinstance(names, str) else names)
-        for picture in read_list(archives, source.root, name, task)
-    ]
+    listed = _read_lists(archives, source, names, task)
     if twice := [id for id, count in Counter(id for _, id in listed).items() if count > 1]:
         raise InputError(f"splits.{split}: expected each id in one list, once; received: {twice[0]} twice")
     if carved:
         listed = [listed[position] for position in deal(len(listed), {"val": splits.val}, splits.seed)[split]]
-    return Pictures(archives, source.classes, listed, task)
+    if source.extra_masks and task == "segmentation" and split == "train":
+        listed += _extra_pictures(archives, source)
+    return Pictures(archives, source.classes, listed, task, source.extra_masks)
+
+
+def _read_lists(archives: Archives, source: Source, names: str | Sequence[str], task: str) -> list[Picture]:
+    every = (names,) if isinstance(names, str) else names
+    return [picture for name in every for picture in read_list(archives, source.root, name, task)]
+
+
+def _extra_pictures(archives: Archives, source: Source) -> list[Picture]:
+    """Those of the extra lists that no split lists, each once, in the lists' order."""
+    given = source.splits
+    splits = [names for names in (given.train, given.val, given.test) if not isinstance(names, float)]
+    own = [picture for names in splits for picture in _read_lists(archives, source, names, "segmentation")]
+    folders, listed = list(dict.fromkeys(below for below, _ in own)), {id for _, id in own}
+    root = picture_files.below(source.extra_masks.root)
+    extra = dict.fromkeys(id for name in source.extra_masks.lists for id in _read_ids(archives, f"{root}{name}.txt"))
+    # Which year's folder holds the picture no list says; the first one is what is missed where none does.
+    return [
+        (next((below for below in folders if f"{below}JPEGImages/{id}.jpg" in archives), folders[0]), id)
+        for id in extra
+        if id not in listed
+    ]
 
 
 def read_list(archives: Archives, root: str, name: str, task: str) -> list[Picture]:
@@ -144,12 +187,16 @@ def read_list(archives: Archives, root: str, name: str, task: str) -> list[Pictu
         known = sorted(PurePosixPath(known).stem for known in archives if known.startswith(folder))
         listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
         raise InputError(f"expected a list {member} in the archive; received: {listed or f'nothing below {folder}'}")
+    return [(below, id) for id in _read_ids(archives, member)]
+
+
+def _read_ids(archives: Archives, member: str) -> list[str]:
     # A list of a class has a second column: 1, 0 or -1.
     ids = [columns[0] for columns in picture_files.read_lines(archives, member)]
     for id in ids:
         if not _SAFE_ID.fullmatch(id):
             raise InputError(f"{member}: expected ids of letters, digits, '.', '-' and '_'; received: {id!r}")
-    return [(below, id) for id in ids]
+    return ids
 
 
 class Pictures(Sequence[sources.Example]):
@@ -158,8 +205,16 @@ class Pictures(Sequence[sources.Example]):
     For segmentation a picture without an annotation file has no boxes (None).
     """
 
-    def __init__(self, archives: Archives, classes: Sequence[str], listed: Sequence[Picture], task: str):
+    def __init__(
+        self,
+        archives: Archives,
+        classes: Sequence[str],
+        listed: Sequence[Picture],
+        task: str,
+        extra_masks: ExtraMasks | None = None,
+    ):
         self._archives, self._classes, self._listed, self._task = archives, classes, listed, task
+        self._extra_masks = extra_masks
         folders = tuple({f"{below}JPEGImages/" for below, _ in listed})
         self._pictures = {name.rpartition(".")[0]: name for name in archives if name.startswith(folders)}
 
@@ -178,7 +233,7 @@ class Pictures(Sequence[sources.Example]):
         member = self._pictures[f"{below}JPEGImages/{id}"]
         picture = self._archives[member]
         annotation = f"{below}Annotations/{id}.xml"
-        mask = self._archives[f"{below}SegmentationClass/{id}.png"] if self._task == "segmentation" else None
+        mask = self._mask(below, id) if self._task == "segmentation" else None
         if mask is not None and annotation not in self._archives:
             return sources.Example(id=id, picture=picture, mask=mask)
         size = picture_files.size(member, picture)
@@ -186,6 +241,45 @@ class Pictures(Sequence[sources.Example]):
         return sources.Example(
             id=id, picture=picture, boxes=boxes, labels=labels, difficult=difficult, mask=mask, dropped=dropped
         )
+
+    def _mask(self, below: str, id: str) -> bytes | np.ndarray:
+        own = f"{below}SegmentationClass/{id}.png"
+        if self._extra_masks is None or own in self._archives:
+            return self._archives[own]
+        member = f"{picture_files.below(self._extra_masks.root)}cls/{id}.mat"
+        return read_label_map(self._archives[member], member)
+
+
+def read_label_map(mat: bytes, member: str) -> np.ndarray:
+    """Label map uint8 (H, W) of a file of Hariharan et al.: `GTcls.Segmentation`, 0 background, 1.. classes.
+
+    Args:
+        mat: The file, MATLAB's format 5.
+        member: Its name, for messages.
+
+    Raises:
+        InputError: It is no such file.
+    """
+    from scipy.io.matlab import MatReadError, loadmat  # half a second
+
+    try:
+        found = np.asarray(loadmat(io.BytesIO(mat), simplify_cells=True)["GTcls"]["Segmentation"])
+        if found.ndim != 2 or found.dtype != np.uint8:
+            raise ValueError(f"{found.dtype} {found.shape}")
+    except (
+        MatReadError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        NotImplementedError,
+        OSError,
+        zlib.error,
+    ) as error:
+        raise InputError(
+            f"{member}: expected MATLAB's format 5 with GTcls.Segmentation, uint8 (height, width); received: {error}"
+        ) from error
+    return found
 
 
 def read_annotation(
