@@ -2,14 +2,18 @@
 
 import io
 import re
+import zlib
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import PurePosixPath
+from typing import Any, TypeVar
 
 from PIL import Image
 
 from pipeline.archives import Archives
 from pipeline.errors import InputError
+
+Found = TypeVar("Found")
 
 _ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 _ADDRESS = re.compile(r" <[\w.]+ object at 0x[0-9a-f]+>")
@@ -100,6 +104,35 @@ def size(member: str, picture: bytes) -> tuple[int, int]:
             return image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{member}: expected a picture; received: {said(error)}") from error
+
+
+def read_matlab(content: bytes, member: str, pick: Callable[[dict[str, Any]], Found], *, expected: str) -> Found:
+    """What `pick` takes from the variables of a MATLAB file (format 5), structs being dicts.
+
+    Args:
+        content: The file.
+        member: Its name, for messages.
+        pick: May meet a variable or field that is not there, or of another kind.
+        expected: What should be there.
+
+    Raises:
+        InputError: It is not.
+    """
+    from scipy.io.matlab import MatReadError, loadmat  # half a second
+
+    try:
+        return pick(loadmat(io.BytesIO(content), simplify_cells=True))
+    except (
+        MatReadError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        NotImplementedError,
+        OSError,
+        zlib.error,
+    ) as error:
+        raise InputError(f"{member}: expected {expected}; received: {error}. Take the archive as published") from error
 
 
 def said(error: Exception) -> str:

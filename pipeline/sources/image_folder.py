@@ -17,11 +17,10 @@ Line i is the ILSVRC2012_ID of validation picture i, counted from 1. Those ids a
 order of its own, and `meta.mat` beside the list says which folder (WNID) each is. Classes here are in the order of `folders`.
 """
 
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -150,16 +149,12 @@ def _of_devkit(archives: Archives, source: Source, place: str) -> list[Labelled]
 
 def _folders_of_ids(archives: Archives, member: str, key: str) -> dict[str, str]:
     """Folder (WNID) of each id of the development kit, from the struct array `synsets` of its meta.mat."""
-    from scipy.io.matlab import MatReadError, loadmat  # half a second
 
-    try:
-        synsets = np.atleast_1d(loadmat(io.BytesIO(archives[member]), squeeze_me=True)["synsets"])
-        return {str(int(id)): str(folder) for id, folder in zip(synsets[key], synsets["WNID"], strict=True)}
-    except (MatReadError, ValueError, KeyError, TypeError, IndexError, NotImplementedError) as error:
-        raise InputError(
-            f"{member}: expected a struct array `synsets` with {key} and WNID; received: {error}. "
-            "Take the development kit as published"
-        ) from error
+    def pick(variables: dict[str, Any]) -> dict[str, str]:
+        return {str(int(synset[key])): str(synset["WNID"]) for synset in np.atleast_1d(variables["synsets"])}
+
+    expected = f"a struct array `synsets` with {key} and WNID"
+    return picture_files.read_matlab(archives[member], member, pick, expected=expected)
 
 
 def _found(archives: Archives, source: Source, place: str) -> list[Labelled]:

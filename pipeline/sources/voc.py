@@ -24,13 +24,11 @@ have their usual meaning (not difficult); a box without area or outside the pict
 sticks out is clipped.
 """
 
-import io
 import re
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -260,26 +258,15 @@ def read_label_map(mat: bytes, member: str) -> np.ndarray:
     Raises:
         InputError: It is no such file.
     """
-    from scipy.io.matlab import MatReadError, loadmat  # half a second
 
-    try:
-        found = np.asarray(loadmat(io.BytesIO(mat), simplify_cells=True)["GTcls"]["Segmentation"])
+    def pick(variables: dict[str, Any]) -> np.ndarray:
+        found = np.asarray(variables["GTcls"]["Segmentation"])
         if found.ndim != 2 or found.dtype != np.uint8:
             raise ValueError(f"{found.dtype} {found.shape}")
-    except (
-        MatReadError,
-        ValueError,
-        KeyError,
-        TypeError,
-        IndexError,
-        NotImplementedError,
-        OSError,
-        zlib.error,
-    ) as error:
-        raise InputError(
-            f"{member}: expected MATLAB's format 5 with GTcls.Segmentation, uint8 (height, width); received: {error}"
-        ) from error
-    return found
+        return found
+
+    expected = "MATLAB's format 5 with GTcls.Segmentation, uint8 (height, width)"
+    return picture_files.read_matlab(mat, member, pick, expected=expected)
 
 
 def read_annotation(
