@@ -50,7 +50,7 @@ $(READY): requirements.lock pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
 		echo "expected Python 3.11, 3.12 or 3.13; received: $$("$(PYTHON)" --version 2>&1). " \
 			"Install one and say which: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@echo "Installing the locked dependencies into .venv: about 2 minutes and 3 GB, once."
+	@echo "Installing the locked dependencies into .venv: about 2 minutes and 3.5 GB, once."
 	@test -x .venv/bin/pip || "$(PYTHON)" -m venv .venv
 	@.venv/bin/python -m pip install -qq --no-deps --require-hashes --use-pep517 -r requirements.lock
 	@.venv/bin/python -m pip install -qq --no-deps --no-build-isolation --editable .

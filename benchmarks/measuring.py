@@ -22,12 +22,13 @@ RESULTS = Path(__file__).parent / "results"
 IMAGENET_PICTURES, IMAGENET_CORES = 1_281_167, 16
 
 
-def arguments(description: str, *, pictures: int = 256, archive: bool = False) -> argparse.Namespace:
-    """The command line of a benchmark, with an archive of pictures if it can use one."""
+def arguments(description: str, *, pictures: int | None = 256, archive: bool = False) -> argparse.Namespace:
+    """The command line of a benchmark, with an archive of pictures and with a number of them where it can use these."""
     parser = argparse.ArgumentParser(description=description)
     if archive:
         parser.add_argument("--archive", type=Path, help="pictures to measure with, instead of made ones")
-    parser.add_argument("--pictures", type=int, default=pictures, help="how many; more take longer and vary less")
+    if pictures is not None:
+        parser.add_argument("--pictures", type=int, default=pictures, help="how many; more take longer and vary less")
     parser.add_argument("--repetitions", type=int, default=3, help="of each measurement; the median counts")
     return parser.parse_args()
 

@@ -344,7 +344,7 @@ class Packer:
         if self._policy and dataset.copies:
             self._policy.fit(len(self.splits["train"]), self._training_picture)
 
-    def _read_proposals(self) -> dict[str, list[tuple[float, regions.Box]]]:
+    def _read_proposals(self) -> dict[str, list[regions.Proposal]]:
         dataset = self.dataset
         if (dataset.examples == "proposals") != (dataset.proposals is not None):
             raise InputError(

@@ -232,7 +232,7 @@ def plan() -> None:
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the drawn pictures. Default: show/ here.")
 def show(experiment: str, pictures: tuple[Path, ...], output: Path | None) -> None:
-    """Run a trained EXPERIMENT on your pictures and draw what it sees.
+    """Run a trained EXPERIMENT, or an ensemble, on your pictures and draw what it sees.
 
     Example: cnnkeras show yolo street.jpg --output drawn
     """

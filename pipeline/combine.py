@@ -8,6 +8,7 @@ the same. What follows - `postprocess`, `evaluate`, `log` - takes the outputs as
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,9 @@ from pipeline import paths, progress
 from pipeline.errors import InputError
 from pipeline.params import Ensemble, load_params
 from pipeline.postprocess import average_views, read_outputs
-from pipeline.records import INDEX, ColumnWriter, Ragged, open_index
+from pipeline.records import INDEX, OUTPUT_DTYPES, ColumnWriter, Ragged, open_index
 from pipeline.stage import stage
 
-_DTYPES = {"classification": np.float32, "segmentation": np.float16}
 _NUMBERS = 1 << 22  # at once
 
 
@@ -57,7 +57,7 @@ def run(name: str) -> None:
         examples = index.splits["test"]["examples"]
         members = [_read(member, examples, index.classes) for member in ensemble.members]
         _check(name, members)
-        _write(folder / "outputs.npy", members, ensemble, np.dtype(_DTYPES[index.task]))
+        _write(folder / "outputs.npy", members, ensemble, OUTPUT_DTYPES[index.task])
         if len(members[0].outputs) != examples:
             np.save(folder / "outputs.offsets.npy", members[0].offsets)
         networks = [network for member in members for network in member.networks]
@@ -78,12 +78,19 @@ def _read(name: str, examples: int, classes: tuple[str, ...]) -> Member:
 
 
 def _check(name: str, members: list[Member]) -> None:
-    where = f"ensembles.{name}.members"
-    shapes = [member.outputs.shape for member in members]
-    if shapes[0] != shapes[1]:
-        raise InputError(f"{where}: expected outputs of one shape; received: {shapes[0]} and {shapes[1]}")
+    check_shapes(name, [member.outputs.shape for member in members])
     if not np.array_equal(members[0].offsets, members[1].offsets):
-        raise InputError(f"{where}: expected score maps of the same sizes; received: others. Predict both again")
+        raise InputError(
+            f"ensembles.{name}.members: expected score maps of the same sizes; received: others. Predict both again"
+        )
+
+
+def check_shapes(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Refuse members whose outputs do not lie on each other, such as score maps at the network's and at the picture's size."""
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            f"ensembles.{name}.members: expected outputs of one shape; received: {shapes[0]} and {shapes[1]}"
+        )
 
 
 def _write(file: Path, members: list[Member], ensemble: Ensemble, dtype: np.dtype) -> None:
@@ -94,20 +101,21 @@ def _write(file: Path, members: list[Member], ensemble: Ensemble, dtype: np.dtyp
     with progress.bar("combine", count, unit="rows") as bar:
         for start in range(0, count, step):
             stop = min(start + step, count)
-            logs = [_log_softmax(member.outputs[start:stop]) for member in members]
-            writer.append(combined(logs, [len(member.networks) for member in members], ensemble.combine))
+            outputs = [member.outputs[start:stop] for member in members]
+            writer.append(combined(outputs, [len(member.networks) for member in members], ensemble.combine))
             bar.update(stop)
     writer.close()
 
 
-def combined(logs: list[np.ndarray], networks: list[int], how: str) -> np.ndarray:
+def combined(outputs: Sequence[np.ndarray], networks: Sequence[int], how: str) -> np.ndarray:
     """Logarithms of the combined posteriors.
 
     Args:
-        logs: For each member float (..., C), logarithms of its posteriors.
+        outputs: For each member float (..., C), logits or scores, whose softmax is its posterior.
         networks: How many networks each member is.
         how: "mean" or "product".
     """
+    logs = [_log_softmax(member) for member in outputs]
     weights = np.array(networks, np.float64) / sum(networks)
     if how == "product":
         return _log_softmax(sum(weight * log for weight, log in zip(weights, logs, strict=True)))

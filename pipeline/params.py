@@ -524,11 +524,15 @@ class Params(Entry):
         own = self.experiment(experiment).train.seed
         return self.seed if own is None else own
 
+    def networks(self, name: str) -> list[str]:
+        """Names of the experiments behind an ensemble, those of the ensembles among its members included; an experiment's own."""
+        if name not in self.ensembles:
+            return [name]
+        return [network for member in self.ensembles[name].members for network in self.networks(member)]
+
     def network(self, name: str) -> Experiment:
         """Entry of an experiment, or of the first network of an ensemble."""
-        while name in self.ensembles:
-            name = self.ensembles[name].members[0]
-        return self.experiment(name)
+        return self.experiment(self.networks(name)[0])
 
     def stage(self, name: str, entry: str) -> str:
         """Name of a stage in dvc.yaml: there is one for experiments and one for ensembles."""

@@ -1,7 +1,8 @@
 """`cnnkeras predict EXPERIMENT`: the trained network's raw outputs for the test split."""
 
+import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +11,11 @@ from pipeline import devices, paths, progress, regions, views
 from pipeline.errors import InputError
 from pipeline.originals import read_picture
 from pipeline.params import Dense, Predict, Proposals, load_params
-from pipeline.records import ColumnWriter, Ragged, Split, open_index, open_split, split_files
+from pipeline.records import OUTPUT_DTYPES, ColumnWriter, Split, open_index, open_split, split_files
 from pipeline.stage import stage
 
 if TYPE_CHECKING:
     import keras
-
-# A score map of 224 x 224 pixels x 21 classes is 4 MB a picture in float32; its order survives in half of that.
-_DTYPES = {"classification": np.float32, "detection": np.float32, "segmentation": np.float16}
 
 
 def run(name: str) -> None:
@@ -48,13 +46,17 @@ def run(name: str) -> None:
             shape = (sum(view.count for view in settings.views), *shape)
         elif settings.regions:
             shape = shape[-1:]
-        writer = ColumnWriter(folder / "outputs.npy", _DTYPES[index.task], shape)
+        writer = ColumnWriter(folder / "outputs.npy", OUTPUT_DTYPES[index.task], shape)
         facts = {"experiment": name, "dataset": experiment.dataset, "task": index.task, "classes": list(index.classes)}
         with progress.bar(f"predict {name}", len(test), unit="examples") as bar:
             if settings.views:
                 facts["views"] = [view.count for view in settings.views]
                 facts["protocol"] = views.describe(settings.views, index.shape[:2])
-                _write_views(network, test["originals"], settings, writer, bar)
+                pictures = map(read_picture, test["originals"])
+                for count, outputs in enumerate(view_outputs(network, pictures, settings), 1):
+                    writer.append(outputs[None])
+                    bar.update(count)
+                writer.close()
             elif settings.regions:
                 facts["protocol"] = [regions.describe(settings.regions)]
                 np.save(folder / "outputs.offsets.npy", _write_regions(network, test, settings, writer, bar))
@@ -91,44 +93,48 @@ def _outputs(network: "keras.Model", batch: np.ndarray, batch_size: int) -> np.n
     return network.predict_on_batch(np.concatenate([batch, filling]))[: len(batch)]
 
 
-def _write_views(
-    network: "keras.Model", originals: Ragged, settings: Predict, writer: ColumnWriter, bar: progress.Bar
-) -> None:
-    """Append the outputs of every view of every picture: (views, ...) each, protocol by protocol."""
+def view_outputs(network: "keras.Model", pictures: Iterable[np.ndarray], settings: Predict) -> Iterator[np.ndarray]:
+    """Of each picture uint8 (H, W, 3) the logits of every view that `settings` ask for: (views, C), protocol by protocol."""
     size = network.input_shape[1:3]
     slide = _slide(network) if any(view.name == "dense" for view in settings.views) else None
     cropping = [view for view in settings.views if view.name != "dense"]
     # As many pictures at once as fill a batch with their crops; at least one, whose crops may be several batches.
     step = max(1, settings.batch_size // max(1, sum(view.count for view in cropping)))
-    for start in range(0, len(originals), step):
-        pictures = [read_picture(originals[place]) for place in range(start, min(start + step, len(originals)))]
-        seen = [views.crops(view, picture, size) for picture in pictures for view in cropping]
+    rest = iter(pictures)
+    while some := list(itertools.islice(rest, step)):
+        seen = [views.crops(view, picture, size) for picture in some for view in cropping]
         logits = _crop_outputs(network, seen, settings.batch_size)
-        for picture in pictures:
+        for picture in some:
             found = [slide(view, picture) if view.name == "dense" else next(logits) for view in settings.views]
-            writer.append(np.concatenate(found)[None])
-        bar.update(start + len(pictures))
-    writer.close()
+            yield np.concatenate(found)
 
 
 def _write_regions(
     network: "keras.Model", test: Split, settings: Predict, writer: ColumnWriter, bar: progress.Bar
 ) -> np.ndarray:
     """Append the merged score map of every picture, (height x width, C + 1); returns where each one starts."""
-    chosen, size = settings.regions, network.input_shape[1:3]
+    chosen = settings.regions
     proposals = regions.read_proposals(chosen, paths.root()) if isinstance(chosen, Proposals) else {}
     offsets = [0]
     for number, id in enumerate(test["ids"]):
         picture = read_picture(test["originals"][number])
-        boxes = regions.boxes_of(chosen, picture.shape[:2], proposals.get(str(id), ()))
-        crops = [regions.cut(picture, box, size)[None] for box in boxes]
-        scores = (outputs[0] for outputs in _crop_outputs(network, crops, settings.batch_size))
-        merged = regions.merge(scores, boxes, picture.shape[:2], network.output_shape[-1], chosen.merge)
+        merged = region_outputs(network, picture, settings, proposals.get(str(id), ()))
         writer.append(merged.reshape(-1, merged.shape[-1]))
         offsets.append(writer.count)
         bar.update(number + 1)
     writer.close()
     return np.asarray(offsets, np.int64)
+
+
+def region_outputs(
+    network: "keras.Model", picture: np.ndarray, settings: Predict, proposals: Sequence[regions.Proposal] = ()
+) -> np.ndarray:
+    """The merged score map float32 (H, W, C + 1) of a picture uint8 (H, W, 3) from the regions that `settings` ask for."""
+    chosen, size = settings.regions, network.input_shape[1:3]
+    boxes = regions.boxes_of(chosen, picture.shape[:2], proposals)
+    crops = [regions.cut(picture, box, size)[None] for box in boxes]
+    scores = (outputs[0] for outputs in _crop_outputs(network, crops, settings.batch_size))
+    return regions.merge(scores, boxes, picture.shape[:2], network.output_shape[-1], chosen.merge)
 
 
 def _crop_outputs(network: "keras.Model", groups: Sequence[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:

@@ -30,6 +30,13 @@ from pipeline.errors import InputError
 
 FORMAT = 1
 INDEX = "index.json"
+# Of a network's raw outputs, by task. A score map of 224 x 224 pixels x 21 classes is 4 MB a picture in float32; its order survives
+# in half of that.
+OUTPUT_DTYPES = {
+    "classification": np.dtype(np.float32),
+    "detection": np.dtype(np.float32),
+    "segmentation": np.dtype(np.float16),
+}
 
 _IDS = "ids.txt"  # while a split is written
 _BLOCK_BYTES = 2**20

@@ -23,9 +23,10 @@ from pipeline.errors import InputError
 from pipeline.params import Boxes, ProposalFile, Regions, SlidingWindows
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom; may reach beyond the picture
+Proposal = tuple[float, Box]  # with its score
 
 
-def read_proposals(settings: ProposalFile, root: Path) -> dict[str, list[tuple[float, Box]]]:
+def read_proposals(settings: ProposalFile, root: Path) -> dict[str, list[Proposal]]:
     """The boxes of each picture by its id, the surest first; of equal scores the earlier one in the file.
 
     Raises:
@@ -37,7 +38,7 @@ def read_proposals(settings: ProposalFile, root: Path) -> dict[str, list[tuple[f
     content = file.read_bytes()
     if (digest := hashlib.sha256(content).hexdigest()) != settings.sha256:
         raise InputError(f"{settings.file}: expected sha256 {settings.sha256}; received: {digest}")
-    found: dict[str, list[tuple[float, Box]]] = {}
+    found: dict[str, list[Proposal]] = {}
     try:
         for row in json.loads(content):
             left, top, width, height = row["bbox"]
@@ -51,7 +52,7 @@ def read_proposals(settings: ProposalFile, root: Path) -> dict[str, list[tuple[f
     return {id: sorted(boxes, key=lambda scored: -scored[0]) for id, boxes in found.items()}
 
 
-def boxes_of(settings: Regions, size: tuple[int, int], proposals: Sequence[tuple[float, Box]] = ()) -> list[Box]:
+def boxes_of(settings: Regions, size: tuple[int, int], proposals: Sequence[Proposal] = ()) -> list[Box]:
     """The regions of a picture of (height, width) pixels; `proposals` are its own, where they come from a file."""
     if isinstance(settings, SlidingWindows):
         sides = [min(settings.side, side) for side in size]
@@ -65,7 +66,7 @@ def boxes_of(settings: Regions, size: tuple[int, int], proposals: Sequence[tuple
     return [enlarged(box, settings.margin) for box in surest(settings, proposals)]
 
 
-def surest(settings: ProposalFile, proposals: Sequence[tuple[float, Box]]) -> list[Box]:
+def surest(settings: ProposalFile, proposals: Sequence[Proposal]) -> list[Box]:
     """The proposals of a picture that are used, as they are in the file."""
     kept = [box for _, box in proposals if min(box[2] - box[0], box[3] - box[1]) >= settings.smallest_side]
     return kept[: settings.most]

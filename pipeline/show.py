@@ -10,16 +10,19 @@ from rich.console import Console
 
 from cnnkeras.boxes import clip_boxes
 from cnnkeras.tasks import classification, detection
-from pipeline import annotated, drawing, paths
+from pipeline import annotated, combine, drawing, paths
 from pipeline.errors import InputError
 from pipeline.evaluations.detection import displayed
 from pipeline.params import (
     ClassificationPostprocess,
     DetectionPostprocess,
+    Params,
+    Proposals,
     SegmentationPostprocess,
     load_params,
 )
-from pipeline.postprocess import label_map
+from pipeline.postprocess import average_views, label_map
+from pipeline.records import OUTPUT_DTYPES
 
 FOLDER = "show"  # in the current folder
 SIDES = 480, 1600  # pixels: the longer side of what is drawn is the picture's own, but not less and not more
@@ -34,33 +37,30 @@ class Shown:
 
 
 def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None:
-    """Run an experiment's network on files, print what it finds and draw it.
+    """Run an experiment's network, or those of an ensemble, on files, print what it finds and draw it.
 
-    Everything is read before the network is loaded, and everything is drawn before the first file is written.
+    A picture is seen as `predict` sees it, by the experiment's `views` or `regions`, and an ensemble's networks are combined as
+    `combine` does. Everything is read before a network is loaded, and everything is drawn before the first file is written.
 
     Args:
-        name: Entry under `experiments:`.
+        name: Entry under `experiments:` or `ensembles:`.
         files: Pictures in any format; for a network of signals, .npy or .csv files of as many numbers as it takes.
         output: Folder for FILE-EXPERIMENT.png. Default: show/ here.
 
     Raises:
-        InputError: The experiment is unknown or not trained, or a file is not what it should be.
+        InputError: The experiment is unknown or not trained, sees only regions of the test split's pictures, or a file is not
+            what it should be.
     """
     params = load_params()
-    experiment = params.experiment(name)
-    dataset, classes = params.dataset(experiment.dataset), params.classes(experiment.dataset)
-    if not paths.model_file(name).is_file():
-        place = paths.model_file(name).relative_to(paths.root())
-        raise InputError(
-            f"expected the trained network {place}; received: no such file. "
-            f"Run `cnnkeras train {name}` or `dvc repro train@{name}` first"
-        )
+    entry = params.measured(name)
+    dataset, classes = params.dataset(entry.dataset), params.classes(entry.dataset)
+    for network in params.networks(name):
+        _check_network(params, network)
     is_signal = len(dataset.size) == 1
     read = [read_signal(file, dataset.size[0]) if is_signal else read_picture(file) for file in files]
-    inputs = read if is_signal else [annotated.resize(picture, dataset.size) for picture in read]
     shown = [
-        SHOW[dataset.task](picture, outputs, classes, experiment.postprocess)
-        for picture, outputs in zip(read, _run_network(name, inputs, seed=params.seed), strict=True)
+        SHOW[dataset.task](picture, outputs, classes, entry.postprocess)
+        for picture, outputs in zip(read, _outputs(params, name, read), strict=True)
     ]
     folder = Path(FOLDER) if output is None else output
     console = Console(highlight=False, soft_wrap=True)
@@ -166,11 +166,52 @@ SHOW: dict[str, Callable[..., Shown]] = {
 }
 
 
-def _run_network(name: str, inputs: Sequence[np.ndarray], *, seed: int) -> list[np.ndarray]:
-    from pipeline.predict import load_network
+def _check_network(params: Params, name: str) -> None:
+    """Refuse a network that is not there, and one that sees pictures by what is known of the test split's alone."""
+    if not paths.model_file(name).is_file():
+        place = paths.model_file(name).relative_to(paths.root())
+        raise InputError(
+            f"expected the trained network {place}; received: no such file. "
+            f"Run `cnnkeras train {name}` or `dvc repro train@{name}` first"
+        )
+    chosen = params.experiment(name).predict.regions
+    if isinstance(chosen, Proposals):
+        raise InputError(
+            f"experiments.{name}.predict.regions: expected regions that every picture has; received: proposals, and "
+            f"{chosen.file} has none for your pictures. Choose boxes or sliding_windows to show them"
+        )
 
-    network = load_network(name, seed=seed)
-    return [np.asarray(network.predict_on_batch(item[None]), np.float32)[0] for item in inputs]
+
+def _outputs(params: Params, name: str, read: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What `postprocess` would be given of each picture or signal: views averaged, regions merged, networks combined."""
+    if name not in params.ensembles:
+        return _network_outputs(params, name, read)
+    ensemble = params.ensemble(name)
+    members = [_outputs(params, member, read) for member in ensemble.members]
+    networks = [len(params.networks(member)) for member in ensemble.members]
+    for outputs in zip(*members, strict=True):
+        combine.check_shapes(name, [member.shape for member in outputs])
+    combined = (combine.combined(outputs, networks, ensemble.combine) for outputs in zip(*members, strict=True))
+    return [outputs.astype(OUTPUT_DTYPES[params.task(name)]) for outputs in combined]
+
+
+def _network_outputs(params: Params, name: str, read: Sequence[np.ndarray]) -> list[np.ndarray]:
+    from pipeline import predict
+
+    experiment = params.experiment(name)
+    settings, size = experiment.predict, params.dataset(experiment.dataset).size
+    network = predict.load_network(name, seed=params.seed)
+    if settings.views:
+        outputs = predict.view_outputs(network, read, settings)
+    elif settings.regions:
+        outputs = (predict.region_outputs(network, picture, settings) for picture in read)
+    else:
+        inputs = read if len(size) == 1 else [annotated.resize(picture, size) for picture in read]
+        outputs = (network.predict_on_batch(item[None])[0] for item in inputs)
+    # The numbers that the file of raw outputs would hold.
+    outputs = [np.asarray(seen, OUTPUT_DTYPES[params.task(name)]) for seen in outputs]
+    counts = [view.count for view in settings.views]
+    return [average_views(seen[None], counts)[0] for seen in outputs] if counts else outputs
 
 
 def _targets(files: Sequence[Path], name: str, folder: Path) -> list[Path]:

@@ -50,20 +50,24 @@ _LEAST_FREE_BYTES = 2**20  # a disk with less is full: no output of any use fits
 _WORKERS_END_SECONDS = 5.0  # at most, after a run was killed
 _EXPRESSION = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml: ${key}, ${item.source}
 
-# Which stage makes what lies where, for the message about a missing input.
+# Which command makes what of the entries of which section, for the message about a missing input.
 _MAKERS = (
-    ("download", paths.raw),
-    ("augment", paths.augmented),
-    ("augment", paths.dataset_report),
-    ("train", paths.model_folder),
-    ("train", paths.history),
-    ("predict", paths.raw_outputs),
-    ("postprocess", paths.predictions),
-    ("evaluate", paths.metrics),
-    ("evaluate", paths.plots),
-    ("evaluate", paths.figures),
-    ("log", paths.receipt),
-    ("lab", paths.claim),
+    ("sources", "download", (paths.raw,)),
+    ("datasets", "augment", (paths.augmented, paths.dataset_report)),
+    ("imports", "import-weights", (paths.model_folder,)),
+    ("experiments", "train", (paths.model_folder, paths.history)),
+    ("experiments", "predict", (paths.raw_outputs,)),
+    ("ensembles", "combine", (paths.raw_outputs,)),
+    *(
+        (section, command, places)
+        for section in ("experiments", "ensembles")
+        for command, places in (
+            ("postprocess", (paths.predictions,)),
+            ("evaluate", (paths.metrics, paths.plots, paths.figures)),
+            ("log", (paths.receipt,)),
+        )
+    ),
+    ("lab", "lab", (paths.claim,)),
 )
 
 
@@ -195,14 +199,11 @@ def _require(inputs: Sequence[Path], label: str) -> None:
 
 def _maker(path: Path) -> str:
     """The command that makes the path, as part of a sentence; empty when no stage does."""
-    for part in (path, *path.parents):
-        for name, place in _MAKERS:
-            for entry in (part.name, part.parent.name):
-                if entry and place(entry) == part:
-                    is_combined = name == "predict" and entry in (
-                        _read_yaml(paths.params_file()).get("ensembles") or {}
-                    )
-                    return f"`cnnkeras {'combine' if is_combined else name} {entry}` or "
+    values = _read_yaml(paths.params_file())
+    for section, command, places in _MAKERS:
+        for entry in values.get(section) or {}:
+            if not {place(entry) for place in places}.isdisjoint((path, *path.parents)):
+                return f"`cnnkeras {command} {entry}` or "
     return ""
 
 

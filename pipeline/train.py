@@ -43,11 +43,6 @@ def run(name: str, *, workers: int | None = None) -> None:
     params = load_params()
     experiment = params.experiment(name)
     start = experiment.train.initial_weights.experiment
-    if start in params.imports and not paths.model_folder(start).is_dir():
-        raise InputError(
-            f"train@{name}: expected {paths.model_folder(start).relative_to(paths.root())}; received: no such folder. "
-            f"Run `cnnkeras import-weights {start}` or `dvc repro train@{name}` first"
-        )
     inputs = [paths.augmented(experiment.dataset), *([] if start == SCRATCH else [paths.model_folder(start)])]
     with stage("train", name, inputs=inputs, outputs=[paths.model_folder(name), paths.history(name)]) as partial:
         model_folder, history = partial

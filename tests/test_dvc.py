@@ -1,6 +1,6 @@
 """dvc.yaml with DVC itself: what reruns and what does not, and what is left when DVC or a person interferes.
 
-The stages are stand-ins that take a blink: they write a digest of what they read, inside the real guard of pipeline/stage.py.
+But for one test, the stages are stand-ins that take a blink: they write a digest of what they read, inside the real guard of pipeline/stage.py.
 Everything else is the project's own: dvc.yaml, .dvc/, .dvcignore, the code that stages depend on, and `cnnkeras plan`.
 """
 
@@ -14,9 +14,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from ruamel.yaml import YAML
+
+from tests import foreign_formats as foreign
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = (
@@ -64,6 +67,24 @@ YOLO = EXPERIMENT.format(
     initial_weights='{experiment: yolo_classifier, layers: ["conv*"]}',
     postprocess="{confidence_threshold: 0.1, nms_iou: 0.5, display_threshold: 0.2}",
 )
+# What the authors of a file of weights trained, as an experiment of no epochs.
+AUTHORS = (
+    EXPERIMENT.format(
+        name="authors",
+        dataset="detection",
+        architecture="yolo",
+        initial_weights='{experiment: published, layers: ["*"]}',
+        postprocess="{confidence_threshold: 0.1, nms_iou: 0.5, display_threshold: 0.2}",
+    )
+    .replace("epochs: 1", "epochs: 0")
+    .replace("mean: 127.5, std: 127.5", "mean: 0.0, std: 255.0")
+    .replace("{width: 0.25}", "{variant: rerelease_fast, width: 0.03125}")
+)
+PUBLISHED = """\
+imports:
+  published: {file: data/published.weights, format: darknet, architecture: yolo, size: [64, 64], classes: 10,
+    model: {variant: rerelease_fast, width: 0.03125}}
+"""
 
 STAND_IN = """\
 #!{python}
@@ -121,9 +142,9 @@ class Project:
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
-    def repro(self) -> list[str]:
+    def repro(self, *targets: str) -> list[str]:
         """Stages that `dvc repro` runs now."""
-        return re.findall(r"^Running stage '(.*)':", self.run("dvc", "repro"), flags=re.MULTILINE)
+        return re.findall(r"^Running stage '(.*)':", self.run("dvc", "repro", *targets), flags=re.MULTILINE)
 
     def stale(self) -> set[str]:
         """Stages that have changed themselves, as `dvc status` says."""
@@ -173,10 +194,8 @@ def is_alive(process: int) -> bool:
     return psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
 
 
-@pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project in which everything has run and is committed. Not to be changed: see `project`."""
-    base = tmp_path_factory.mktemp("dvc")
+def lay_out(base: Path, params: str, command: str | None = None) -> Project:
+    """A copy of the project in which nothing has run, with a params.yaml; `command` is in the place of `cnnkeras`."""
     folder, commands = base / "project", base / "bin"
     for name in PROJECT:
         target = folder / name
@@ -185,10 +204,11 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
         shutil.copytree(REPOSITORY / name, target, ignore=ignore) if (REPOSITORY / name).is_dir() else shutil.copy(
             REPOSITORY / name, target
         )
-    (folder / "params.yaml").write_text(SCENES + VGG + YOLO_CLASSIFIER + YOLO)
+    (folder / "params.yaml").write_text(params)
     commands.mkdir()
-    (commands / "cnnkeras").write_text(STAND_IN.format(python=sys.executable))
-    (commands / "cnnkeras").chmod(0o755)
+    if command is not None:
+        (commands / "cnnkeras").write_text(command)
+        (commands / "cnnkeras").chmod(0o755)
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -200,6 +220,15 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     }
     project = Project(folder, environment)
     project.run("git", "init", "--quiet")
+    return project
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which everything has run and is committed. Not to be changed: see `project`."""
+    project = lay_out(
+        tmp_path_factory.mktemp("dvc"), SCENES + VGG + YOLO_CLASSIFIER + YOLO, STAND_IN.format(python=sys.executable)
+    )
     assert len(project.repro()) == 1 + 2 + 3 * 5
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", "All results")
@@ -276,15 +305,8 @@ def test_imported_weights_are_a_dependency(project):
     """An imported file, once imported, is evaluated: predict onward and nothing else; another file, and it all runs again."""
     published = project.folder / "data" / "published.weights"
     published.write_bytes(b"those of the authors")
-    authors = YOLO.replace("yolo:", "authors:", 1).replace("yolo_classifier", "published").replace("conv*", "*")
     with (project.folder / "params.yaml").open("a") as file:
-        file.write(
-            authors.replace("epochs: 1", "epochs: 0").replace("mean: 127.5, std: 127.5", "mean: 0.0, std: 255.0")
-        )
-        file.write(
-            "imports:\n  published: {file: data/published.weights, format: darknet, architecture: yolo, "
-            "model: {variant: rerelease_fast}, size: [64, 64], classes: 10}\n"
-        )
+        file.write(AUTHORS + PUBLISHED)
     assert project.plan()["import-weights@published"] == "never run"
     project.run("dvc", "repro", "train@authors")
     recorded = YAML(typ="safe").load(project.folder / "dvc.lock")["stages"]["import-weights@published"]
@@ -298,6 +320,32 @@ def test_imported_weights_are_a_dependency(project):
     with (project.folder / "cnnkeras" / "weights" / "darknet.py").open("a") as file:
         file.write("# edited\n")
     assert project.stale() == {"import-weights@published"}
+
+
+def test_a_published_file_is_run_by_dvc(tmp_path):
+    """The commands themselves, by DVC: what a file's authors would compute is what `predict` writes; again, nothing runs; another file, and all does."""
+    project = lay_out(tmp_path, SCENES + AUTHORS + PUBLISHED)
+    published = project.folder / "data" / "published.weights"
+    published.parent.mkdir()
+    net = foreign.Darknet("rerelease_fast", side=64, outputs=10 + 5 * 2, width=32, inputs_first=False)
+    stages = ["import-weights@published", "train@authors", "predict@authors"]
+
+    def assert_predicted() -> None:
+        pictures = np.load(project.folder / "data/augmented/detection/test/inputs.npy")
+        expected = [net.forward(picture.transpose(2, 0, 1) / 255) for picture in pictures]
+        # A single cell: its classes, the confidences of its two boxes and their places, in darknet's order and in ours.
+        received = np.load(project.folder / "results/authors/raw/outputs.npy")[:, 0, 0]
+        np.testing.assert_allclose(received, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+    published.write_bytes(net.write(foreign.header_since(2)))
+    assert sorted(project.repro("predict@authors")) == sorted(["download@scenes", "augment@detection", *stages])
+    assert_predicted()
+    assert project.repro("predict@authors") == []
+    bias = net.layers[-1][1][0]
+    bias += 1
+    published.write_bytes(net.write(foreign.header_since(2)))
+    assert project.repro("predict@authors") == stages
+    assert_predicted()
 
 
 def test_an_experiment_is_one_entry(project):

@@ -16,7 +16,7 @@ import json, resource, sys
 import keras, numpy as np
 from cnnkeras import architectures, tasks, training
 
-name, variant, batch, options = json.loads(sys.argv[1])
+name, variant, batch, rate, options = json.loads(sys.argv[1])
 module = architectures.load(name)
 keras.utils.set_random_seed(1)
 input_shape, output_shape = module.PAPER_SHAPES[variant]
@@ -33,18 +33,23 @@ else:
     encoded = task.encode_targets(boxes, labels, grid=output_shape[0], classes=20)
 batches = training.Batches(pictures, lambda examples, epoch: encoded[examples], batch_size=batch)
 losses = []
-before = [float(keras.ops.sum(keras.ops.abs(weight))) for weight in model.trainable_variables]
+
+def sample():
+    # A few thousand numbers of each weight: a copy of all would be gigabytes, and a sum can be the same though its parts are not.
+    return [keras.ops.convert_to_numpy(keras.ops.reshape(weight, (-1,))[:4096]).copy() for weight in model.trainable_variables]
+
+before = sample()
 training.fit(
     model, batches, batches, epochs=1,
-    optimizer=training.build_optimizer("sgd", learning_rate=1e-3, momentum=0.9),
-    learning_rate=training.LearningRate(1e-3, training.Constant()),
+    optimizer=training.build_optimizer("sgd", learning_rate=rate, momentum=0.9),
+    learning_rate=training.LearningRate(rate, training.Constant()),
     loss=task.build_loss(), weight_decay=5e-4,
     callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["loss"]))],
 )
-after = [float(keras.ops.sum(keras.ops.abs(weight))) for weight in model.trainable_variables]
+after = sample()
 print(json.dumps({
     "loss": float(losses[0]),
-    "unchanged": [w.path for w, b, a in zip(model.trainable_variables, before, after) if b == a],
+    "unchanged": [w.path for w, b, a in zip(model.trainable_variables, before, after) if np.array_equal(b, a)],
     "gibibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
 }))
 """
@@ -52,22 +57,23 @@ print(json.dumps({
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "variant", "batch", "options"),
+    ("name", "variant", "batch", "rate", "options"),
     [
-        ("alexnet", "two_tower", 32, {}),
-        ("vgg", "D", 4, {}),
-        ("vgg", "E", 4, {}),
-        ("yolo", "full", 2, {}),
-        ("yolo", "fast", 4, {}),
-        ("yolo", "rerelease", 2, {}),
-        ("deconvnet", "vgg16", 2, {"batch_norm": True}),
+        ("alexnet", "two_tower", 32, 1e-3, {}),
+        ("vgg", "D", 4, 1e-3, {}),
+        ("vgg", "E", 4, 1e-3, {}),
+        # Without the pre-training of the paper and without batch normalisation, the first gradient has a norm of 100,000.
+        ("yolo", "full", 2, 1e-5, {}),
+        ("yolo", "fast", 4, 1e-5, {}),
+        ("yolo", "rerelease", 2, 1e-3, {}),
+        ("deconvnet", "vgg16", 2, 1e-3, {"batch_norm": True}),
     ],
 )
-def test_a_step_at_full_size_fits_into_12_gib(name, variant, batch, options, capsys):
+def test_a_step_at_full_size_fits_into_12_gib(name, variant, batch, rate, options, capsys):
     """Forward, backward, momentum and decay at the paper's size: a finite loss, all kernels moved, memory as promised."""
     start = time.perf_counter()
     run = subprocess.run(
-        [sys.executable, "-c", STEP, json.dumps([name, variant, batch, options])],
+        [sys.executable, "-c", STEP, json.dumps([name, variant, batch, rate, options])],
         capture_output=True,
         text=True,
         check=False,

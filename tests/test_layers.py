@@ -7,6 +7,8 @@ import pytest
 from cnnkeras import layers
 from tests.oracles import normalized, pooled_with_switches
 
+pytestmark = pytest.mark.backend
+
 # Prince, Understanding Deep Learning, notebook 10.4.
 PATCH = np.array([[1, 3, 5, 3], [6, 2, 0, 8], [4, 6, 1, 4], [2, 8, 0, 3]], "float32")
 

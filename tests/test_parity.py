@@ -204,6 +204,7 @@ def test_every_architecture_has_a_plain_forward():
     assert {name for name, *_ in PLAIN.values()} == set(architectures.names())
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize(("name", "forward", "options", "deviation"), PLAIN.values(), ids=PLAIN.keys())
 def test_networks_compute_what_plain_numpy_does(name, forward, options, deviation):
     module = architectures.load(name)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from cnnkeras.tasks.segmentation import decode_png, encode_png
-from pipeline import annotated, combine, evaluate, paths, postprocess, predict, regions
+from pipeline import annotated, combine, evaluate, paths, postprocess, predict, regions, show
 from pipeline.errors import InputError
 from pipeline.label_inference import infer_greedily
 from pipeline.params import Boxes, Proposals, SlidingWindows, load_params
+from pipeline.records import open_split
 
 CLASSES = 3
 
@@ -224,6 +225,27 @@ def test_from_regions_to_label_maps_and_what_is_said_of_them(masks):
     clear = best[:, -1] - best[:, -2] > 0.05  # closer ones may be equal as logarithms in half precision
     assert clear.mean() > 0.5
     np.testing.assert_array_equal(first[clear], raw[:3500].argmax(axis=-1)[clear])
+
+
+def test_show_segments_by_the_same_regions(masks, capsys):
+    """Of the test split's first picture as a file: its classes take the pixels that they take in its label map. Proposals are refused."""
+    file = masks.folder / "a.png"
+    masks.edit("predict: {batch_size: 3}", f"predict: {{batch_size: 3, regions: {CHOICES['windows']}}}")
+    predict.run("masks")
+    postprocess.run("masks")
+    file.write_bytes(open_split(paths.augmented("masks"), "test")["originals"][0].tobytes())
+    capsys.readouterr()
+    show.run("masks", [file])
+    labels = decode_png((paths.predictions("masks") / "label_maps" / "a.png").read_bytes())
+    names = ("background", "zero", "one", "two")
+    expected = {f"{names[label]} {(labels == label).mean():.1%} of the pixels" for label in np.unique(labels)}
+    assert len(expected) > 1
+    assert {line.strip() for line in capsys.readouterr().out.splitlines() if "pixels" in line} == expected
+    masks.edit(CHOICES["windows"], CHOICES["proposals"])
+    with pytest.raises(
+        InputError, match=r"experiments\.masks\.predict\.regions: .* boxes\.json has none for your pict"
+    ):
+        show.run("masks", [file])
 
 
 def test_regions_are_for_segmentation(project):

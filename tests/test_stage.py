@@ -24,6 +24,13 @@ sources:
   others: {kind: voc}
 datasets:
   digits: {source: scenes, size: [8, 8]}
+experiments:
+  vgg: {dataset: digits}
+ensembles:
+  two: {members: [vgg, other]}
+imports:
+  published: {format: darknet}
+lab:
 """
 DVC = """\
 stages:
@@ -167,12 +174,32 @@ def test_a_run_waits_for_the_workers_of_a_killed_one():
     assert made() == {"digits/a": "good"}
 
 
-def test_a_missing_input_is_named_with_the_command_that_makes_it():
-    """The message holds the path and both ways to make it."""
-    expected = r"results/vgg/model; received: no such .* `cnnkeras train vgg` or `dvc repro train@yolo` first"
+@pytest.mark.parametrize(
+    ("place", "entry", "command"),
+    [
+        (paths.augmented, "digits", "augment digits"),
+        (paths.model_folder, "vgg", "train vgg"),
+        (paths.model_folder, "published", "import-weights published"),
+        (paths.raw_outputs, "vgg", "predict vgg"),
+        (paths.raw_outputs, "two", "combine two"),
+        (paths.metrics, "two", "evaluate two"),
+    ],
+)
+def test_a_missing_input_is_named_with_the_command_that_makes_it(place, entry, command):
+    """The message holds the path and both ways to make it, whichever section its entry is in."""
+    path = place(entry)
+    expected = (
+        rf"{path.relative_to(Path.cwd())}; received: no such .* `cnnkeras {command}` or `dvc repro train@yolo` first"
+    )
+    with pytest.raises(InputError, match=expected), stage("train", "yolo", inputs=[path], outputs=[]):
+        pass
+
+
+def test_a_missing_input_that_no_entry_makes_is_named_alone():
+    """As a file of somebody else's."""
     with (
-        pytest.raises(InputError, match=expected),
-        stage("train", "yolo", inputs=[paths.model_folder("vgg")], outputs=[]),
+        pytest.raises(InputError, match=r"results/other/model; received: .*\. Run `dvc repro train@yolo` first"),
+        stage("train", "yolo", inputs=[paths.model_folder("other")], outputs=[]),
     ):
         pass
 

@@ -42,6 +42,7 @@ LIGHT = (
 
 # Modules that cannot change what a stage writes, so that no stage depends on them.
 NEUTRAL = {
+    "cnnkeras.by_name",  # imports the module that params.yaml names
     "pipeline.entries",  # checks params.yaml's keys
     "pipeline.errors",  # the exception for wrong input
     "pipeline.params",  # checks params.yaml, whose values DVC itself compares

@@ -1,12 +1,15 @@
 """The test protocols: which parts of a picture are seen, that a sliding network is the same network, and what is averaged."""
 
+import csv
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cnnkeras import architectures
-from pipeline import annotated, evaluate, paths, postprocess, predict, views
+from pipeline import annotated, combine, evaluate, paths, postprocess, predict, show, views
 from pipeline.errors import InputError
 from pipeline.params import CentreCrop, CropGrid, Dense, TenPatches, load_params
 
@@ -213,6 +216,49 @@ def test_the_stages_average_what_the_protocols_see(vgg):
         "dense evaluation of the whole picture, each with its mirror image, shorter side 32, 40",
         "five patches of 32x32, the corners and the centre of the central square, each with its mirror image, shorter side 36",
     ]
+
+
+def said_of(name: str, files: list[Path], capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """What `cnnkeras show` says of each file: a class and its probability a line."""
+    capsys.readouterr()
+    show.run(name, files)
+    blocks = re.split(r"^\S.*\n", capsys.readouterr().out, flags=re.MULTILINE)[1:]
+    return [[line.strip() for line in block.splitlines() if "drawn in" not in line] for block in blocks]
+
+
+def predicted(name: str) -> list[list[str]]:
+    """The same of the test split's pictures, from what `postprocess` wrote."""
+    postprocess.run(name)
+    with (paths.predictions(name) / "top_k.csv").open(encoding="utf-8", newline="") as file:
+        rows = [(row["id"], f"{row['class']} {float(row['probability']):.3f}") for row in csv.DictReader(file)]
+    return [[line for id, line in rows if id == picture] for picture in "abc"]
+
+
+def test_show_sees_a_picture_as_predict_does_and_combines_as_combine_does(vgg, project, capsys):
+    """The test split's pictures as files: the same classes with the same probabilities, of an experiment with views and of an ensemble."""
+    from pipeline import networks
+
+    project.edit(
+        "  signals:\n    <<: *experiment",
+        "  second: {<<: *experiment, predict: {views: [{name: centre_crop, scales: [34]}]}}\n  signals:\n    <<: *experiment",
+    )
+    with project.params.open("a") as file:
+        file.write("ensembles: {two: {dataset: crops, members: [crops, second], combine: product, ")
+        file.write("postprocess: {top_k: 2}, evaluate: {pictures: 1}}}\n")
+    kernel, bias = vgg.get_layer("fc8").get_weights()
+    vgg.get_layer("fc8").set_weights([kernel[:, ::-1], bias])
+    paths.model_folder("second").mkdir(parents=True)
+    networks.save(vgg, paths.model_file("second"))
+    originals = predict.open_split(paths.augmented("crops"), "test")["originals"]
+    files = [project.folder / f"{id}.png" for id in "abc"]
+    for file, original in zip(files, originals, strict=True):
+        file.write_bytes(original.tobytes())
+    for name in ("crops", "second"):
+        predict.run(name)
+    combine.run("two")
+    expected = {name: predicted(name) for name in ("crops", "second", "two")}
+    assert len({str(lines) for lines in expected.values()}) == 3
+    assert {name: said_of(name, files, capsys) for name in expected} == expected
 
 
 @pytest.mark.usefixtures("vgg")

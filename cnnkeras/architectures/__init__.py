@@ -1,10 +1,8 @@
 """The networks: one file, one architecture, and the file's name is its name in params.yaml."""
 
-import difflib
-import importlib
-import pkgutil
 from dataclasses import dataclass
-from types import ModuleType
+
+from cnnkeras.by_name import Files
 
 
 @dataclass(frozen=True)
@@ -33,20 +31,5 @@ def scaled(channels: float, width: float, least: int = 1) -> int:
     return max(least, round(channels * width))
 
 
-def names() -> list[str]:
-    """Names of the architectures, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
-
-
-def load(name: str) -> ModuleType:
-    """The architecture's module, with its tables and its `build`. Keras is imported when a network is built.
-
-    Raises:
-        ValueError: There is no such architecture.
-    """
-    known = names()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        fix = f"Did you mean {near[0]!r}?" if near else f"Add cnnkeras/architectures/{name}.py to make one"
-        raise ValueError(f"expected an architecture of {', '.join(known)}; received: {name!r}. {fix}")
-    return importlib.import_module(f"{__name__}.{name}")
+_files = Files(__name__, "an architecture")
+names, load = _files.names, _files.load

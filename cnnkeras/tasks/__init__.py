@@ -5,26 +5,7 @@ training) and `decode_outputs` (from the network's outputs to predictions). Enco
 imported when a loss or a metric is built.
 """
 
-import difflib
-import importlib
-import pkgutil
-from types import ModuleType
+from cnnkeras.by_name import Files
 
-
-def names() -> list[str]:
-    """Names of the tasks, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
-
-
-def load(name: str) -> ModuleType:
-    """The task's module.
-
-    Raises:
-        ValueError: There is no such task.
-    """
-    known = names()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        fix = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"expected a task of {', '.join(known)}; received: {name!r}{fix}")
-    return importlib.import_module(f"{__name__}.{name}")
+_files = Files(__name__, "a task")
+names, load = _files.names, _files.load

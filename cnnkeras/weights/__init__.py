@@ -8,14 +8,13 @@ A format's module has
 Pictures are RGB here: weights trained on BGR (Caffe's) come out with the first layer's input channels in the order RGB.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+
+from cnnkeras.by_name import Files
 
 if TYPE_CHECKING:
     import keras
@@ -31,20 +30,8 @@ class Statistics:
     std: float
 
 
-def names() -> list[str]:
-    """Names of the formats, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
-
-
-def load(name: str) -> ModuleType:
-    """The format's module.
-
-    Raises:
-        ValueError: There is no such format.
-    """
-    if name not in names():
-        raise ValueError(f"expected a format of {', '.join(names())}; received: {name!r}")
-    return importlib.import_module(f"{__name__}.{name}")
+_files = Files(__name__, "a format")
+names, load = _files.names, _files.load
 
 
 def find_statistics(

@@ -8,13 +8,11 @@ A claim's file defines
 What is arithmetic or a definition is in `cnnkeras/`; a claim's file compares it with what happens.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from cnnkeras.by_name import Files
 from pipeline.entries import Entry
 
 if TYPE_CHECKING:
@@ -67,17 +65,5 @@ class Findings:
     spread: Mapping[str, float] = field(default_factory=dict)
 
 
-def names() -> list[str]:
-    """Claims that exist, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
-
-
-def load(claim: str) -> ModuleType:
-    """Module of a claim.
-
-    Raises:
-        ValueError: No such claim.
-    """
-    if claim not in names():
-        raise ValueError(f"expected a claim of {', '.join(names())}; received: {claim!r}")
-    return importlib.import_module(f"{__name__}.{claim}")
+_files = Files(__name__, "a claim")
+names, load = _files.names, _files.load

@@ -10,16 +10,14 @@ A kind's file defines
   from the archives in place when it is asked for.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Literal, Protocol
 
 import numpy as np
 
+from cnnkeras.by_name import Files
 from pipeline.entries import Entry
 
 Task = Literal["classification", "detection", "segmentation"]
@@ -80,17 +78,5 @@ class Kind(Protocol):
         """Examples of a split."""
 
 
-def names() -> list[str]:
-    """Kinds that exist, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
-
-
-def load(kind: str) -> ModuleType:
-    """Module of a kind.
-
-    Raises:
-        ValueError: No such kind.
-    """
-    if kind not in names():
-        raise ValueError(f"expected a kind of source: {', '.join(names())}; received: {kind!r}")
-    return importlib.import_module(f"{__name__}.{kind}")
+_files = Files(__name__, "a kind")
+names, load = _files.names, _files.load

@@ -1,0 +1,132 @@
+"""A training step of AlexNet at its full size, in two towers and in one, as a share of what the processor can do.
+
+    python -m benchmarks.training_step
+
+A step is what `train` does with a batch of 32: forward, backward, SGD with momentum, deterministic operations. Its operations
+are counted from the layer table, two for a multiply-add: the forward pass once, the backward pass twice as much (the gradient
+of the inputs and that of the weights are as many again each), less the first layer's gradient of its inputs, which nobody asks
+for. Normalisation, pooling, activations, decay and the update of the weights are not counted, so they lower the share.
+
+The peak is the best float32 matrix product of NumPy and of TensorFlow over a few sizes. It is measured anew before each network's
+turn, and a share is of that peak: the median over the turns holds where a machine is now faster, now slower.
+
+    two_tower, one_tower  the paper's net, and the same without the division of conv2, conv4 and conv5
+    decayed               two towers with the paper's weight decay
+    grouped               two towers by TensorFlow's own grouped convolution
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks import measuring
+from cnnkeras import architectures, tasks
+from pipeline import devices
+
+if TYPE_CHECKING:
+    import keras
+
+    from cnnkeras.summary import LayerRow
+
+BATCH, STEPS = 32, 3  # pictures in a batch; steps of a network in a turn, of which the fastest counts
+SIZES = (1024, 2048, 3072)  # sides of the matrices
+NETWORKS = {
+    "two_tower": {"variant": "two_tower"},
+    "one_tower": {"variant": "one_tower"},
+    "decayed": {"variant": "two_tower", "weight_decay": 5e-4},
+    "grouped": {"variant": "two_tower", "grouped_by_keras": True},
+}
+
+
+def step_operations(rows: "list[LayerRow]", batch: int) -> int:
+    """Floating-point operations of a training step, by the rule at the top of this file."""
+    multiply_adds = [row.multiply_adds for row in rows if row.multiply_adds]
+    return 2 * batch * (3 * sum(multiply_adds) - multiply_adds[0])
+
+
+def build_peak() -> Callable[[], float]:
+    """A function that gives the operations a second of the fastest matrix product now."""
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    products = []
+    for size in SIZES:
+        matrix = random.normal(size=(size, size)).astype(np.float32)
+        tensor = tf.constant(matrix)
+        products += [(size, lambda a=matrix: a @ a), (size, lambda a=tensor: tf.linalg.matmul(a, a).numpy())]
+    return lambda: max(2 * size**3 / fastest(multiply, 2) for size, multiply in products)
+
+
+def fastest(work: Callable[[], object], repetitions: int) -> float:
+    """The least time that some work takes, in seconds."""
+    times = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def build_step(
+    variant: str, *, weight_decay: float = 0.0, grouped_by_keras: bool = False
+) -> "tuple[Callable[[], object], keras.Model]":
+    """A function that trains a step, and the network."""
+    import keras
+
+    from cnnkeras import layers, training
+
+    alexnet = architectures.load("alexnet")
+    input_shape, output_shape = alexnet.PAPER_SHAPES[variant]
+    model = alexnet.build(input_shape=input_shape, output_shape=output_shape, variant=variant, input_mean=128.0)
+    if grouped_by_keras:
+
+        def plain(layer: keras.Layer) -> keras.Layer:
+            own = isinstance(layer, layers.GroupedConv2D)
+            return (keras.layers.Conv2D if own else type(layer)).from_config(layer.get_config())
+
+        model = keras.models.clone_model(model, clone_function=plain)
+    training.set_weight_decay(model, weight_decay)
+    model.compile(
+        training.build_optimizer("sgd", learning_rate=1e-4, momentum=0.9),
+        tasks.load("classification").build_loss(),
+        jit_compile=False,
+    )
+    model.optimizer.build(model.trainable_variables)
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (BATCH, *input_shape), np.uint8)
+    labels = tasks.load("classification").encode_targets(random.integers(0, *output_shape, BATCH))
+    return lambda: model.train_on_batch(pictures, labels), model
+
+
+def main() -> None:
+    """Measure, and write the result."""
+    options = measuring.arguments(__doc__, pictures=None)
+    with devices.set_up(seed=0):
+        from cnnkeras.summary import layer_table
+
+        peak = build_peak()
+        built = {name: build_step(**arguments) for name, arguments in NETWORKS.items()}
+        operations = {name: step_operations(layer_table(model), BATCH) for name, (_, model) in built.items()}
+        for step, _ in built.values():
+            step()  # traces
+        turns: dict[str, list[tuple[float, float]]] = {name: [] for name in built}  # seconds, and the peak
+        for _ in range(options.repetitions):
+            for name, (step, _) in built.items():
+                best = peak()
+                turns[name].append((fastest(step, STEPS), best))
+    peaks = [best for taken in turns.values() for _, best in taken]
+    figures: dict[str, float] = {"peak_gflop_per_s": round(statistics.median(peaks) / 1e9, 1)}
+    ratios: dict[str, float] = {}
+    for name, taken in turns.items():
+        figures[f"{name}_step_s"] = round(statistics.median(seconds for seconds, _ in taken), 3)
+        figures[f"{name}_gflop"] = round(operations[name] / 1e9, 1)
+        shares = [operations[name] / seconds / best for seconds, best in taken]
+        ratios[f"{name}_share_of_peak"] = round(statistics.median(shares), 2)
+    measuring.write("training_step", ["numpy", "tensorflow", "keras"], figures, ratios)
+
+
+if __name__ == "__main__":
+    main()
