@@ -131,13 +131,16 @@ def test_permutation_verdict_needs_both_halves():
             ("convolutional", "_permuted", 0.4),
         )
     }
-    exact = np.array([1.0]), np.array([1.0]), np.array([2.0])
+    alike = np.array([1.0]), np.array([1.0]), np.array([2.0])
+    exact = {"signals": alike, "pictures": alike}
     assert permutation._findings(few, errors, exact).holds
     assert not permutation._findings(
         few, errors | {"pictures_convolutional": errors["pictures_convolutional_permuted"]}, exact
     ).holds
     assert not permutation._findings(few, errors | {"signals_fully_connected": np.array([0.1, 0.11])}, exact).holds
-    assert not permutation._findings(few, errors, (exact[0], exact[2], exact[2])).holds
+    for data in exact:
+        assert not permutation._findings(few, errors, exact | {data: (alike[0], alike[2], alike[2])}).holds
+        assert not permutation._findings(few, errors, exact | {data: (alike[0], alike[0], alike[0])}).holds
 
 
 def test_translation_is_exact_inside_and_by_whole_strides():
