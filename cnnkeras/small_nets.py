@@ -1,19 +1,23 @@
 """Small networks in plain NumPy, for the hundred thousand steps of a lecture's experiment.
 
 A step of a network of 2,050 parameters is a few small matrix products. What Keras does around them takes many times longer than
-they do; here nothing is around them. Forward and backward passes are written out, and tests hold them against Keras' layers and
-the gradients of its backend. The matrices are too small to be shared between threads: who trains should allow BLAS one only.
+they do; here next to nothing is around them. Forward and backward passes are written out, and tests hold them against Keras' layers
+and the gradients of its backend. The matrices are too small to be shared between threads: who trains should allow BLAS one only.
 
-Values are (batch, positions, channels), or (batch, units) after a fully connected layer; everything is float32.
+Inside a network values are (channels, positions, batch), or (units, batch) after a fully connected layer, which reads channel by
+channel, as PyTorch does. With the batch last, what a kernel's tap meets lies in long runs, and a convolution is one copy and one
+matrix product for the whole batch. Everything is float32.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from cnnkeras.convolution import taps
+from cnnkeras.convolution import output_size, pad_amounts
 
 Parameters = list[np.ndarray]
 
@@ -27,13 +31,15 @@ class Layer(Protocol):
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
         """Outputs, and what `backward` needs of this pass."""
 
-    def backward(self, parameters: Parameters, kept: Any, gradient: np.ndarray) -> tuple[np.ndarray, Parameters]:
-        """From the gradient of the outputs to those of the inputs and of the parameters."""
+    def backward(
+        self, parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+    ) -> tuple[np.ndarray | None, Parameters]:
+        """From the gradient of the outputs to those of the inputs (None for a network's first layer) and of the parameters."""
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Fully connected, over all positions and channels: (batch, ...) to (batch, outputs); He normal, biases 0."""
+    """Fully connected, over all channels and positions: (..., batch) to (outputs, batch); He normal, biases 0."""
 
     inputs: int
     outputs: int
@@ -43,62 +49,105 @@ class Dense:
         return [_he_normal(rng, self.inputs, self.outputs), np.zeros(self.outputs, np.float32)]
 
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """X W + b."""
-        flat = inputs.reshape(len(inputs), -1)
-        return flat @ parameters[0] + parameters[1], (flat, inputs.shape)
+        """W' x + b."""
+        flat = inputs.reshape(self.inputs, -1)
+        return parameters[0].T @ flat + parameters[1][:, None], (flat, inputs.shape)
 
-    def backward(self, parameters: Parameters, kept: Any, gradient: np.ndarray) -> tuple[np.ndarray, Parameters]:
-        """The gradients of x W + b."""
+    def backward(
+        self, parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+    ) -> tuple[np.ndarray | None, Parameters]:
+        """The gradients of W' x + b."""
         flat, shape = kept
-        return (gradient @ parameters[0].T).reshape(shape), [flat.T @ gradient, gradient.sum(axis=0)]
+        inputs = None if is_first else (parameters[0] @ gradient).reshape(shape)
+        return inputs, [flat @ gradient.T, gradient.sum(axis=1)]
 
 
 class Convolution:
-    """A convolution along one or two axes, (batch, positions, channels) to (batch, positions', filters); He normal, biases 0.
+    """A convolution along one or two axes, (channels, positions, batch) to (filters, positions', batch); He normal, biases 0.
 
     Args:
         sizes: Length, or height and width, of its input.
         channels: Of its input.
         filters: Channels of its output.
         kernel: Sides of the kernel.
-        stride: As `convolution.taps`.
-        padding: As `convolution.taps`.
+        stride: As `convolution.output_size`, the same along all axes or one for each.
+        padding: As `convolution.output_size`, the same along all axes.
     """
 
     def __init__(self, sizes: Sequence[int], channels: int, filters: int, kernel: Sequence[int], stride=1, padding=0):
         self.channels, self.filters = channels, filters
-        self.table = taps(sizes, kernel, stride, padding)
-        self._positions = int(np.prod(sizes))
-        self._is_padded = bool((self.table == self._positions).any())
+        # A signal is a picture of one row.
+        rows = (1,) * (2 - len(sizes))
+        strides = (stride,) * len(sizes) if isinstance(stride, int) else tuple(stride)
+        axes = list(zip(sizes, kernel, strides, [padding] * len(sizes), strict=True))
+        self._sizes, self._kernel, self._strides = (*rows, *sizes), (*rows, *kernel), (*rows, *strides)
+        self._before = (*(0 for _ in rows), *(pad_amounts(*axis)[0] for axis in axes))
+        self._padded = (*rows, *(axis[0] + sum(pad_amounts(*axis)) for axis in axes))
+        self._outputs = (*rows, *(output_size(*axis) for axis in axes))
+
+    @property
+    def positions(self) -> int:
+        """Of its output."""
+        return math.prod(self._outputs)
 
     @property
     def outputs(self) -> int:
         """Values of its output for one example."""
-        return len(self.table) * self.filters
+        return self.positions * self.filters
 
     def initial(self, rng: np.random.Generator) -> Parameters:
         """Weights (taps x channels, filters) and biases (filters,)."""
         return [
-            _he_normal(rng, self.table.shape[1] * self.channels, self.filters),
+            _he_normal(rng, math.prod(self._kernel) * self.channels, self.filters),
             np.zeros(self.filters, np.float32),
         ]
 
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Each output position is a row of the values that its taps meet, times the weights."""
-        batch = len(inputs)
-        if self._is_padded:
-            inputs = np.concatenate([inputs, np.zeros((batch, 1, self.channels), inputs.dtype)], axis=1)
-        rows = inputs.take(self.table, axis=1).reshape(batch * len(self.table), -1)
-        return (rows @ parameters[0] + parameters[1]).reshape(batch, len(self.table), self.filters), rows
+        """Each output is the weights times a column of the values that the taps meet."""
+        columns = self._columns(inputs)
+        outputs = parameters[0].T @ columns
+        outputs += parameters[1][:, None]
+        return outputs.reshape(self.filters, self.positions, -1), columns
 
-    def backward(self, parameters: Parameters, kept: Any, gradient: np.ndarray) -> tuple[np.ndarray, Parameters]:
-        """What each tap sends back to the input that it met; no tap meets an input twice."""
-        batch, flat = len(gradient), gradient.reshape(-1, self.filters)
-        sent = (flat @ parameters[0].T).reshape(batch, *self.table.shape, self.channels)
-        inputs = np.zeros((batch, self._positions + self._is_padded, self.channels), gradient.dtype)
-        for tap, met in enumerate(self.table.T):
-            inputs[:, met] += sent[:, :, tap]
-        return inputs[:, : self._positions], [kept.T @ flat, flat.sum(axis=0)]
+    def backward(
+        self, parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+    ) -> tuple[np.ndarray | None, Parameters]:
+        """What each tap sends back to the inputs that it met."""
+        flat = gradient.reshape(self.filters, -1)
+        own = [kept @ flat.T, flat.sum(axis=1)]
+        if is_first:
+            return None, own
+        batch = gradient.shape[-1]
+        sent = (parameters[0] @ flat).reshape(*self._kernel, self.channels, *self._outputs, batch)
+        received = np.zeros((self.channels, *self._padded, batch), gradient.dtype)
+        for tap in itertools.product(*map(range, self._kernel)):
+            met = (
+                slice(first, first + stride * (length - 1) + 1, stride)
+                for first, stride, length in zip(tap, self._strides, self._outputs, strict=True)
+            )
+            received[(slice(None), *met)] += sent[tap]
+        return received[(slice(None), *self._inside())].reshape(self.channels, -1, batch), own
+
+    def _columns(self, inputs: np.ndarray) -> np.ndarray:
+        """(taps x channels, positions' x batch): copies of the inputs, as views of overlapping windows cannot be multiplied."""
+        batch = inputs.shape[-1]
+        maps = inputs.reshape(self.channels, *self._sizes, batch)
+        if self._padded != self._sizes:
+            padded = np.zeros((self.channels, *self._padded, batch), inputs.dtype)
+            padded[(slice(None), *self._inside())] = maps
+            maps = padded
+        of_channel, of_row, of_place, of_example = maps.strides
+        down, across = self._strides
+        windows = np.lib.stride_tricks.as_strided(
+            maps,
+            (*self._kernel, self.channels, *self._outputs, batch),
+            (of_row, of_place, of_channel, down * of_row, across * of_place, of_example),
+        )
+        return windows.reshape(len(windows) * self._kernel[1] * self.channels, -1)
+
+    def _inside(self) -> tuple[slice, ...]:
+        """The input within its padding."""
+        return tuple(slice(first, first + size) for first, size in zip(self._before, self._sizes, strict=True))
 
 
 class Relu:
@@ -113,13 +162,15 @@ class Relu:
         outputs = np.maximum(inputs, 0)
         return outputs, outputs
 
-    def backward(self, _parameters: Parameters, kept: Any, gradient: np.ndarray) -> tuple[np.ndarray, Parameters]:
+    def backward(
+        self, _parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+    ) -> tuple[np.ndarray | None, Parameters]:
         """The gradient where x > 0."""
-        return gradient * (kept > 0), []
+        return None if is_first else gradient * (kept > 0), []
 
 
 class MeanPool:
-    """The mean over all positions: (batch, positions, channels) to (batch, channels)."""
+    """The mean over all positions: (channels, positions, batch) to (channels, batch)."""
 
     def initial(self, _rng: np.random.Generator) -> Parameters:
         """None."""
@@ -127,15 +178,17 @@ class MeanPool:
 
     def forward(self, _parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
         """The mean."""
-        return inputs.mean(axis=1), inputs.shape
+        return inputs.mean(axis=1), inputs.shape[1]
 
-    def backward(self, _parameters: Parameters, kept: Any, gradient: np.ndarray) -> tuple[np.ndarray, Parameters]:
+    def backward(
+        self, _parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+    ) -> tuple[np.ndarray | None, Parameters]:
         """An equal share for each position."""
-        return np.repeat(gradient[:, None] / np.float32(kept[1]), kept[1], axis=1), []
+        return None if is_first else np.repeat(gradient[:, None] / np.float32(kept), kept, axis=1), []
 
 
 class Residual:
-    """x + relu(x W + b), with as many outputs as inputs."""
+    """x + relu(W' x + b), with as many outputs as inputs."""
 
     def __init__(self, units: int):
         self._dense, self._relu = Dense(units, units), Relu()
@@ -145,20 +198,22 @@ class Residual:
         return self._dense.initial(rng)
 
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """X + relu(x W + b)."""
+        """X + relu(W' x + b)."""
         linear, kept = self._dense.forward(parameters, inputs)
         active, _ = self._relu.forward([], linear)
         return inputs + active, (kept, active)
 
-    def backward(self, parameters: Parameters, kept: Any, gradient: np.ndarray) -> tuple[np.ndarray, Parameters]:
+    def backward(
+        self, parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+    ) -> tuple[np.ndarray | None, Parameters]:
         """Both ways back."""
-        through, _ = self._relu.backward([], kept[1], gradient)
-        inputs, own = self._dense.backward(parameters, kept[0], through)
-        return gradient + inputs, own
+        through, _ = self._relu.backward([], kept[1], gradient, is_first=False)
+        inputs, own = self._dense.backward(parameters, kept[0], through, is_first=is_first)
+        return None if is_first else gradient + inputs, own
 
 
 class BidirectionalGru:
-    """Gated recurrent units that read the positions in both directions: (batch, positions, channels) to (.., 2 units).
+    """Gated recurrent units that read the positions in both directions: (channels, positions, batch) to (2 units, positions, batch).
 
     Cho et al. (2014) as cuDNN, PyTorch and Keras' `reset_after` have it: r, z = sigmoid(W x + b + U h + c),
     n = tanh(W x + b + r (U h + c)), h <- (1 - z) n + z h. PyTorch's initial values: uniform up to 1 / sqrt(units).
@@ -174,60 +229,64 @@ class BidirectionalGru:
         return [rng.uniform(-limit, limit, shape).astype(np.float32) for shape in shapes]
 
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """The states after each position, forwards and backwards side by side."""
-        kernel, recurrent, bias, recurrent_bias = parameters
-        units, (batch, length, _) = self.units, inputs.shape
-        read = np.stack([inputs, inputs[:, ::-1]]).swapaxes(1, 2).reshape(2, length * batch, -1)
-        seen = (read @ kernel + bias).reshape(2, length, batch, -1)
-        states = np.zeros((length + 1, 2, batch, units), np.float32)
+        """The states after each position, those of reading forwards before those of reading backwards."""
+        kernel, recurrent, bias, recurrent_bias = (values.swapaxes(1, 2) for values in parameters)
+        units, (_, length, batch) = self.units, inputs.shape
+        read = np.stack([inputs, inputs[:, ::-1]]).reshape(2, self.channels, -1)
+        seen = (kernel @ read + bias).reshape(2, -1, length, batch)
+        states = np.zeros((length + 1, 2, units, batch), np.float32)
         gates = []
         for position in range(length):
-            state, x = states[position], seen[:, position]
-            h = state @ recurrent + recurrent_bias
-            rz = 1 / (1 + np.exp(-(x[..., : 2 * units] + h[..., : 2 * units])))
-            r, z = rz[..., :units], rz[..., units:]
-            n = np.tanh(x[..., 2 * units :] + r * h[..., 2 * units :])
-            gates.append((r, z, n, h[..., 2 * units :]))
+            state, x = states[position], seen[:, :, position]
+            h = recurrent @ state + recurrent_bias
+            rz = 1 / (1 + np.exp(-(x[:, : 2 * units] + h[:, : 2 * units])))
+            r, z = rz[:, :units], rz[:, units:]
+            n = np.tanh(x[:, 2 * units :] + r * h[:, 2 * units :])
+            gates.append((r, z, n, h[:, 2 * units :]))
             states[position + 1] = n + z * (state - n)
-        forwards, backwards = states[1:, 0], states[:0:-1, 1]
-        return np.concatenate([forwards, backwards], axis=-1).swapaxes(0, 1), (read, states, gates)
+        outputs = np.concatenate([states[1:, 0], states[:0:-1, 1]], axis=1).swapaxes(0, 1)
+        return outputs, (read, states, gates)
 
-    def backward(self, parameters: Parameters, kept: Any, gradient: np.ndarray) -> tuple[np.ndarray, Parameters]:
+    def backward(
+        self, parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+    ) -> tuple[np.ndarray | None, Parameters]:
         """Through time, from the last position that a direction read to its first."""
         kernel, recurrent, _, _ = parameters
         read, states, gates = kept
-        batch, length, _ = gradient.shape
-        back = recurrent.swapaxes(1, 2)
-        received = np.stack([gradient[..., : self.units], gradient[:, ::-1, self.units :]]).swapaxes(1, 2)
-        to_state = np.zeros((2, batch, self.units), np.float32)
-        to_seen = np.empty((2, length, batch, 3 * self.units), np.float32)
+        _, length, batch = gradient.shape
+        received = np.stack([gradient[: self.units], gradient[self.units :, ::-1]])
+        to_state = np.zeros((2, self.units, batch), np.float32)
+        to_seen = np.empty((2, 3 * self.units, length, batch), np.float32)
         to_recurred = np.empty_like(to_seen)
         for position in reversed(range(length)):
             r, z, n, h = gates[position]
-            to_state = to_state + received[:, position]
+            to_state = to_state + received[:, :, position]
             to_n = to_state * (1 - z) * (1 - n * n)
             to_z = to_state * (states[position] - n) * z * (1 - z)
             to_r = to_n * h * r * (1 - r)
-            np.concatenate([to_r, to_z, to_n], axis=-1, out=to_seen[:, position])
-            np.concatenate([to_r, to_z, to_n * r], axis=-1, out=to_recurred[:, position])
-            to_state = to_state * z + to_recurred[:, position] @ back
-        to_seen, to_recurred = (values.reshape(2, length * batch, -1) for values in (to_seen, to_recurred))
-        before = states[:-1].swapaxes(0, 1).reshape(2, length * batch, -1)
+            np.concatenate([to_r, to_z, to_n], axis=1, out=to_seen[:, :, position])
+            back = np.concatenate([to_r, to_z, to_n * r], axis=1)
+            to_recurred[:, :, position] = back
+            to_state = to_state * z + recurrent @ back
+        to_seen, to_recurred = (values.reshape(2, 3 * self.units, -1) for values in (to_seen, to_recurred))
+        before = states[:-1].transpose(1, 2, 0, 3).reshape(2, self.units, -1)
         own = [
-            read.swapaxes(1, 2) @ to_seen,
-            before.swapaxes(1, 2) @ to_recurred,
-            to_seen.sum(axis=1, keepdims=True),
-            to_recurred.sum(axis=1, keepdims=True),
+            read @ to_seen.swapaxes(1, 2),
+            before @ to_recurred.swapaxes(1, 2),
+            to_seen.sum(axis=2)[:, None],
+            to_recurred.sum(axis=2)[:, None],
         ]
-        there, again = (to_seen @ kernel.swapaxes(1, 2)).reshape(2, length, batch, -1)
-        return (there + again[::-1]).swapaxes(0, 1), own
+        if is_first:
+            return None, own
+        there, again = (kernel @ to_seen).reshape(2, self.channels, length, batch)
+        return there + again[:, ::-1], own
 
 
 class Network:
     """Layers one after the other.
 
     Args:
-        layers: In order; the last one gives logits (batch, classes).
+        layers: In order; the last one gives logits (classes, batch).
         seed: Of the parameters to start from.
     """
 
@@ -243,31 +302,34 @@ class Network:
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """Of inputs (n, positions, channels): (n, classes)."""
+        values = _batch_last(inputs)
         for layer, own in zip(self.layers, self.parameters, strict=True):
-            inputs, _ = layer.forward(own, inputs)
-        return inputs
+            values, _ = layer.forward(own, values)
+        return values.T
 
     def error(self, inputs: np.ndarray, labels: np.ndarray) -> float:
         """Fraction of inputs (n, ...) that it takes for another class than their label (n,)."""
         return float((self.logits(inputs).argmax(axis=-1) != labels).mean())
 
     def gradients(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, list[Parameters]]:
-        """Cross-entropy, the mean over a batch, and its gradients by the parameters."""
-        kept = []
+        """Cross-entropy, the mean over a batch (n, positions, channels) with labels (n,), and its gradients by the parameters."""
+        values, kept = _batch_last(inputs), []
         for layer, own in zip(self.layers, self.parameters, strict=True):
-            inputs, memory = layer.forward(own, inputs)
+            values, memory = layer.forward(own, values)
             kept.append(memory)
-        logits = inputs - inputs.max(axis=-1, keepdims=True)
+        logits = values - values.max(axis=0)
         exponentials = np.exp(logits)
-        totals = exponentials.sum(axis=-1, keepdims=True)
-        row = np.arange(len(labels))
-        loss = float((np.log(totals[:, 0]) - logits[row, labels]).mean())
+        totals = exponentials.sum(axis=0)
+        column = np.arange(len(labels))
+        loss = float((np.log(totals) - logits[labels, column]).mean())
         gradient = exponentials / totals
-        gradient[row, labels] -= 1
+        gradient[labels, column] -= 1
         gradient /= np.float32(len(labels))
         found = []
-        for layer, own, memory in zip(self.layers[::-1], self.parameters[::-1], kept[::-1], strict=True):
-            gradient, of_layer = layer.backward(own, memory, gradient)
+        for place in reversed(range(len(self.layers))):
+            gradient, of_layer = self.layers[place].backward(
+                self.parameters[place], kept[place], gradient, is_first=place == 0
+            )
             found.append(of_layer)
         return loss, found[::-1]
 
@@ -356,6 +418,11 @@ def train(
         losses[step], gradients = network.gradients(inputs[indices], labels[indices])
         update(gradients)
     return losses
+
+
+def _batch_last(inputs: np.ndarray) -> np.ndarray:
+    """(n, positions, channels) to (channels, positions, n)."""
+    return np.ascontiguousarray(inputs.transpose(2, 1, 0))
 
 
 def _he_normal(rng: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:

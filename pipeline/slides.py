@@ -11,18 +11,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, GREY, LINE = "#1f2328", "#656d76", "#d0d7de"
 COLORS = FIRST, SECOND, THIRD, FOURTH, FIFTH = "#0969da", "#cf222e", "#1a7f37", "#8250df", "#9a6700"
 SIZE = (12.8, 7.2)  # inches; at DPI dots per inch 1,920 x 1,080 pixels
 DPI = 150
-STYLE = {
+STYLE = {  # over that of pipeline.figures
     "font.size": 19,
     "axes.titlesize": 19,
-    "axes.labelcolor": INK,
     "axes.linewidth": 1.4,
     "grid.linewidth": 1.2,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "xtick.labelsize": 17,
     "ytick.labelsize": 17,
     "legend.fontsize": 18,
@@ -40,7 +36,8 @@ def slide(path: Path, title: str) -> "Iterator[Figure]":
 
     from pipeline import figures
 
-    with matplotlib.rc_context(figures.STYLE | STYLE):
+    inked = dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), figures.INK)
+    with matplotlib.rc_context(figures.STYLE | STYLE | inked):
         figure = Figure(figsize=SIZE, layout="constrained")
         figure.suptitle(title, x=0.015, ha="left", fontsize=25, fontweight="bold")
         yield figure
@@ -51,8 +48,10 @@ def show_numbers(
     axes: "Axes", values: np.ndarray, title: str, *, marked: np.ndarray | None = None, size: float = 20
 ) -> None:
     """A small matrix as a table of numbers on the colours of their size; `marked` cells stand out."""
+    from pipeline import figures
+
     values = np.asarray(values, float)
-    axes.imshow(values, cmap="Blues", vmin=0, vmax=max(values.max(), 1e-9) * 1.6)
+    axes.imshow(values, cmap="Blues", vmin=0, vmax=max(values.max(), 1e-9) * 2.4)
     for (row, column), value in np.ndenumerate(values):
         bold = marked is not None and bool(marked[row, column])
         axes.text(
@@ -62,7 +61,7 @@ def show_numbers(
             ha="center",
             va="center",
             fontsize=size,
-            color=SECOND if bold else INK,
+            color=SECOND if bold else figures.INK,
             fontweight="bold" if bold else "normal",
         )
     axes.set_title(title, loc="center")
@@ -78,25 +77,43 @@ def show_picture(axes: "Axes", picture: np.ndarray, title: str = "", *, cmap: st
 
 def bare(axes: "Axes") -> None:
     """No ticks, no grid, a thin frame."""
+    from pipeline import figures
+
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
-    axes.spines[:].set(visible=True, color=LINE)
+    axes.spines[:].set(visible=True, color=figures.LINE)
 
 
 def bars(
-    axes: "Axes", names: Sequence[str], values: Sequence[float], spread: Sequence[float] | None = None, **options
+    axes: "Axes",
+    names: Sequence[str],
+    values: Sequence[float],
+    spread: Sequence[float] | None = None,
+    *,
+    place: int = 0,
+    of: int = 1,
+    size: float = 18,
+    form: str = ".3g",
+    **options,
 ) -> None:
-    """Bars with their numbers above them, and their spread as whiskers."""
-    places = np.arange(len(names))
-    whiskers = (
-        {"yerr": spread, "capsize": 8, "error_kw": {"linewidth": 2.5, "ecolor": GREY}} if spread is not None else {}
-    )
-    axes.bar(places, values, width=0.68, **{"color": FIRST} | options | whiskers)
-    for place, value, error in zip(places, values, spread if spread is not None else np.zeros(len(names)), strict=True):
+    """Bars with their numbers above them, and their spread as whiskers; number `place` of `of` bars side by side for each name."""
+    from pipeline import figures
+
+    width = 0.68 if of == 1 else 0.84 / of
+    places = np.arange(len(names)) + (place - (of - 1) / 2) * width
+    errors = np.zeros(len(names)) if spread is None else np.asarray(spread)
+    whiskers = {"yerr": errors, "capsize": 8 / of, "error_kw": {"linewidth": 2.5, "ecolor": figures.GREY}}
+    axes.bar(places, values, width, **{"color": FIRST} | options | ({} if spread is None else whiskers))
+    for at, value, error in zip(places, values, errors, strict=True):
         axes.annotate(
-            f"{value:.3g}", (place, value + error), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=18
+            f"{value:{form}}",
+            (at, value + error),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=size,
         )
-    axes.set_xticks(places, names)
+    axes.set_xticks(np.arange(len(names)), names)
     axes.grid(axis="x", visible=False)
     axes.margins(y=0.15)

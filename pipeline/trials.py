@@ -81,7 +81,7 @@ def lecture_convolutional() -> list[Layer]:
     for row in mnist1d_conv.VARIANTS["udl"]:
         convolution = Convolution((length,), channels, row.channels, (row.kernel,), row.stride)
         layers += [convolution, Relu()]
-        length, channels = len(convolution.table), row.channels
+        length, channels = convolution.positions, row.channels
     return [*layers, Dense(length * channels, CLASSES)]
 
 

@@ -1,5 +1,6 @@
 """The lab: every claim's numbers against the lecture's, verdicts that can be false, and the stage around them."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cnnkeras import sampling
+from cnnkeras import architectures, sampling
 from cnnkeras.small_nets import Network
-from pipeline import claims, lab, lab_report, paths, trials
-from pipeline.claims import channels, geometry, mnist1d, permutation, size, toeplitz, translation
+from pipeline import claims, lab, lab_report, paths, slides, trials
+from pipeline.claims import channels, features, geometry, mnist1d, permutation, size, toeplitz, translation
 from pipeline.claims import sampling as sampling_claim
 from pipeline.cli import main
 from pipeline.params import load_params
@@ -82,7 +83,7 @@ def test_sampling_gives_the_books_answers(monkeypatch):
     ]
     found = sampling_claim.measure(settings(sampling_claim), seed=1)
     assert found.holds
-    assert found.measured["wrong_values"] == 0
+    assert (found.measured["wrong_values"], found.measured["operations_checked"]) == (0, 7)
     monkeypatch.setattr(sampling, "mean_pool", lambda picture: picture[::2, ::2])
     assert not sampling_claim.measure(settings(sampling_claim), seed=1).holds
     with pytest.raises(ValueError, match="expected a map with even sides; received: 3x4"):
@@ -130,13 +131,16 @@ def test_permutation_verdict_needs_both_halves():
             ("convolutional", "_permuted", 0.4),
         )
     }
-    exact = np.array([1.0]), np.array([1.0]), np.array([2.0])
+    alike = np.array([1.0]), np.array([1.0]), np.array([2.0])
+    exact = {"signals": alike, "pictures": alike}
     assert permutation._findings(few, errors, exact).holds
     assert not permutation._findings(
         few, errors | {"pictures_convolutional": errors["pictures_convolutional_permuted"]}, exact
     ).holds
     assert not permutation._findings(few, errors | {"signals_fully_connected": np.array([0.1, 0.11])}, exact).holds
-    assert not permutation._findings(few, errors, (exact[0], exact[2], exact[2])).holds
+    for data in exact:
+        assert not permutation._findings(few, errors, exact | {data: (alike[0], alike[2], alike[2])}).holds
+        assert not permutation._findings(few, errors, exact | {data: (alike[0], alike[0], alike[0])}).holds
 
 
 def test_translation_is_exact_inside_and_by_whole_strides():
@@ -146,6 +150,36 @@ def test_translation_is_exact_inside_and_by_whole_strides():
     assert min(gaps["with_border"], gaps["stride_2_shift_1"]) > 0.1
     assert translation._shift(np.array([[1, 2, 3]]), 1, axis=1).tolist() == [[0, 1, 2]]
     assert translation._shift(np.array([[1, 2, 3]]), -2, axis=1).tolist() == [[3, 0, 0]]
+
+
+def test_translation_verdict_needs_both_halves():
+    """Shifted digits must cost the fully connected network more, and a layer's border and half a stride must be no exceptions."""
+    few = settings(translation, seeds=2, steps=1, rate=0.1, shifts=2)
+    gaps = translation._equivariance(np.random.default_rng(1))
+    falls, stays = (
+        np.array([[0.2, 0.5, 0.9, 0.5, 0.2]] * 2),
+        np.array([[0.9, 0.6, 0.9, 0.6, 0.9], [0.9, 0.7, 0.9, 0.7, 0.9]]),
+    )
+    accuracies = {"fully connected": falls, "convolutional": falls, "convolutional, mean": stays}
+    found = translation._findings(few, gaps, accuracies, [-2, -1, 0, 1, 2])
+    assert found.holds
+    assert found.measured["convolutional_mean_shifted_2"] == pytest.approx(0.9)
+    assert found.measured["convolutional_mean_shifted_1"] == pytest.approx(0.65)
+    assert found.spread["convolutional_mean_shifted_1"] == pytest.approx(0.1 / 2**0.5)
+    assert not translation._findings(few, gaps, accuracies | {"convolutional, mean": falls}, [-2, -1, 0, 1, 2]).holds
+    assert not translation._findings(few, gaps | {"with_border": 0.0}, accuracies, [-2, -1, 0, 1, 2]).holds
+
+
+def test_channels_verdict_is_that_of_the_errors(monkeypatch):
+    """It holds where each training with most channels is better than each with fewest, and not where one is worse."""
+    monkeypatch.setattr(trials, "load_signals", small_data)
+    few = settings(channels, seeds=2, steps=1, rate=0.1)
+    monkeypatch.setattr(trials, "run_all", lambda *_: [0.7, 0.6, 0.4, 0.4, 0.15, 0.16])
+    found = channels.measure(few, seed=1)
+    assert found.holds
+    assert found.measured["error_1_channels"] == pytest.approx(0.65)
+    monkeypatch.setattr(trials, "run_all", lambda *_: [0.7, 0.2, 0.4, 0.4, 0.15, 0.21])
+    assert not channels.measure(few, seed=1).holds
 
 
 @pytest.mark.parametrize("count", [1, 5, 15])
@@ -160,6 +194,25 @@ def test_the_lectures_and_the_benchmarks_networks_have_the_published_parameters(
     assert Network(trials.lecture_fully_connected(), 0).count == 59_065
     counts = {name: Network(layers, 0).count for name, layers in trials.benchmark_networks().items()}
     assert counts == {"logistic": 410, "mlp": 15_210, "cnn": 5_210, "gru": 5_134}
+
+
+def test_numbers_in_a_figure_are_crossed_by_nothing(tmp_path):
+    """Ours and the published numbers at every distance from each other: no number lies on a bar or on another number."""
+    published = mnist1d.BOOK | {
+        f"{name}{suffix}_accuracy": value
+        for name, pair in mnist1d.TABLE.items()
+        for suffix, value in zip(("", "_shuffled"), pair, strict=True)
+    }
+    values = {key: value + np.array([-0.04, 0.02]) for key, value in published.items()}
+    with slides.slide(tmp_path / "figure.png", "MNIST-1D") as figure:
+        mnist1d._draw(figure, values)
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            numbers = [text.get_window_extent() for text in axes.texts]
+            assert len(numbers) == len(axes.patches) == 2 * len(axes.get_xticks())
+            bars = [bar.get_window_extent() for bar in axes.patches]
+            assert not any(number.overlaps(bar) for number in numbers for bar in bars)
+            assert not any(one.overlaps(other) for one, other in itertools.combinations(numbers, 2))
 
 
 def test_mnist1d_verdict_is_that_of_the_numbers(monkeypatch):
@@ -177,6 +230,74 @@ def test_mnist1d_verdict_is_that_of_the_numbers(monkeypatch):
     assert mnist1d._findings(few, values).holds
     assert not mnist1d._findings(few, values | {"book_convolutional_error": np.array([0.17, 0.41])}).holds
     assert not mnist1d._findings(few, values | {"cnn_shuffled_accuracy": np.full(2, 0.94)}).holds
+
+
+@pytest.fixture
+def tiny_networks(monkeypatch):
+    """Four untrained networks by role, and the settings that look into them; the detector says the same of every picture.
+
+    Of its 2 x 2 cells one has a sure box that may be any of the ten classes, and one a sure and a less sure box at the same place.
+    """
+    import keras
+
+    from pipeline import networks
+
+    keras.utils.set_random_seed(1)
+    outputs = {"alexnet": (10,), "vgg": (10,), "deconvnet": (32, 32, 11), "yolo": (2, 2, 20)}
+    modules = [architectures.load(name) for name in outputs]
+    built = [
+        each.build(**each.TINY | {"output_shape": shape}) for each, shape in zip(modules, outputs.values(), strict=True)
+    ]
+    models = dict(zip(NOTHING, built, strict=True))
+    says = np.zeros((4, 20))  # ten class probabilities, two confidences, two boxes (x, y, root of width and of height)
+    says[0, :10], says[0, 10], says[0, 12:16] = 0.1, 1, 0.5
+    says[3, 4], says[3, 10:12], says[3, 12:] = 1, (0.9, 0.6), 0.5
+    last = next(layer for layer in reversed(models["detector"].layers) if layer.weights)
+    last.set_weights([np.zeros(last.kernel.shape), says.reshape(last.bias.shape)])
+    monkeypatch.setattr(networks, "load", lambda file: models[file.parts[-3]])
+    return models, features.Settings(claim="features", networks={role: role for role in models})
+
+
+def test_features_counts_what_the_networks_say(tiny_networks):
+    """Ten pairs of a box and a class score 0.1, two 0.9 and 0.6; two are above 0.2, and one of these two at one place is left."""
+    models, settings = tiny_networks
+    found = features.measure(settings, seed=1).measured
+    counts = [found[key] for key in ("cells", "boxes_before", "boxes_above_threshold", "boxes_after_nms")]
+    assert counts == [4, 12, 2, 1]
+    assert found["first_filters"] == models["classifier"].get_layer("conv1").filters
+    assert (found["narrowest_map"], found["decoder_output_side"]) == (1, 32)  # 32 halved five times, and doubled again
+    assert found["misplaced_unpooled_values"] == 0
+    assert 0 < found["unpooled_fraction"] <= 0.25  # one of the four values of a window
+
+
+def test_features_does_not_hold_for_noise_as_filters_nor_for_wrong_switches(tiny_networks, monkeypatch):
+    """Untrained filters are noise; values that are put into the corners of their windows did not come from there."""
+    import keras
+
+    from cnnkeras.layers import MaxUnpooling
+
+    models, settings = tiny_networks
+    assert not features.measure(settings, seed=1).holds
+    first = models["classifier"].get_layer("conv1").kernel
+    first.assign(np.broadcast_to(np.add.outer(np.arange(11.0), np.arange(11.0))[..., None, None], first.shape))
+    assert features.measure(settings, seed=1).holds
+    unpool = MaxUnpooling.call
+    monkeypatch.setattr(
+        MaxUnpooling, "call", lambda self, inputs: unpool(self, [inputs[0], keras.ops.zeros_like(inputs[1])])
+    )
+    wrong = features.measure(settings, seed=1)
+    assert wrong.measured["misplaced_unpooled_values"] > 0
+    assert not wrong.holds
+
+
+def test_smoothness_is_0_for_noise_and_near_1_for_waves():
+    """Independent weights correlate by 0 within four standard errors; slow waves by nearly their cosine."""
+    noise, error = features._smoothness(np.random.default_rng(0).normal(size=(11, 11, 3, 200)))
+    assert abs(noise) < 4 * error < 0.02
+    wave = np.sin(np.arange(11) * 2 * np.pi / 11)
+    # Along the wave the mean of 10 products is cos(2 pi / 11) of the mean square but for the ends; across it 1.
+    waves, _ = features._smoothness(np.tile(wave[:, None, None, None], (1, 11, 3, 4)))
+    assert waves == pytest.approx((np.mean(wave[1:] * wave[:-1]) / np.mean(wave**2) + 1) / 2 + 1 / 120)
 
 
 def small_data() -> trials.Data:

@@ -31,7 +31,14 @@ def build_network(name: str) -> tuple[Network, tuple[int, int]]:
             Relu(),
             Dense(18, 5),
         ],
-        "conv2d": [Convolution((4, 3), 1, 4, (3, 2), (2, 1), "same"), Relu(), MeanPool(), Dense(4, 5)],
+        "conv2d": [
+            Convolution((4, 3), 1, 4, (3, 2), (2, 1), "same"),
+            Relu(),
+            Convolution((2, 3), 4, 3, (2, 3), (1, 2), "same"),
+            Relu(),
+            MeanPool(),
+            Dense(3, 5),
+        ],
         "gru": [BidirectionalGru(1, 3), Dense(72, 5)],
     }
     return Network(layers[name], seed=1), (12, 1)
@@ -51,6 +58,7 @@ def build_in_keras(name: str, network: Network):
         hidden = k.Flatten()(k.Conv1D(3, 3, 1, "same", activation="relu")(hidden))
     elif name == "conv2d":
         hidden = k.Conv2D(4, (3, 2), (2, 1), "same", activation="relu")(k.Reshape((4, 3, 1))(inputs))
+        hidden = k.Conv2D(3, (2, 3), (1, 2), "same", activation="relu")(hidden)
         hidden = k.GlobalAveragePooling2D()(hidden)
     else:
         hidden = k.Flatten()(k.Bidirectional(k.GRU(3, return_sequences=True))(inputs))
@@ -60,8 +68,14 @@ def build_in_keras(name: str, network: Network):
 
 
 def as_in_keras(name: str, values: list, model) -> list:
-    """Parameters, or their gradients, in Keras' shapes and order; its GRU has z before r and both biases in one array."""
+    """Parameters, or their gradients, in Keras' shapes and order.
+
+    Its fully connected layers read position by position, ours channel by channel; its GRU has z before r and both biases in one array.
+    """
     flat = [value for own in values for value in own]
+    if name in ("conv1d", "gru"):
+        channels = {"conv1d": 3, "gru": 6}[name]
+        flat[-2] = flat[-2].reshape(channels, -1, 5).swapaxes(0, 1).reshape(-1, 5)
     if name == "gru":
         kernel, recurrent, bias, recurrent_bias = (
             np.concatenate([part[..., 3:6], part[..., :3], part[..., 6:]], axis=-1) for part in flat[:4]
@@ -94,7 +108,11 @@ def test_logits_losses_and_gradients_are_those_of_keras(name):
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_ten_steps_are_those_of_keras(name):
-    """The optimizers take Keras' steps on the same batches."""
+    """The optimizers take Keras' steps on the same batches; ten steps without Adam's corrections differ by 0.3.
+
+    Keras adds epsilon to a square that is not yet corrected, ours (algorithm 1 of the paper) to the corrected one: at a weight whose
+    gradient is as small as epsilon ten steps differ by up to 5.3e-5, in float64 too.
+    """
     import keras
 
     network, shape = build_network("conv1d")
@@ -108,8 +126,9 @@ def test_ten_steps_are_those_of_keras(name):
         model.train_on_batch(inputs[batch], labels[batch])
     losses = train(network, SGD(0.1) if name == "sgd" else Adam(0.01), inputs, labels, batches=iter(batches), steps=10)
     assert len(losses) == 10
+    tolerance = 1e-5 if name == "sgd" else 1e-4
     for ours, kept in zip(as_in_keras("conv1d", network.parameters, model), model.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, kept, atol=1e-5)
+        np.testing.assert_allclose(ours, kept, atol=tolerance)
 
 
 def test_orders_are_derived_from_the_seed():

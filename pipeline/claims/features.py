@@ -60,10 +60,11 @@ def measure(settings: Settings, *, seed: int) -> Findings:
             outputs, classes=CLASSES, confidence_threshold=settings.confidence_threshold, nms_iou=settings.nms_iou
         ),
     }
+    smoothness, error = _smoothness(filters)
     widths = {role: [maps.shape[1] for maps in found.values()] for role, found in down.items()}
     measured = {
         "first_filters": int(filters.shape[-1]),
-        "filter_smoothness": _smoothness(filters),
+        "filter_smoothness": smoothness,
         "cells": int(outputs.shape[1] * outputs.shape[2]),
         "boxes_before": len(boxes["all"].scores),
         "boxes_above_threshold": len(boxes["sure"].scores),
@@ -82,7 +83,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         and all(list(each) == sorted(each, reverse=True) for each in (widths["classifier"], widths["encoder"]))
         and segmenter[: narrowest + 1] == sorted(segmenter[: narrowest + 1], reverse=True)
         and segmenter[narrowest:] == sorted(segmenter[narrowest:])
-        and measured["filter_smoothness"] > 0
+        and smoothness > 4 * error
     )
     return Findings(
         claim=(
@@ -99,7 +100,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
             f"suppression. The segmenter's maps go from {segmenter[0]} to {min(segmenter)} and back to {segmenter[-1]} pixels; of the "
             f"values of the last unpooling {measured['unpooled_fraction']:.0%} are filled, {unpooling['misplaced']} of them at another "
             f"place than the pooling found them. Neighbouring weights of the classifier's first filters correlate by "
-            f"{measured['filter_smoothness']:.2f} (0 for noise)."
+            f"{smoothness:.2f} (0 ± {error:.2f} for noise)."
         ),
         title="What the convolutions see",
         draw=lambda figure: _draw(figure, scene, filters, down, outputs, boxes),
@@ -130,13 +131,15 @@ def _first_filters(model: "keras.Model") -> np.ndarray:
     return np.asarray(next(layer.kernel for layer in model.layers if hasattr(layer, "kernel_size")))
 
 
-def _smoothness(filters: np.ndarray) -> float:
-    """Correlation of neighbouring weights, over all filters: 0 for independent ones, as they were before training."""
+def _smoothness(filters: np.ndarray) -> tuple[float, float]:
+    """Correlation of neighbouring weights over all filters (K, K, 3, n): 0 for independent ones, and the standard error of that 0.
+
+    Each filter's mean is taken off, which by itself makes the correlation of any two of its weights -1 / (K K - 1).
+    """
     centred = filters - filters.mean(axis=(0, 1))
-    return float(
-        (centred[:-1] * centred[1:]).mean() / (centred**2).mean() * filters.shape[0] / (filters.shape[0] - 1)
-        + 1 / filters.shape[0]
-    )
+    products = np.concatenate([(centred[:-1] * centred[1:]).ravel(), (centred[:, :-1] * centred[:, 1:]).ravel()])
+    places = filters.shape[0] * filters.shape[1]
+    return float(products.mean() / (centred**2).mean() + 1 / (places - 1)), len(products) ** -0.5
 
 
 def _maps(model: "keras.Model", scene: digit_scenes.Scene) -> dict[str, np.ndarray]:
@@ -166,10 +169,11 @@ def _unpooling(model: "keras.Model", scene: digit_scenes.Scene) -> dict[str, Any
 def _draw(
     figure: "Figure", scene, filters: np.ndarray, down: dict, outputs: np.ndarray, boxes: dict[str, Detections]
 ) -> None:
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1, 1.25])
-    left, right = top.subplots(1, 2, width_ratios=[1, 1.6])
-    slides.show_picture(left, _tiled(_scaled_colours(filters), columns=12), "first filters of the classifier")
-    _strip(right, down["encoder"], ("conv1_1", "pool1", "pool2", "pool3", "pool4"), "down the encoder, one map each")
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1, 1.15])
+    left, centre, right = top.subplots(1, 3, width_ratios=[1.3, 1.5, 1.5])
+    slides.show_picture(left, _tiled(_scaled_colours(filters), columns=8), "classifier's first filters")
+    for axes, role, kind in ((centre, "classifier", "conv"), (right, "encoder", "pool")):
+        _strip(axes, down[role], [name for name in down[role] if name.startswith(kind)][:3], f"maps of the {role}")
     names = [name for name in down["segmenter"] if name.startswith(("pool", "unpool"))]
     _strip(middle.subplots(), down["segmenter"], names, "segmenter: down by pooling, up by unpooling with its switches")
     titles = {"all": "every box", "sure": "above the threshold", "kept": "after suppression"}
@@ -185,7 +189,7 @@ def _draw(
 
 
 def _draw_boxes(axes: "Axes", found: Detections, size: tuple[int, int]) -> None:
-    """Each box's surest class; lines as wide as it is sure."""
+    """Every pair of a box and a class, the surest on top; lines as wide as it is sure."""
     from matplotlib.patches import Rectangle
 
     height, width = size
@@ -233,7 +237,6 @@ def _strip(axes: "Axes", maps: dict[str, np.ndarray], names, title: str) -> None
         scaled = (channel - channel.min()) / max(float(np.ptp(channel)), 1e-9)
         shown.append(np.pad(cv2.resize(scaled, (64, 64), interpolation=cv2.INTER_NEAREST), 2, constant_values=1))
     slides.show_picture(axes, np.hstack(shown), title)
-    axes.set_xticks(
-        [68 * place + 34 for place in range(len(shown))], [f"{name} {maps[name].shape[1]}" for name in names]
-    )
-    axes.tick_params(axis="x", labelsize=11, length=0)
+    labels = [f"{name}\n{maps[name].shape[1]}x{maps[name].shape[2]}" for name in names]
+    axes.set_xticks([68 * place + 34 for place in range(len(shown))], labels)
+    axes.tick_params(axis="x", labelsize=13, length=0)

@@ -215,7 +215,8 @@ def _fields(name: str) -> dict[str, tuple[int, int]]:
     """For each layer of an architecture whose field lies within the picture: its width by formula, and as measured.
 
     Measured: all weights are made positive, so that what a pixel adds cannot cancel out, and one column of pixels after the other
-    is raised; the field of the value in the middle of a map is from the first column that changes it to the last.
+    is raised; the field of the value in the middle of a map is from the first column that changes it to the last. That is where its
+    gradient is not 0, but for maxima, which hand their gradient to one input of a window and would hide the others.
     """
     import keras
 

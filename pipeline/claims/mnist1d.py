@@ -16,6 +16,7 @@ from pipeline.claims import ClaimEntry, Findings
 from pipeline.entries import Entry
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BOOK = {"book_convolutional_error": 0.17, "book_fully_connected_error": 0.40}
@@ -133,32 +134,23 @@ def _percent(values: np.ndarray) -> str:
 
 
 def _draw(figure: "Figure", values: dict[str, np.ndarray]) -> None:
-    left, right = figure.subplots(1, 2, width_ratios=[1, 2])
-    names = ["convolutional\n2,050", "fully conn.\n59,065"]
-    _pairs(left, names, [(values[key], BOOK[key]) for key in BOOK], "error of the book's nets, %")
+    left, right = figure.subplots(1, 2, width_ratios=[1, 3.4])
+    names = ["convo-\nlutional\n2,050", "fully\nconnected\n59,065"]
+    _pairs(left, names, [(values[key], BOOK[key]) for key in BOOK], "book: error, %")
     names, pairs = [], []
     for name, (plain, shuffled) in TABLE.items():
         names += [name, f"{name}\nshuffled"]
         pairs += [(values[f"{name}_accuracy"], plain), (values[f"{name}_shuffled_accuracy"], shuffled)]
-    _pairs(right, names, pairs, "accuracy, the data set's table, %")
-    right.legend(loc="upper left", bbox_to_anchor=(0, 1.0), ncols=2, framealpha=0.9, frameon=True)
-    right.set_ylim(0, 125)
-    right.set_yticks(range(0, 101, 20))
+    _pairs(right, names, pairs, "the data set's table: accuracy, %")
+    right.set(ylim=(0, 115), yticks=range(0, 101, 20))
+    right.legend(loc="upper left", ncols=2)
 
 
-def _pairs(axes, names: list[str], pairs: list[tuple[np.ndarray, float]], title: str) -> None:
-    """Bars of ours, with their spread, and marks for the published numbers."""
+def _pairs(axes: "Axes", names: list[str], pairs: list[tuple[np.ndarray, float]], title: str) -> None:
+    """Ours, with their spread, each beside the published number."""
     means = [100 * values.mean() for values, _ in pairs]
     deviations = [100 * values.std(ddof=1) for values, _ in pairs]
-    slides.bars(axes, names, means, deviations, color=slides.FIRST, label="ours")
-    places = np.arange(len(names))
-    axes.hlines(
-        [100 * published for _, published in pairs],
-        places - 0.42,
-        places + 0.42,
-        color=slides.SECOND,
-        linewidth=5,
-        label="published",
-    )
+    slides.bars(axes, names, means, deviations, place=0, of=2, form=".0f", label="ours")
+    published = [100 * value for _, value in pairs]
+    slides.bars(axes, names, published, place=1, of=2, form=".0f", color=slides.SECOND, label="published")
     axes.set_title(title)
-    axes.tick_params(axis="x", labelsize=14)

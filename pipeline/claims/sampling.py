@@ -3,7 +3,7 @@
 Prince, Understanding Deep Learning, section 10.4, figures 10.11 to 10.13, and notebook 10.4, whose patch has known answers.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
@@ -25,6 +25,8 @@ ANSWERS: dict[str, list] = {
     "duplicate": [[6, 6, 8, 8], [6, 6, 8, 8], [8, 8, 4, 4], [8, 8, 4, 4]],
     "max_unpool": [[0, 0, 0, 0], [6, 0, 0, 8], [0, 0, 0, 4], [0, 8, 0, 0]],
     "bilinear": [[6, 7, 8, 4], [7, 7, 6, 3], [8, 6, 4, 2], [4, 3, 2, 1]],
+    # By the kernel 1/2, 1, 1/2 along both axes: bilinear before the notebook's rounding up, (6 + 8 + 8 + 4) / 4 = 6.5.
+    "transposed": [[6, 7, 8, 4], [7, 6.5, 6, 3], [8, 6, 4, 2], [4, 3, 2, 1]],
 }
 KERNEL = (1.0, 2.0, 3.0)
 
@@ -46,12 +48,13 @@ def measure(settings: Settings, *, seed: int) -> Findings:
     rng = np.random.default_rng(seed)
     differences = [_transposed_difference(rng.normal(size=length)) for length in range(2, 12)]
     picture = _digit(settings.digit)
-    errors = {name: _error(picture, restored) for name, restored in _restored(picture).items() if name != "max_unpool"}
+    restored = _restored(picture)
+    errors = {name: _error(picture, result) for name, result in restored.items() if name != "max_unpool"}
     measured = {
         "wrong_values": sum(wrong.values()),
         "operations_checked": len(wrong),
         "transposed_largest_difference": float(max(differences)),
-        "tent_against_bilinear": float(np.abs(_restored(picture)["bilinear"] - _restored(picture)["transposed"]).max()),
+        "tent_against_bilinear": float(np.abs(restored["bilinear"] - restored["transposed"]).max()),
         **{f"picture_error_{name}": value for name, value in errors.items()},
     }
     return Findings(
@@ -65,7 +68,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         and measured["transposed_largest_difference"] < 1e-12
         and measured["tent_against_bilinear"] < 1e-12,
         paragraph=(
-            f"All {len(wrong)} operations give the book's answers for its 4x4 patch ({measured['wrong_values']} values differ). "
+            f"All {len(wrong)} operations give the known answers for the book's 4x4 patch ({measured['wrong_values']} values differ). "
             "The transposed convolution (kernel 3, stride 2) as the transpose of the strided convolution's matrix equals the "
             f"sum of shifted kernels up to {measured['transposed_largest_difference']:.1g}; with the kernel 1/2, 1, 1/2 it "
             f"is bilinear interpolation, up to {measured['tent_against_bilinear']:.1g}. A digit of 16x16 pixels through the "
@@ -73,7 +76,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
             f"{errors['bilinear']:.3f} by the book's bilinear interpolation, whose values sit at even places: half a pixel off."
         ),
         title="Down- and up-sampling: the book's patch, and a digit",
-        draw=lambda figure: _draw(figure, answers, picture),
+        draw=lambda figure: _draw(figure, answers, picture, restored),
     )
 
 
@@ -87,6 +90,7 @@ def _operations(patch: np.ndarray) -> dict[str, np.ndarray]:
         "duplicate": sampling.duplicate(maxima),
         "max_unpool": sampling.max_unpool(maxima, switches),
         "bilinear": sampling.bilinear(maxima, np.ceil),
+        "transposed": _transposed_2d(maxima),
     }
 
 
@@ -132,26 +136,32 @@ def _error(picture: np.ndarray, restored: np.ndarray) -> float:
     return float(np.sqrt(np.mean((picture - restored) ** 2)))
 
 
-def _draw(figure: "Figure", answers: dict[str, np.ndarray], picture: np.ndarray) -> None:
-    titles = {
-        "subsample": "every second",
-        "max_pool": "maximum",
-        "mean_pool": "mean",
-        "duplicate": "copies",
-        "max_unpool": "unpooled",
-        "bilinear": "bilinear",
-    }
-    grid = figure.subplots(3, 4)
-    slides.show_numbers(grid[0, 0], PATCH, "the patch", marked=answers["max_unpool"] > 0)
-    for axes, name in zip([*grid[0, 1:], *grid[1, :3]], titles, strict=True):
-        slides.show_numbers(axes, answers[name], titles[name])
-    matrix: Any = convolution_matrix(KERNEL, (8,), stride=2, padding=(1, 0))
-    slides.show_numbers(grid[1, 3], matrix.T, "transposed conv.", size=11)
-    slides.show_picture(grid[2, 0], picture, "a digit")
-    restored = _restored(picture)
-    for axes, (name, title) in zip(
-        grid[2, 1:],
-        [("duplicate", "mean, copied"), ("max_unpool", "max, unpooled"), ("transposed", "mean, transp.")],
-        strict=True,
-    ):
-        slides.show_picture(axes, restored[name], title)
+def _draw(
+    figure: "Figure", answers: dict[str, np.ndarray], picture: np.ndarray, restored: dict[str, np.ndarray]
+) -> None:
+    grid = figure.subplots(3, 5)
+    matrix = convolution_matrix(KERNEL, (8,), stride=2, padding=(1, 0)).T
+    numbers = [
+        ("the patch", PATCH),
+        ("every second", answers["subsample"]),
+        ("maximum", answers["max_pool"]),
+        ("its switches", sampling.max_pool(PATCH)[1]),
+        ("mean", answers["mean_pool"]),
+        ("copies", answers["duplicate"]),
+        ("unpooled", answers["max_unpool"]),
+        ("bilinear", answers["bilinear"]),
+        ("transp. conv.", answers["transposed"]),
+        ("a matrix of it", matrix),
+    ]
+    for axes, (title, values) in zip(grid[:2].flat, numbers, strict=True):
+        marked = answers["max_unpool"] > 0 if values is PATCH else None
+        slides.show_numbers(axes, values, title, marked=marked, size=16 if values is matrix else 20)
+    pictures = [
+        ("a digit", picture),
+        ("mean", sampling.mean_pool(picture)),
+        ("mean, copied", restored["duplicate"]),
+        ("max., unpooled", restored["max_unpool"]),
+        ("mean, transp.", restored["transposed"]),
+    ]
+    for axes, (title, values) in zip(grid[2], pictures, strict=True):
+        slides.show_picture(axes, values, title)

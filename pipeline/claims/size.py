@@ -86,7 +86,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
             f"{largest['convolution']:,}. The fully connected count grows as side^{measured['growth_exponent']:.2f}."
         ),
         title=f"First layer: from a picture to {settings.filters} maps of its size",
-        draw=lambda figure: _draw(figure, settings, fully_connected, convolution, memory),
+        draw=lambda figure: _draw(figure, settings, fully_connected, convolution, largest),
     )
 
 
@@ -147,7 +147,9 @@ def _words(count: int) -> str:
     return f"{count:,}"
 
 
-def _draw(figure: "Figure", settings: Settings, fully_connected: dict, convolution: dict, memory: float) -> None:
+def _draw(figure: "Figure", settings: Settings, fully_connected: dict, convolution: dict, largest: dict) -> None:
+    from pipeline import figures
+
     left, right = figure.subplots(1, 2)
     sides = list(settings.sides)
     for axes, column, label in ((left, 0, "parameters"), (right, 1, "multiply-adds, one picture")):
@@ -164,12 +166,13 @@ def _draw(figure: "Figure", settings: Settings, fully_connected: dict, convoluti
         axes.set_xticks(sides, [str(side) for side in sides])
         axes.minorticks_off()
         axes.margins(y=0.15)
-    left.axhline(memory / settings.bytes_per_number, color=slides.GREY, linestyle="--", linewidth=2.5)
+    memory = settings.memory_gib * 2**30 / settings.bytes_per_number
+    left.axhline(memory, color=figures.GREY, linestyle="--", linewidth=2.5)
     left.annotate(
-        f"{settings.memory_gib:g} GiB",
-        (sides[0], memory / settings.bytes_per_number),
+        f"{settings.memory_gib:g} GiB: up to {largest['fully_connected']} pixels",
+        (sides[0], memory),
         xytext=(0, 8),
         textcoords="offset points",
-        color=slides.GREY,
+        color=figures.GREY,
     )
     right.legend(loc="upper left")

@@ -82,23 +82,28 @@ def _difference(rng: np.random.Generator, *, axes: int) -> float:
 def _draw(figure: "Figure") -> None:
     from matplotlib.colors import ListedColormap
 
+    from pipeline import figures
+
     taps = ListedColormap(["#ffffff", *slides.COLORS])
     cases = [
-        ("fully connected", None, {}),
-        ("kernel 3, zero padding", [1, 2, 3], {"padding": 1}),
-        ("kernel 3, stride 2", [1, 2, 3], {"padding": 1, "stride": 2}),
-        ("kernel 3, dilation 2", [1, 2, 3], {"padding": 2, "dilation": 2}),
+        ("fully\nconnected", None, {}),
+        ("kernel 3,\nzero padding", [1, 2, 3], {"padding": 1}),
+        ("kernel 3,\nstride 2", [1, 2, 3], {"padding": 1, "stride": 2}),
+        ("kernel 3,\ndilation 2", [1, 2, 3], {"padding": 2, "dilation": 2}),
     ]
     rng = np.random.default_rng(0)
     for axes, (title, weights, options) in zip(figure.subplots(1, 4), cases, strict=True):
         if weights is None:
-            axes.imshow(rng.uniform(size=(10, 10)), cmap="twilight")
+            matrix = rng.uniform(size=(10, 10))
+            axes.imshow(matrix, cmap="twilight")
         else:
-            axes.imshow(convolution_matrix(weights, (10,), **options), cmap=taps, vmin=0, vmax=5)
-        axes.set_title(title, loc="center", fontsize=18)
+            matrix = convolution_matrix(weights, (10,), **options)
+            axes.imshow(matrix, cmap=taps, vmin=0, vmax=5)
+        axes.set_title(title, loc="center")
         axes.set_xticks(np.arange(-0.5, 10), [])
-        axes.set_yticks(np.arange(-0.5, 10), [])
+        axes.set_yticks(np.arange(-0.5, len(matrix)), [])
         axes.tick_params(length=0)
-        axes.set_xlabel("10 inputs")
-        axes.grid(color=slides.LINE)
+        axes.set_xlabel(f"10 inputs\n{len(matrix)} outputs\n{len(np.unique(matrix[matrix != 0]))} weights")
+        axes.grid(color=figures.LINE)
         axes.set_axisbelow(False)
+        axes.set_anchor("N")
