@@ -96,7 +96,7 @@ def _show(name: str, entry: ClaimEntry, seed: int, content: Mapping[str, Any]) -
     fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     run_name = f"lab-{name}-{fingerprint[:8]}"
     with tracking.exclusive():
-        store = tracking.Store()
+        store = tracking.Store("lab")
         with tracking.outage_is_input_error(store.uri):
             found = store.find(fingerprint=fingerprint)
             if any(run.info.status == "FINISHED" for run in found):

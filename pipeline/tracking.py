@@ -1,8 +1,9 @@
 """MLflow as a view of the local files: the only module that talks to a tracking store.
 
-The store is `mlflow.db` with `mlartifacts/` in the project's folder, or what MLFLOW_TRACKING_URI names. All runs are in one MLflow
-experiment, `cnnkeras` (or MLFLOW_EXPERIMENT_NAME), so that its table of runs is the project's table of results. Everything that is
-written can be written again: what is there already is left alone, so an interrupted log is completed by the next.
+The store is `mlflow.db` with `mlartifacts/` in the project's folder, or what MLFLOW_TRACKING_URI names. All results are in one MLflow
+experiment, `cnnkeras` (or MLFLOW_EXPERIMENT_NAME), so that its table of runs is the project's table of results; the lab's claims, which
+have no curves, are in another, `cnnkeras lab`. Everything that is written can be written again: what is there already is left alone, so
+an interrupted log is completed by the next.
 
 Tags by which runs are found again:
     cnnkeras.training: `fingerprints.training_fingerprint`; set by `pipeline.live` when the training starts.
@@ -88,24 +89,27 @@ def exclusive() -> Iterator[None]:
 class Store:
     """A tracking store that has answered. Open it within `exclusive()`: two processes must not create it at once.
 
+    Args:
+        part: Ends the name of the MLflow experiment: what is no experiment of params.yaml has a table of its own.
+
     Raises:
         InputError: It does not answer within seconds, or cannot be used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, part: str = "") -> None:
         self.uri = store_uri()
         try:
             with _first_limits():
                 self.client = mlflow.MlflowClient(self.uri)
-                self.experiment_id = self._find_or_create_experiment()
+                self.experiment_id = self._find_or_create_experiment(part)
         except (MlflowException, SQLAlchemyError, ImportError) as error:
             raise InputError(
                 f"expected a usable MLflow store at {self.uri}; received: {first_reason(error)}. "
                 "Start the server, or correct or unset MLFLOW_TRACKING_URI, and log again"
             ) from error
 
-    def _find_or_create_experiment(self) -> str:
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cnnkeras"
+    def _find_or_create_experiment(self, part: str) -> str:
+        name = " ".join(filter(None, (os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cnnkeras", part)))
         if found := self.client.get_experiment_by_name(name):
             if found.lifecycle_stage == entities.LifecycleStage.DELETED:
                 self.client.restore_experiment(found.experiment_id)  # its name cannot be given to another one

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from cnnkeras import architectures, sampling
 from cnnkeras.small_nets import Network
-from pipeline import claims, lab, lab_report, paths, slides, trials
+from pipeline import claims, lab, lab_report, paths, slides, tracking, trials
 from pipeline.claims import channels, features, geometry, mnist1d, permutation, size, toeplitz, translation
 from pipeline.claims import sampling as sampling_claim
 from pipeline.cli import main
@@ -324,6 +324,8 @@ def test_the_stage_writes_numbers_a_figure_and_one_run(project):
     assert b"tIME" not in figure
     assert b"Software" not in figure
     assert "was logged already" in run("lab", "size").stdout
+    assert len(tracking.Store("lab").find()) == 1
+    assert tracking.Store().find() == []
     assert (paths.claim_numbers("size").read_bytes(), paths.claim_figure("size").read_bytes()) == (numbers, figure)
     lab_report.write(load_params())
     text = paths.lab_report().read_text()
