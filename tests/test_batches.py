@@ -22,6 +22,7 @@ from tests.test_train_predict import PARAMS, finish, start, write_dataset, write
 TASKS = ("classification", "detection", "segmentation")
 SIDE, GRID, CLASSES = 32, 4, 10
 SETTINGS = {"seed": 3, "grid": GRID, "classes": CLASSES}
+BOX = np.array([[0.2, 0.3, 0.7, 0.6]], np.float32)
 POLICY = (
     {"HorizontalFlip": {"p": 0.5}},
     {"RandomResizedCrop": {"size": [SIDE, SIDE], "scale": [0.5, 1.0]}},
@@ -227,11 +228,15 @@ def test_the_recipes_policies_leave_the_datasets_size(tmp_path, recipe):
         dataset = params.dataset(experiment.dataset)
         if not experiment.train.augmentation:
             continue
-        assert dataset.task == "classification"  # another needs other columns below
+        fixed, ragged = {
+            "classification": ({"labels": np.int32(0)}, {}),
+            "segmentation": ({"masks": np.zeros(dataset.size, np.uint8)}, {}),
+            "detection": ({}, {"boxes": BOX, "box_labels": np.zeros(1, np.int32), "difficult": np.zeros(1, bool)}),
+        }[dataset.task]
         writer = SplitWriter(tmp_path / name / "train")
         for number in range(2):
             picture = np.random.default_rng(number).integers(0, 256, dataset.input_shape, dtype=np.uint8)
-            writer.append(str(number), fixed={"inputs": picture, "labels": np.int32(0)})
+            writer.append(str(number), fixed=fixed | {"inputs": picture}, ragged=ragged)
         index = Index(dataset.task, ("a",), dataset.input_shape, (0.0,), (1.0,), {"train": writer.close()}, {}, {})
         index.write(tmp_path / name)
         columns = open_split(tmp_path / name, "train")
