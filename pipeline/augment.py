@@ -30,7 +30,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from cnnkeras.boxes import iou
@@ -305,7 +304,6 @@ _packer: "Packer"
 def _set_packer(packer: "Packer") -> None:
     global _packer
     _packer = packer
-    cv2.setNumThreads(1)  # the processes are the parallelism
 
 
 def _prepare(task: tuple[str, int, int]) -> Chunk:

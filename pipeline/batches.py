@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from cnnkeras import tasks
@@ -243,7 +242,6 @@ _slots: list[Batch]
 def _begin(read: Reader, slots: list[Batch]) -> None:
     global _read, _slots
     _read, _slots = read, slots
-    cv2.setNumThreads(1)  # the processes are the parallelism
 
 
 def _fill(slot: int, start: int, indices: np.ndarray, epoch: int) -> None:

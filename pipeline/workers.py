@@ -11,6 +11,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import cv2
+
 
 def available() -> int:
     """How many processes this one may keep busy."""
@@ -52,7 +54,7 @@ def ordered_map(
 def pool(
     workers: int, *, initializer: Callable[..., None], arguments: tuple[Any, ...] = ()
 ) -> Iterator[ProcessPoolExecutor]:
-    """Processes that exist while the block runs, forked from this one before it begins.
+    """Processes that exist while the block runs, forked from this one before it begins; each on one core, as far as OpenCV goes.
 
     Args:
         workers: At least 1.
@@ -70,10 +72,22 @@ def pool(
     )
     try:
         # The first task forks all of them: now, before the caller starts threads (a progress bar's), which no fork copies.
-        executor.submit(int).result()
+        with _no_threads_of_opencv():
+            executor.submit(int).result()
         yield executor
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _no_threads_of_opencv() -> Iterator[None]:
+    """While the block forks: no fork copies threads, but OpenCV's list of them, and a child would wait for those for ever."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _in_order(

@@ -577,6 +577,32 @@ def test_results_come_in_order_and_errors_as_they_are():
     assert psutil.Process().children() == []
 
 
+BUSY_OPENCV = """
+import time
+import cv2, numpy as np
+from pipeline.workers import ordered_map
+def blur(number):
+    cv2.setNumThreads(1)
+    return cv2.GaussianBlur(large, (9, 9), 0).shape, cv2.getNumThreads()
+def nothing(): pass
+large = np.zeros((2000, 2000, 3), np.uint8)
+cv2.setNumThreads(4)
+cv2.GaussianBlur(large, (9, 9), 0)
+time.sleep(0.5)
+with ordered_map(blur, range(4), workers=2, initializer=nothing) as results:
+    print(set(results), cv2.getNumThreads())
+"""
+
+
+def test_workers_do_not_wait_for_threads_of_opencv_that_no_fork_copies():
+    """This process's threads rest while it forks; a worker that sets their number once more would wait for them for ever."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run(
+        [sys.executable, "-c", BUSY_OPENCV], check=True, capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert ended.stdout == "{((2000, 2000, 3), 1)} 4\n"
+
+
 AWAIT = """
 import time
 from pipeline.workers import ordered_map

@@ -180,7 +180,6 @@ _source: Source
 def _set_source(source: Source) -> None:
     global _source
     _source = source
-    cv2.setNumThreads(1)  # the processes are the parallelism
 
 
 def _encode_scenes(tasks: list[tuple[str, int]]) -> list[tuple[tuple[str, str], list[int], dict[str, bytes]]]:
