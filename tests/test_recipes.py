@@ -13,44 +13,58 @@ from ruamel.yaml import YAML
 from tests.archive_files import MIRROR, needs_mirror
 
 REPOSITORY = Path(__file__).parents[1]
+RECIPES = ("bccd", "camvid", "imagenette", "voc")
+# One process for all, which imports TensorFlow once.
 STAGES = """
+import os, sys
 from pipeline import augment, download, evaluate, log, postprocess, predict, train
 from pipeline.params import load_params
-params = load_params()
-for stage, names in ((download, params.sources), (augment, params.datasets)):
-    for name in names:
-        stage.run(name)
-for name in params.experiments:
-    for stage in (train, predict, postprocess, evaluate, log):
-        stage.run(name)
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    params = load_params()
+    for stage, names in ((download, params.sources), (augment, params.datasets)):
+        for name in names:
+            stage.run(name)
+    for name in params.experiments:
+        for stage in (train, predict, postprocess, evaluate, log):
+            stage.run(name)
 """
 # Of each task's metrics, one that only pictures which were read, predicted and measured can give.
 SCORES = {"classification": "top1_accuracy", "detection": "map_voc07", "segmentation": "mean_iou"}
 
 
-@needs_mirror
-@pytest.mark.parametrize("recipe", ["bccd", "camvid", "imagenette", "voc"])
-def test_a_recipe_goes_through_every_stage(tmp_path, recipe):
-    """A score and figures for each experiment, a run in the store, and a report of each dataset."""
-    params = YAML(typ="safe").load(REPOSITORY / "recipes" / f"{recipe}.yaml")
-    for dataset in params["datasets"].values():
-        dataset["copies"] = 0
-    for experiment in params["experiments"].values():
-        experiment["train"] |= {"epochs": 1, "schedule": {"name": "constant"}}
-    with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(params, file)
-    environment = os.environ | {"CNNKERAS_MIRROR": str(MIRROR), "PYTHONPATH": str(REPOSITORY)}
-    ended = subprocess.run(
-        [sys.executable, "-c", STAGES],
-        cwd=tmp_path,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory):
+    """The folder of each recipe, every stage of which has run, and its params."""
+    yaml, found = YAML(), {}  # leaves the experiments in their order, in which one starts from another
+    for recipe in RECIPES:
+        params = yaml.load(REPOSITORY / "recipes" / f"{recipe}.yaml")
+        for dataset in params["datasets"].values():
+            dataset["copies"] = 0
+        for experiment in params["experiments"].values():
+            experiment["train"] |= {"epochs": 1, "schedule": {"name": "constant"}}
+        folder = tmp_path_factory.mktemp(recipe)
+        with (folder / "params.yaml").open("w", encoding="utf-8") as file:
+            yaml.dump(params, file)
+        found[recipe] = folder, params
+    folders = [str(folder) for folder, _ in found.values()]
+    environment = os.environ | {
+        "CNNKERAS_MIRROR": str(MIRROR),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folders[0]}/mlflow.db",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    command = [sys.executable, "-c", STAGES, *folders]
+    ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=1200)
     assert ended.returncode == 0, ended.stderr
-    results = tmp_path / "results"
+    return found
+
+
+@needs_mirror
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_goes_through_every_stage(projects, recipe):
+    """A score and figures for each experiment, a run in the store, and a report of each dataset."""
+    folder, params = projects[recipe]
+    results = folder / "results"
     for name, experiment in params["experiments"].items():
         metrics = json.loads((results / name / "metrics.json").read_text(encoding="utf-8"))
         assert 0 <= metrics[SCORES[params["datasets"][experiment["dataset"]]["task"]]] <= 1
