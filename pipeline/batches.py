@@ -5,8 +5,9 @@ number of worker processes, and for a training that starts again at any epoch.
 
 Worker processes prepare batches while the network is busy with those before. They are forked before Keras is imported - no fork
 copies the threads of its backend, and none has TensorFlow - and write into memory that they share with this process: sent through
-a pipe, pictures take longer than light transforms do. Threads would share memory by themselves and on two cores make as many pictures,
-but Python's lock passes between them and the training's own code, which then waits (`delay` in benchmarks/results/loader.json).
+a pipe, pictures take longer than light transforms do. On two cores threads do as well, by themselves with shared memory: what they
+cost the training's own code by Python's lock depends on the machine's other work (`delay` in benchmarks/results/loader.json: 0.2 ms
+beside 0.6 ms of processes on a machine at rest; 1.1 beside 0.4 ms on a busy one). Of more cores, transforms that hold the lock leave threads one.
 """
 
 import math
