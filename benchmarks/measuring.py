@@ -57,14 +57,16 @@ def write_tar(path: Path, files: dict[str, bytes]) -> None:
             archive.addfile(member, io.BytesIO(data))
 
 
-def seconds(work: Callable[[], object], repetitions: int) -> float:
-    """Median of what some work takes."""
+def seconds(
+    work: Callable[[], object], repetitions: int, *, of: Callable[[list[float]], float] = statistics.median
+) -> float:
+    """What some work takes: the median, or what `of` makes of the times."""
     times = []
     for _ in range(repetitions):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return of(times)
 
 
 def cpu_seconds(work: Callable[[], object], repetitions: int) -> float:

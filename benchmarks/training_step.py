@@ -16,7 +16,6 @@ turn, and a share is of that peak: the median over the turns holds where a machi
 """
 
 import statistics
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -57,17 +56,7 @@ def build_peak() -> Callable[[], float]:
         matrix = random.normal(size=(size, size)).astype(np.float32)
         tensor = tf.constant(matrix)
         products += [(size, lambda a=matrix: a @ a), (size, lambda a=tensor: tf.linalg.matmul(a, a).numpy())]
-    return lambda: max(2 * size**3 / fastest(multiply, 2) for size, multiply in products)
-
-
-def fastest(work: Callable[[], object], repetitions: int) -> float:
-    """The least time that some work takes, in seconds."""
-    times = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return lambda: max(2 * size**3 / measuring.seconds(multiply, 2, of=min) for size, multiply in products)
 
 
 def build_step(
@@ -116,7 +105,7 @@ def main() -> None:
         for _ in range(options.repetitions):
             for name, (step, _) in built.items():
                 best = peak()
-                turns[name].append((fastest(step, STEPS), best))
+                turns[name].append((measuring.seconds(step, STEPS, of=min), best))
     peaks = [best for taken in turns.values() for _, best in taken]
     figures: dict[str, float] = {"peak_gflop_per_s": round(statistics.median(peaks) / 1e9, 1)}
     ratios: dict[str, float] = {}

@@ -7,15 +7,14 @@ import contextlib
 import os
 import platform
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.stage import signals_held
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _FATAL_ONLY = "3"  # errors reach Python as exceptions; to have no GPU is an error that does not
@@ -62,30 +61,10 @@ def import_keras() -> str:
     and half a package is left.
     """
     os.environ.setdefault(_ONEDNN, "1")
-    with _signals_held(), _quiet(), _missing(_OPTIONAL):
+    with signals_held(), _quiet(), _missing(_OPTIONAL):
         import keras
 
         return keras.backend.backend()  # a lazily loaded Keras is imported by this line
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Deliver SIGINT and SIGTERM after the block. Other threads than the main one never get them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held = []
-    former = {
-        number: signal.signal(number, lambda number, _frame: held.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-    if held:
-        signal.raise_signal(held[0])
 
 
 def _quiet() -> AbstractContextManager[None]:

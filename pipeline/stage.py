@@ -32,6 +32,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -294,7 +295,7 @@ def _publish(partials: Sequence[Path], outputs: Sequence[Path]) -> None:
     for partial in partials:
         if not partial.exists():
             raise FileNotFoundError(f"the stage should have written {partial}")
-    with _signals_held():
+    with signals_held():
         for partial, output in zip(partials, outputs, strict=True):
             replaced = output.with_name(f".partial-replaced-{output.name}")
             _remove(replaced)
@@ -305,8 +306,11 @@ def _publish(partials: Sequence[Path], outputs: Sequence[Path]) -> None:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Deliver Ctrl-C and SIGTERM only after the block."""
+def signals_held() -> Iterator[None]:
+    """Deliver Ctrl-C and SIGTERM only after the block. Other threads than the main one never get them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     received: list[int] = []
     former = {
         number: signal.signal(number, lambda number, _frame: received.append(number))
