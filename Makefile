@@ -15,7 +15,7 @@ help: ## This list
 
 repro: $(READY) ## Run what changed, of every stage and experiment, and print the results table
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
-	@dvc repro
+	@cnnkeras repro $(if $(JOBS),--jobs $(JOBS))
 	@cnnkeras report
 
 test: lint ## Run the linters and all tests

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 import keras
 import numpy as np
@@ -383,6 +384,7 @@ def fit(
     xla: bool = False,
     steps_per_execution: int = 1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    feed: Callable[[keras.utils.PyDataset], Any] = lambda batches: batches,
 ) -> None:
     """Train a model in place.
 
@@ -404,6 +406,7 @@ def fit(
         steps_per_execution: Steps between two returns to Python: more is faster for small networks. Always 1 on several
             devices, where TensorFlow refuses more.
         callbacks: Called after the ones above.
+        feed: From either batches to what Keras reads them from: anything that `keras.Model.fit` takes, in their order.
 
     Raises:
         DivergedError: The loss became infinite or NaN.
@@ -426,5 +429,10 @@ def fit(
         required.append(keras.callbacks.EarlyStopping("val_loss", patience=patience_epochs, restore_best_weights=True))
     # `shuffle` would permute the batches by Python's global generator.
     model.fit(
-        train, validation_data=validation, epochs=epochs, shuffle=False, verbose=0, callbacks=[*required, *callbacks]
+        feed(train),
+        validation_data=feed(validation),
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=[*required, *callbacks],
     )

@@ -228,6 +228,24 @@ def plan() -> None:
 
 
 @main.command()
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Stages at a time; any number gives the same results. Default: one a core, at most four.",
+)
+def repro(jobs: int | None) -> None:
+    """Run what changed, like `dvc repro`, with stages that do not need each other side by side.
+
+    Each may train, which takes memory: of the machine, and of its GPU, where `--jobs 1` is what fits most.
+
+    Example: cnnkeras repro --jobs 2
+    """
+    from pipeline import repro
+
+    repro.run(jobs)
+
+
+@main.command()
 @click.argument("experiment")
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the drawn pictures. Default: show/ here.")

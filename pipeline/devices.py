@@ -4,6 +4,7 @@ Nothing here takes TensorFlow for granted: Keras runs on what KERAS_BACKEND says
 """
 
 import contextlib
+import json
 import os
 import platform
 import shutil
@@ -12,19 +13,29 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.stage import signals_held
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _FATAL_ONLY = "3"  # errors reach Python as exceptions; to have no GPU is an error that does not
 # On processors without AVX-512 TensorFlow leaves oneDNN's convolutions off, though a training takes a third less time with them.
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
-# Keras imports them where they are installed, to take what they make. Nothing here makes any, and it is a sixth of the time.
-_OPTIONAL = ("pandas", "sklearn")
+# What Keras and TensorFlow import where it is installed, for what nothing here does: half as long again as their own import.
+_OPTIONAL = ("matplotlib", "pandas", "sklearn")
+_OPTIONAL_TO_TENSORFLOW = ("jax",)
 
 
-def set_up(*, seed: int, precision: str = "float32", xla: bool = False) -> AbstractContextManager[None]:
+def set_up(
+    *, seed: int, precision: str = "float32", xla: bool = False, threads: int | None = None
+) -> AbstractContextManager[None]:
     """Prepare the backend, before any network is built; build, load and train inside the context that this returns.
 
     On TensorFlow every GPU takes memory as it needs it, several share each batch (MirroredStrategy), and operations are
@@ -34,6 +45,7 @@ def set_up(*, seed: int, precision: str = "float32", xla: bool = False) -> Abstr
         seed: Of Python's, NumPy's and the backend's generators, hence of initial weights and dropout.
         precision: Keras' dtype policy.
         xla: Whether the training step will be compiled with XLA.
+        threads: Cores that one of TensorFlow's operations may use; None: all. Its sums are rounded as their number has it.
 
     Raises:
         InputError: XLA with mixed precision on several GPUs, which hangs (keras-team/keras#20763).
@@ -41,7 +53,7 @@ def set_up(*, seed: int, precision: str = "float32", xla: bool = False) -> Abstr
     backend = import_keras()
     import keras
 
-    gpus = _set_up_tensorflow(deterministic=not xla) if backend == "tensorflow" else 0
+    gpus = _set_up_tensorflow(deterministic=not xla, threads=threads) if backend == "tensorflow" else 0
     if gpus > 1 and xla and precision != "float32":
         raise InputError(
             f"expected `xla: false` or `precision: float32` on several GPUs; received: xla with {precision} on {gpus}, "
@@ -61,10 +73,19 @@ def import_keras() -> str:
     and half a package is left.
     """
     os.environ.setdefault(_ONEDNN, "1")
-    with signals_held(), _quiet(), _missing(_OPTIONAL):
+    optional = _OPTIONAL if _chosen_backend() != "tensorflow" else _OPTIONAL + _OPTIONAL_TO_TENSORFLOW
+    with signals_held(), _quiet(), _missing(optional):
         import keras
 
         return keras.backend.backend()  # a lazily loaded Keras is imported by this line
+
+
+def _chosen_backend() -> str:
+    """What Keras will take: KERAS_BACKEND, else its own settings file, else TensorFlow."""
+    settings = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return os.environ.get("KERAS_BACKEND") or json.loads(settings.read_text(encoding="utf-8"))["backend"]
+    return "tensorflow"
 
 
 def _quiet() -> AbstractContextManager[None]:
@@ -104,13 +125,15 @@ def _stderr_held() -> Iterator[None]:
             os.close(former)
 
 
-def _set_up_tensorflow(*, deterministic: bool) -> int:
+def _set_up_tensorflow(*, deterministic: bool, threads: int | None) -> int:
     """Returns the number of GPUs."""
     import tensorflow as tf
 
     if os.environ[_LOG_LEVEL] == _FATAL_ONLY:
         tf.get_logger().setLevel("ERROR")  # Python's side, which warns of every second network that a process builds
 
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -123,6 +146,31 @@ def _mirrored() -> AbstractContextManager:
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy().scope()
+
+
+def feed(batches: "keras.utils.PyDataset") -> "keras.utils.PyDataset | tf.data.Dataset":
+    """What `fit` should read batches from: on TensorFlow a tf.data.Dataset that tunes nothing, elsewhere the batches themselves.
+
+    Keras would make one that does. The thread that tunes it can miss at the end of an epoch that it is to end, and the epoch
+    then waits for it, up to a minute: it is woken before what it looks at has changed (TensorFlow 2.21, `Model::OptimizeLoop`
+    in core/framework/model.cc and `StartCancelWithStatus` in xla/tsl/framework/cancellation.cc). Tuning is for parallel maps
+    over files; batches have none.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    def read() -> Iterator[tuple[np.ndarray, ...]]:
+        for index in range(len(batches)):
+            yield batches[index]
+
+    signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in batches[0])
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(2).with_options(options)
 
 
 def describe() -> str:

@@ -201,6 +201,8 @@ class Train(Entry):
         precision: Keras' dtype policy.
         xla: Compile the step with XLA (then without TensorFlow's op determinism: the two exclude each other).
         steps_per_execution: Steps between two returns to Python.
+        threads: Cores that one operation may use, on TensorFlow; all of them if left out, and then weights are rounded as the number
+            of cores has it.
         loss: Keyword arguments of the task's `build_loss`.
         initial_weights: Layers of another experiment, or imported ones, to start from.
         augmentation: Albumentations transforms as a dataset's, applied to the packed training pictures anew in each epoch.
@@ -220,6 +222,7 @@ class Train(Entry):
     # Left out of the dump where it is not used, so that results without it keep their fingerprint.
     augmentation: Transforms = Field(default=(), exclude_if=lambda transforms: not transforms)
     seed: Seed | None = Field(default=None, exclude_if=lambda seed: seed is None)
+    threads: Positive | None = Field(default=None, exclude_if=lambda threads: threads is None)
 
 
 class Input(Entry):

@@ -22,6 +22,21 @@ _NEVER_RUN = "never run"
 def run() -> None:
     """Print the stages that `dvc repro` would run, in its order, each with its reasons.
 
+    Raises:
+        InputError: As `stale`.
+    """
+    reasons, _graph = stale()
+    if not reasons:
+        click.echo("nothing to do: every result is up to date")
+        return
+    width = max(map(len, reasons))
+    for stage, why in reasons.items():
+        click.echo(f"{stage:{width}}  {'; '.join(why)}")
+
+
+def stale() -> tuple[dict[str, list[str]], networkx.DiGraph]:
+    """The stages that `dvc repro` would run: why, in its order, and the graph of them, from a stage to those that follow it.
+
     A stage that only follows another one is skipped by DVC if that one makes the same bytes again.
 
     Raises:
@@ -31,14 +46,11 @@ def run() -> None:
     try:
         with Repo(str(paths.root())) as repo:
             reasons = _reasons(repo)
+            names = {stage: stage.addressing for stage in repo.index.graph}
+            graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
     except DvcException as error:
         raise InputError(f"expected a project that DVC can read; received: {error}") from error
-    if not reasons:
-        click.echo("nothing to do: every result is up to date")
-        return
-    width = max(map(len, reasons))
-    for stage, why in reasons.items():
-        click.echo(f"{stage:{width}}  {'; '.join(why)}")
+    return reasons, graph
 
 
 def _reasons(repo: Repo) -> dict[str, list[str]]:

@@ -88,7 +88,7 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
     """
     label = f"{name}@{entry}"
     with ExitStack() as guard:
-        guard.enter_context(_ends_on_sigterm())
+        guard.enter_context(ends_on_sigterm())
         _die_with_dvc()
         guard.enter_context(_lock(label))
         _require(inputs, label)
@@ -116,7 +116,7 @@ def fingerprint(name: str, entry: str, inputs: Sequence[Path]) -> str:
 
 
 @contextmanager
-def _ends_on_sigterm() -> Iterator[None]:
+def ends_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM into SystemExit (143 = 128 + SIGTERM, as shells report it), so that the clean-up runs."""
 
     def leave(number: int, _frame: object) -> None:
@@ -133,10 +133,7 @@ def _die_with_dvc() -> None:
     """Ask Linux for a SIGTERM when the parent ends: DVC itself, since dvc.yaml's commands `exec` away the shell between."""
     if "DVC_STAGE" not in os.environ or not sys.platform.startswith("linux"):
         return
-    import ctypes
-
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
-    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
+    die_with_parent()
     # DVC may have ended before that line. Then the parent is whoever adopts orphans, in another process group than DVC's.
     try:
         orphaned = os.getpgid(os.getppid()) != os.getpgrp()
@@ -144,6 +141,16 @@ def _die_with_dvc() -> None:
         orphaned = True
     if orphaned:
         sys.exit(128 + signal.SIGTERM)
+
+
+def die_with_parent() -> None:
+    """Ask Linux for a SIGTERM when the parent ends; elsewhere nothing happens."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
+    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def _train(params: Params, name: str, model_file: Path, history: Path, *, worker
     # The workers first: no fork copies the threads that Keras' backend starts.
     with (
         _read_ahead(params, name, workers) as ahead,
-        devices.set_up(seed=seed, precision=settings.precision, xla=settings.xla),
+        devices.set_up(seed=seed, precision=settings.precision, xla=settings.xla, threads=settings.threads),
     ):
         # What imports Keras comes this late so that wrong input is answered before those seconds.
         from pipeline import networks
@@ -212,6 +212,7 @@ def _fit(
             xla=settings.xla,
             steps_per_execution=settings.steps_per_execution,
             callbacks=[follow],
+            feed=devices.feed,
         )
     except training.DivergedError as error:
         raise InputError(f"{where}: {error}") from error

@@ -4,6 +4,7 @@ But for one test, the stages are stand-ins that take a blink: they write a diges
 Everything else is the project's own: dvc.yaml, .dvc/, .dvcignore, the code that stages depend on, and `cnnkeras plan`.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -12,13 +13,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import networkx
 import numpy as np
 import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.repro import chains
 from tests import foreign_formats as foreign
 
 REPOSITORY = Path(__file__).parents[1]
@@ -118,6 +122,8 @@ try:
         if name == "evaluate":
             for plots in ("confusion", "per_class", "precision_recall"):
                 (partials[1] / plots).mkdir()
+        if os.environ.get("FAIL") == f"{{name}}@{{entry}}":
+            raise InputError("told to fail")
         if os.environ.get("HOLD") == f"{{name}}@{{entry}}":
             Path("held").write_text(str(os.getpid()))
             while not Path("go").exists():
@@ -126,6 +132,9 @@ except InputError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
 """
+
+
+REPRO = (sys.executable, "-m", "pipeline.cli", "repro", "--jobs", "3")
 
 
 class Project:
@@ -146,6 +155,11 @@ class Project:
         """Stages that `dvc repro` runs now."""
         return re.findall(r"^Running stage '(.*)':", self.run("dvc", "repro", *targets), flags=re.MULTILINE)
 
+    def repro_beside(self, *, code: int = 0) -> list[str]:
+        """Stages that `cnnkeras repro` runs now, three at a time, in the order in which they begin."""
+        printed = self.run(*REPRO, code=code)
+        return re.findall(r"^Running stage '(.*)':", printed, flags=re.MULTILINE)
+
     def stale(self) -> set[str]:
         """Stages that have changed themselves, as `dvc status` says."""
         return set(json.loads(self.run("dvc", "status", "--json")))
@@ -161,10 +175,10 @@ class Project:
         assert text.count(old) == 1
         (self.folder / file).write_text(text.replace(old, new), encoding="utf-8")
 
-    def hold(self, stage: str) -> tuple[subprocess.Popen, int]:
-        """Start `dvc repro` and wait until the stage is in the middle of its work; returns DVC and the stage's process id."""
+    def hold(self, stage: str, command: Sequence[str] = ()) -> tuple[subprocess.Popen, int]:
+        """Start `dvc repro`, or another command, until the stage is in the middle of its work; returns it and the stage's process id."""
         dvc = subprocess.Popen(
-            ["dvc", "repro", stage],
+            command or ["dvc", "repro", stage],
             cwd=self.folder,
             env={**self.environment, "HOLD": stage},
             stdout=subprocess.DEVNULL,
@@ -381,6 +395,95 @@ def test_sigterm_leaves_no_orphan(project):
     until(lambda: not is_alive(stage), seconds=10)
     assert project.half_written() == []
     assert project.repro() == ["postprocess@yolo", "evaluate@yolo", "log@yolo"]
+
+
+def test_chains_are_what_only_follows_one_another():
+    """A chain ends where several stages follow, or where one follows several; longer ways are those to begin first."""
+    graph = networkx.DiGraph(
+        [
+            ("raw", "a"),
+            ("raw", "b"),
+            ("a", "a2"),
+            ("a2", "a3"),
+            ("a", "a3"),
+            ("a2", "both"),
+            ("b", "both"),
+            ("both", "end"),
+        ]
+    )
+    graph.add_node("alone")
+    found = chains(graph)
+    assert {(chain.stages, chain.follows, chain.depth) for chain in found.values()} == {
+        (("raw",), frozenset(), 5),
+        (("a", "a2"), frozenset({"raw"}), 4),
+        (("b",), frozenset({"raw"}), 3),
+        (("a3",), frozenset({"a"}), 1),
+        (("both", "end"), frozenset({"a", "b"}), 2),
+        (("alone",), frozenset(), 1),
+    }
+    assert all(chain.stages[0] == first for first, chain in found.items())
+
+
+def forget(project: Project) -> dict:
+    """Have no stage run so far; returns what dvc.lock said."""
+    lock = project.folder / "dvc.lock"
+    recorded = YAML(typ="safe").load(lock)
+    lock.unlink()
+    for made in (".dvc/cache", "data", "results/datasets", "results/vgg", "results/yolo", "results/yolo_classifier"):
+        shutil.rmtree(project.folder / made)
+    return recorded
+
+
+def test_stages_side_by_side_give_the_results_of_one_after_another(project):
+    """While a training goes on, all that does not need it runs to its end; dvc.lock is that of `dvc repro`, and each stage ran once."""
+    recorded = forget(project)
+    project.environment = {**project.environment, "HOLD": "train@vgg"}
+    repro = subprocess.Popen(
+        REPRO, cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    until(
+        lambda: (project.folder / "results" / "yolo" / "mlflow.json").is_file() or repro.poll() is not None, seconds=120
+    )
+    assert (project.folder / "held").is_file()
+    assert not (project.folder / "results" / "vgg" / "model").exists()
+    (project.folder / "go").touch()
+    printed, _ = repro.communicate()
+    assert repro.returncode == 0, printed
+    ran = re.findall(r"^Running stage '(.*)':", printed, flags=re.MULTILINE)
+    assert sorted(ran) == sorted(recorded["stages"])
+    assert YAML(typ="safe").load(project.folder / "dvc.lock") == recorded
+    assert project.repro_beside() == []
+
+
+def test_after_a_failure_what_runs_beside_it_ends_and_nothing_else_begins(project):
+    """The exit code is not 0, what is over stays, and the next run goes on from there."""
+    recorded = forget(project)
+    ran = Project(project.folder, {**project.environment, "FAIL": "train@vgg"}).repro_beside(code=255)
+    assert "train@vgg" in ran
+    assert "predict@vgg" not in ran
+    assert project.half_written() == []
+    again = project.repro_beside()
+    assert set(ran) & set(again) == {"train@vgg"}
+    assert set(ran) | set(again) == set(recorded["stages"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_ended_side_by_side_leaves_no_orphan(project, number):
+    """Ended in the middle, `cnnkeras repro` leaves neither a DVC nor a stage behind, nor anything half-written."""
+    forget(project)
+    repro, stage = project.hold("train@vgg", REPRO)
+    processes = [child.pid for child in psutil.Process(repro.pid).children(recursive=True)]
+    assert stage in processes
+    for process in [repro.pid] if number != signal.SIGINT else [repro.pid, *processes]:  # a terminal tells all of them
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+    repro.communicate()
+    assert repro.returncode != 0
+    until(lambda: not any(map(is_alive, processes)), seconds=20)
+    assert project.half_written() == []
+    if number != signal.SIGKILL:  # whose orphans, where nobody adopts them, stay as zombies, which DVC takes for alive
+        (project.folder / "go").touch()
+        project.repro()
 
 
 @pytest.mark.parametrize(

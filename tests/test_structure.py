@@ -49,11 +49,13 @@ NEUTRAL = {
     "pipeline.paths",  # where things are, not what is in them
     "pipeline.progress",  # the terminal
     "pipeline.stage",  # locks and renames
+    "pipeline.workers",  # which process does what, not what is done
 }
-# What else is only shown: curves in MLflow while a training runs.
+# What else is only shown, such as curves in MLflow while a training runs, and what only `download` calls.
 NEUTRAL_FOR = {
+    "augment": {"pipeline.fetch", "pipeline.places"},
     "train": {"pipeline.live"},
-    "lab": {"pipeline.fingerprints", "pipeline.provenance", "pipeline.tracking"},
+    "lab": {"pipeline.fetch", "pipeline.places", "pipeline.fingerprints", "pipeline.provenance", "pipeline.tracking"},
 }
 
 # Packages whose modules are found by name or at first use, where an import graph cannot see it. Those of which a stage uses
