@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import paths, train
+from pipeline import devices, paths, train
 from pipeline.batches import Reader
 from pipeline.errors import InputError
 from pipeline.records import Index, SplitWriter, open_split
@@ -216,7 +216,7 @@ def test_stored_network_is_for_use(twins):
 def test_training_starts_from_the_other_experiment(twins, monkeypatch):
     """The detector's convolutions, batch normalisation included, are the classifier's; the rest is its own."""
     monkeypatch.chdir(twins[0])
-    from pipeline import devices, networks
+    from pipeline import networks
 
     params = train.load_params()
     experiment = params.experiment("yolo")
@@ -288,16 +288,65 @@ def test_a_loss_that_is_no_number_is_the_users_to_fix(project):
 
 
 def test_keras_comes_without_what_it_only_looks_for():
-    """Two packages that take a second to import, and can be imported as ever afterwards."""
+    """Packages that take seconds to import, and can be imported as ever afterwards; JAX comes where it is the backend."""
     code = (
         "import sys\n"
         "from pipeline import devices\n"
-        "devices.import_keras()\n"
-        "assert not {'pandas', 'sklearn'} & sys.modules.keys()\n"
-        "import pandas, sklearn.datasets\n"
+        "backend = devices.import_keras()\n"
+        "assert not {'matplotlib', 'pandas', 'sklearn'} & sys.modules.keys()\n"
+        "assert ('jax' in sys.modules) == (backend == 'jax')\n"
+        "import jax, matplotlib.pyplot, pandas, sklearn.datasets\n"
         "assert pandas.DataFrame\n"
+        "print(backend)\n"
+    )
+    for backend in ("tensorflow", "jax"):
+        environment = {**os.environ, "KERAS_BACKEND": backend}
+        ended = subprocess.run(
+            [sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True
+        )
+        assert ended.stdout == f"{backend}\n"
+
+
+def test_the_backend_is_the_one_of_keras_own_settings(monkeypatch, tmp_path):
+    """KERAS_BACKEND, else keras.json, else TensorFlow: only beside TensorFlow may JAX be left out."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert devices._chosen_backend() == "tensorflow"
+    (tmp_path / "keras.json").write_text('{"floatx": "float32"}')
+    assert devices._chosen_backend() == "tensorflow"
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    assert devices._chosen_backend() == "jax"
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert devices._chosen_backend() == "torch"
+
+
+def test_an_operation_gets_the_threads_that_it_is_given():
+    """Before TensorFlow starts, so that its sums are rounded alike on any number of cores."""
+    code = (
+        "from pipeline import devices\n"
+        "devices.set_up(seed=1, threads=1)\n"
+        "import tensorflow as tf\n"
+        "tf.constant(1.0)\n"
+        "assert tf.config.threading.get_intra_op_parallelism_threads() == 1\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_batches_are_fed_in_order_and_not_tuned():
+    """What Keras would make of batches tunes how it reads them, and may wait for that at an epoch's end."""
+    from cnnkeras import training
+
+    inputs = np.arange(10, dtype=np.uint8)[:, None]
+    batches = training.Batches(inputs, lambda rows, epoch: np.float32(rows + 100 * epoch), batch_size=4)
+    fed = devices.feed(batches)
+    assert fed.options().autotune.enabled is False
+    for epoch in (0, 3):
+        batches.epoch = epoch
+        read = [tuple(part.tolist() for part in batch) for batch in fed.as_numpy_iterator()]
+        assert len(read) == len(fed) == 3
+        assert read[2] == ([[8], [9]], [100.0 * epoch + 8, 100.0 * epoch + 9])
+        assert [batch[0] for batch in read] == [inputs[:4].tolist(), inputs[4:8].tolist(), inputs[8:].tolist()]
+    assert [part.dtype for part in fed.element_spec] == [np.uint8, np.float32]
 
 
 def test_ctrl_c_while_keras_loads_is_ctrl_c():
