@@ -130,27 +130,26 @@ def ends_on_sigterm() -> Iterator[None]:
 
 
 def _die_with_dvc() -> None:
-    """Ask Linux for a SIGTERM when the parent ends: DVC itself, since dvc.yaml's commands `exec` away the shell between."""
-    if "DVC_STAGE" not in os.environ or not sys.platform.startswith("linux"):
-        return
-    die_with_parent()
-    # DVC may have ended before that line. Then the parent is whoever adopts orphans, in another process group than DVC's.
-    try:
-        orphaned = os.getpgid(os.getppid()) != os.getpgrp()
-    except ProcessLookupError:
-        orphaned = True
-    if orphaned:
-        sys.exit(128 + signal.SIGTERM)
+    """End when DVC ends, the parent itself, since dvc.yaml's commands `exec` away the shell between; without DVC, do not."""
+    if "DVC_STAGE" in os.environ:
+        die_with_parent()
 
 
 def die_with_parent() -> None:
-    """Ask Linux for a SIGTERM when the parent ends; elsewhere nothing happens."""
+    """Ask Linux for a SIGTERM when the parent ends; elsewhere nothing happens. The parent is in this process group."""
     if not sys.platform.startswith("linux"):
         return
     import ctypes
 
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
     ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
+    # It may have ended before that line. Then the parent is whoever adopts orphans, in another process group.
+    try:
+        orphaned = os.getpgid(os.getppid()) != os.getpgrp()
+    except ProcessLookupError:
+        orphaned = True
+    if orphaned:
+        sys.exit(128 + signal.SIGTERM)
 
 
 @contextmanager
