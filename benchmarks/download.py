@@ -15,9 +15,9 @@ import numpy as np
 import requests
 
 from benchmarks import measuring
-from pipeline import archives
-from pipeline.archives import Archives
-from pipeline.fetch import PublishedFile, fetch_files
+from pipeline.files import archives
+from pipeline.files.archives import Archives
+from pipeline.files.fetch import PublishedFile, fetch_files
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -31,11 +31,11 @@ def main() -> None:
     """Measure, and write the result."""
     options = measuring.arguments(__doc__)
     cv2.setNumThreads(1)
-    files = {f"n{n % 10:08d}/{n}.jpg": data for n, data in enumerate(measuring.photos(options.pictures))}
+    files = {f"n{n % 10:08d}/{n}.jpg": data for n, data in enumerate(measuring.photos(options.images))}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for ending in ("tar", "tgz"):
-            measuring.write_tar(folder / f"pictures.{ending}", files)
+            measuring.write_tar(folder / f"images.{ending}", files)
         figures = fetching(folder, options.repetitions) | opening(folder, files, options.repetitions)
     ratios = {
         "fetch_to_requests": round(figures["fetch_mb_per_s"] / figures["requests_mb_per_s"], 2),
@@ -46,11 +46,11 @@ def main() -> None:
 
 def fetching(folder: Path, repetitions: int) -> dict[str, float]:
     """MB/s from a local server, with checksums and without."""
-    content = (folder / "pictures.tar").read_bytes()
-    file = {"name": "pictures.tar", "sha256": hashlib.sha256(content).hexdigest()}
+    content = (folder / "images.tar").read_bytes()
+    file = {"name": "images.tar", "sha256": hashlib.sha256(content).hexdigest()}
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/pictures.tar"
+        url = f"http://127.0.0.1:{server.server_port}/images.tar"
 
         def plain() -> None:
             with requests.get(url, stream=True, timeout=60) as answer, (folder / "plain").open("wb") as copy:
@@ -67,7 +67,7 @@ def opening(folder: Path, files: dict[str, bytes], repetitions: int) -> dict[str
     """Processor seconds to list an archive, to read all of its members, and to decode them once they are there."""
     figures: dict[str, float] = {"archive_mb": round(sum(map(len, files.values())) / 1e6, 1)}
     for ending in ("tar", "tgz"):
-        path = folder / f"pictures.{ending}"
+        path = folder / f"images.{ending}"
 
         def opened(path: Path = path) -> Archives:
             archives._opened.cache_clear()
@@ -83,7 +83,7 @@ def opening(folder: Path, files: dict[str, bytes], repetitions: int) -> dict[str
 
 
 def decode(file: bytes) -> np.ndarray:
-    """A picture, as `augment` decodes it."""
+    """An image, as `augment` decodes it."""
     return cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 

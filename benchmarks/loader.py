@@ -1,12 +1,12 @@
-"""Batches of 224 x 224 uint8 pictures, shuffled, from the packed format and from loaders that decode while training.
+"""Batches of 224 x 224 uint8 images, shuffled, from the packed format and from loaders that decode while training.
 
-    python -m benchmarks.loader [--archive PICTURES.tgz]
+    python -m benchmarks.loader [--archive IMAGES.tgz]
 
 `packed` reads what `augment` has prepared, pixels or (`jpeg`) JPEG files; `augmented` means that a training's policy is applied to it,
-a resized crop and a flip, by the worker processes that `train` has (`pipeline/batches.py`) or by as many threads. The others decode
-the picture files themselves, crop at random and flip, with as many workers as there are cores: albumentations in our worker
+a resized crop and a flip, by the worker processes that `train` has (`pipeline/stages/train/batches.py`) or by as many threads. The others decode
+the image files themselves, crop at random and flip, with as many workers as there are cores: albumentations in our worker
 processes, in a PyTorch DataLoader and in Grain, and tf.data with TensorFlow's own operations. Packages that are absent are listed as
-such, not guessed at. Pictures are made here (500 x 375), or those of an archive of 224 x 224 or more.
+such, not guessed at. Images are made here (500 x 375), or those of an archive of 224 x 224 or more.
 
 `delay` is how much later than asked another thread of this process wakes from sleeping a millisecond meanwhile: what a training's own
 Python code waits for the processors and for Python's lock.
@@ -28,11 +28,12 @@ import cv2
 import numpy as np
 
 from benchmarks import measuring
-from pipeline import picture_files, records
-from pipeline.archives import Archives
-from pipeline.batches import Reader, augmenting_reader, read_ahead
-from pipeline.colours import evenly_spaced
-from pipeline.workers import available, ordered_map
+from pipeline.files import image_files
+from pipeline.files.archives import Archives
+from pipeline.formats import packed as records
+from pipeline.images.principal_components import evenly_spaced
+from pipeline.runtime.workers import available, ordered_map
+from pipeline.stages.train.batches import Reader, augmenting_reader, read_ahead
 
 os.environ |= {"NO_ALBUMENTATIONS_UPDATE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 BATCH = 32
@@ -54,13 +55,13 @@ def start(files: list[bytes]) -> None:
 
 
 def load(index: int) -> np.ndarray:
-    """One picture, decoded and augmented."""
-    picture = cv2.imdecode(np.frombuffer(_files[index], np.uint8), cv2.IMREAD_COLOR_RGB)
-    return _policy(image=picture)["image"]
+    """One image, decoded and augmented."""
+    image = cv2.imdecode(np.frombuffer(_files[index], np.uint8), cv2.IMREAD_COLOR_RGB)
+    return _policy(image=image)["image"]
 
 
 def load_batch(indices: Iterable[int]) -> np.ndarray:
-    """Some pictures, as one array."""
+    """Some images, as one array."""
     return np.stack([load(index) for index in indices])
 
 
@@ -85,10 +86,10 @@ def pack(files: list[bytes], folder: Path, quality: int | None) -> records.Split
     """A packed training split: pixels, or JPEG files of a quality."""
     start(files)
     place = folder / f"train-{quality}"
-    writer = records.SplitWriter(place, picture_shape=None if quality is None else (224, 224, 3))
+    writer = records.SplitWriter(place, image_shape=None if quality is None else (224, 224, 3))
     for index in range(len(files)):
-        picture = load(index)
-        inputs = {"inputs": picture if quality is None else records.encode_jpeg(picture, quality)}
+        image = load(index)
+        inputs = {"inputs": image if quality is None else records.encode_jpeg(image, quality)}
         fixed, ragged = (inputs, {}) if quality is None else ({}, inputs)
         writer.append(str(index), fixed=fixed | {"labels": np.int32(0)}, ragged=ragged)
     entry = writer.close()
@@ -162,10 +163,10 @@ def ours_on_the_fly(files: list[bytes], _folder: Path) -> Callable[[], Iterable[
 
 
 def torch_loader(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any]]:
-    """A PyTorch DataLoader of albumentations' pictures."""
+    """A PyTorch DataLoader of albumentations' images."""
     from torch.utils.data import DataLoader, Dataset
 
-    class Pictures(Dataset):
+    class Images(Dataset):
         def __len__(self) -> int:
             return len(files)
 
@@ -173,7 +174,7 @@ def torch_loader(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any
             return load(index)
 
     return lambda: DataLoader(
-        Pictures(), batch_sampler=batches(len(files)), num_workers=available(), worker_init_fn=lambda _: start(files)
+        Images(), batch_sampler=batches(len(files)), num_workers=available(), worker_init_fn=lambda _: start(files)
     )
 
 
@@ -210,8 +211,8 @@ def tf_data(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any]]:
     import tensorflow as tf
 
     def prepare(file: Any) -> Any:
-        picture = tf.image.random_crop(tf.io.decode_jpeg(file, channels=3), (224, 224, 3))
-        return tf.image.random_flip_left_right(picture)
+        image = tf.image.random_crop(tf.io.decode_jpeg(file, channels=3), (224, 224, 3))
+        return tf.image.random_flip_left_right(image)
 
     dataset = tf.data.Dataset.from_tensor_slices(files).shuffle(len(files)).map(prepare, num_parallel_calls=available())
     return dataset.batch(BATCH, drop_remainder=True).prefetch(2).as_numpy_iterator
@@ -233,36 +234,34 @@ LOADERS = (
 
 def main() -> None:
     """Measure, and write the result."""
-    options = measuring.arguments(__doc__, pictures=512, archive=True)
-    files = pictures_of(options.archive, options.pictures) if options.archive else measuring.photos(options.pictures)
-    pictures = len(files) // BATCH * BATCH
-    figures: dict[str, Any] = {"pictures": options.archive.name if options.archive else "made here", "count": pictures}
+    options = measuring.arguments(__doc__, images=512, archive=True)
+    files = images_of(options.archive, options.images) if options.archive else measuring.photos(options.images)
+    images = len(files) // BATCH * BATCH
+    figures: dict[str, Any] = {"images": options.archive.name if options.archive else "made here", "count": images}
     with tempfile.TemporaryDirectory() as folder:
         for name, package, build in LOADERS:
             if measuring.version(package) is None:
                 continue
             make = build(files, Path(folder))
-            consume(make(), pictures)  # warms caches, and checks
-            taken = measuring.seconds(lambda make=make: consume(make(), pictures), options.repetitions)
-            figures[f"{name}_pictures_per_s"] = round(pictures / taken, 1)
+            consume(make(), images)  # warms caches, and checks
+            taken = measuring.seconds(lambda make=make: consume(make(), images), options.repetitions)
+            figures[f"{name}_images_per_s"] = round(images / taken, 1)
             if build in (augmented, augmented_by_threads):
-                delays = [delay_ms(lambda make=make: consume(make(), pictures)) for _ in range(options.repetitions)]
+                delays = [delay_ms(lambda make=make: consume(make(), images)) for _ in range(options.repetitions)]
                 figures[f"{name}_delay_ms"] = round(statistics.median(delays), 2)
         for name, quality in (("packed", None), ("packed_jpeg", JPEG_QUALITY)):
             size = (Path(folder) / f"train-{quality}" / "inputs.npy").stat().st_size
-            figures[f"{name}_kb_a_picture"] = round(size / len(files) / 1e3, 1)
+            figures[f"{name}_kb_a_image"] = round(size / len(files) / 1e3, 1)
     speeds = {name: value for name, value in figures.items() if name.endswith("_per_s")}
     fastest_other = max(value for name, value in speeds.items() if not name.startswith("packed"))
-    ratios = {"packed_to_fastest_other": round(figures["packed_pictures_per_s"] / fastest_other, 1)}
+    ratios = {"packed_to_fastest_other": round(figures["packed_images_per_s"] / fastest_other, 1)}
     for name, other in (("packed_jpeg", "packed"), ("packed_augmented", "packed_augmented_by_threads")):
-        key = "_pictures_per_s"
+        key = "_images_per_s"
         ratios[f"{name}_to_{other}"] = round(figures[name + key] / figures[other + key], 2)
     ratios["threads_to_processes_delay"] = round(
         figures["packed_augmented_by_threads_delay_ms"] / figures["packed_augmented_delay_ms"], 1
     )
-    ratios["packed_to_packed_jpeg_size"] = round(
-        figures["packed_kb_a_picture"] / figures["packed_jpeg_kb_a_picture"], 1
-    )
+    ratios["packed_to_packed_jpeg_size"] = round(figures["packed_kb_a_image"] / figures["packed_jpeg_kb_a_image"], 1)
     measuring.write("loader", list(dict.fromkeys(package for _, package, _ in LOADERS)), figures, ratios)
 
 
@@ -284,11 +283,11 @@ def delay_ms(work: Callable[[], object]) -> float:
     return float(np.mean(late)) * 1e3
 
 
-def pictures_of(archive: Path, count: int) -> list[bytes]:
-    """Pictures spread over an archive that are large enough."""
+def images_of(archive: Path, count: int) -> list[bytes]:
+    """Images spread over an archive that are large enough."""
     members = Archives([archive])
-    names = picture_files.pictures(members, "")
-    large = [name for name in names if min(picture_files.size(name, members[name])) >= 224]
+    names = image_files.images(members, "")
+    large = [name for name in names if min(image_files.size(name, members[name])) >= 224]
     return [members[large[place]] for place in evenly_spaced(len(large), count)]
 
 

@@ -1,4 +1,4 @@
-"""What every benchmark does: pictures that need no download, times as medians, and a file that says where they were measured."""
+"""What every benchmark does: images that need no download, times as medians, and a file that says where they were measured."""
 
 import argparse
 import importlib.metadata
@@ -16,19 +16,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.workers import available
+from pipeline.runtime.workers import available
 
 RESULTS = Path(__file__).parent / "results"
-IMAGENET_PICTURES, IMAGENET_CORES = 1_281_167, 16
+IMAGENET_IMAGES, IMAGENET_CORES = 1_281_167, 16
 
 
-def arguments(description: str, *, pictures: int | None = 256, archive: bool = False) -> argparse.Namespace:
-    """The command line of a benchmark, with an archive of pictures and with a number of them where it can use these."""
+def arguments(description: str, *, images: int | None = 256, archive: bool = False) -> argparse.Namespace:
+    """The command line of a benchmark, with an archive of images and with a number of them where it can use these."""
     parser = argparse.ArgumentParser(description=description)
     if archive:
-        parser.add_argument("--archive", type=Path, help="pictures to measure with, instead of made ones")
-    if pictures is not None:
-        parser.add_argument("--pictures", type=int, default=pictures, help="how many; more take longer and vary less")
+        parser.add_argument("--archive", type=Path, help="images to measure with, instead of made ones")
+    if images is not None:
+        parser.add_argument("--images", type=int, default=images, help="how many; more take longer and vary less")
     parser.add_argument("--repetitions", type=int, default=3, help="of each measurement; the median counts")
     return parser.parse_args()
 
@@ -38,12 +38,12 @@ def photos(count: int, *, height: int = 375, width: int = 500) -> list[bytes]:
     random = np.random.default_rng(0)
     files = []
     for _ in range(count):
-        picture = np.full((height, width, 3), 128, np.float32)
+        image = np.full((height, width, 3), 128, np.float32)
         for cells in (4, 16, 64, 256):
             noise = random.normal(0, 120 / np.sqrt(cells), (cells, cells, 3)).astype(np.float32)
-            picture += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+            image += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
         files.append(
-            cv2.imencode(".jpg", np.clip(picture, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+            cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
         )
     return files
 

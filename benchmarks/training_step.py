@@ -23,14 +23,14 @@ import numpy as np
 
 from benchmarks import measuring
 from cnnkeras import architectures, tasks
-from pipeline import devices
+from pipeline.backend import devices
 
 if TYPE_CHECKING:
     import keras
 
     from cnnkeras.summary import LayerRow
 
-BATCH, STEPS = 32, 3  # pictures in a batch; steps of a network in a turn, of which the fastest counts
+BATCH, STEPS = 32, 3  # images in a batch; steps of a network in a turn, of which the fastest counts
 SIZES = (1024, 2048, 3072)  # sides of the matrices
 NETWORKS = {
     "two_tower": {"variant": "two_tower"},
@@ -85,14 +85,14 @@ def build_step(
     )
     model.optimizer.build(model.trainable_variables)
     random = np.random.default_rng(0)
-    pictures = random.integers(0, 256, (BATCH, *input_shape), np.uint8)
+    images = random.integers(0, 256, (BATCH, *input_shape), np.uint8)
     labels = tasks.load("classification").encode_targets(random.integers(0, *output_shape, BATCH))
-    return lambda: model.train_on_batch(pictures, labels), model
+    return lambda: model.train_on_batch(images, labels), model
 
 
 def main() -> None:
     """Measure, and write the result."""
-    options = measuring.arguments(__doc__, pictures=None)
+    options = measuring.arguments(__doc__, images=None)
     with devices.set_up(seed=0):
         from cnnkeras.summary import layer_table
 

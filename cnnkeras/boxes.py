@@ -20,10 +20,10 @@ NMS_BLOCK = 1 << 15
 
 @dataclass(frozen=True)
 class Detections:
-    """Detected boxes of a whole set of pictures, one row each.
+    """Detected boxes of a whole set of images, one row each.
 
     Attributes:
-        images: int (n,), position of the box's picture in its set, from 0.
+        images: int (n,), position of the box's image in its set, from 0.
         labels: int (n,), class index.
         boxes: float (n, 4), xyxy.
         scores: float (n,).
@@ -44,10 +44,10 @@ class Detections:
 
 @dataclass(frozen=True)
 class Objects:
-    """Annotated boxes of a whole set of pictures, one row each.
+    """Annotated boxes of a whole set of images, one row each.
 
     Attributes:
-        images: int (n,), position of the box's picture in its set, from 0.
+        images: int (n,), position of the box's image in its set, from 0.
         labels: int (n,), class index.
         boxes: float (n, 4), xyxy, in the unit of the detections that it is compared with.
         difficult: bool (n,), PASCAL VOC's flag.
@@ -97,14 +97,14 @@ def convert_boxes(boxes: np.ndarray, source: Format, target: Format) -> np.ndarr
 
 
 def clip_boxes(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Boxes cut at the edges of their pictures.
+    """Boxes cut at the edges of their images.
 
     Args:
         boxes: (n, 4) xyxy in pixels.
-        sizes: (n, 2) or (2,), height and width of each box's picture in pixels.
+        sizes: (n, 2) or (2,), height and width of each box's image in pixels.
 
     Returns:
-        (n, 4); a box outside its picture becomes one without area.
+        (n, 4); a box outside its image becomes one without area.
     """
     height, width = np.asarray(sizes)[..., 0], np.asarray(sizes)[..., 1]
     limits = np.stack([width, height, width, height], axis=-1)
@@ -137,7 +137,7 @@ def area(boxes: np.ndarray) -> np.ndarray:
 def non_maximum_suppression(
     boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, *, iou_threshold: float
 ) -> np.ndarray:
-    """Greedy non-maximum suppression of a whole set of pictures at once.
+    """Greedy non-maximum suppression of a whole set of images at once.
 
     Within each group, from the highest score down, a box is kept unless its IoU with a box kept before is greater than
     the threshold (YOLO's code, `do_nms_sort`). Of equal scores the earlier row comes first.
@@ -145,7 +145,7 @@ def non_maximum_suppression(
     Args:
         boxes: (n, 4) xyxy.
         scores: (n,).
-        groups: int (n,): boxes suppress each other only within a group, say a number for each (picture, class).
+        groups: int (n,): boxes suppress each other only within a group, say a number for each (image, class).
         iou_threshold: between 0 and 1.
 
     Returns:

@@ -1,8 +1,8 @@
-"""A classifier turned into a network that slides over larger pictures.
+"""A classifier turned into a network that slides over larger images.
 
 Sermanet et al. (2014), OverFeat, section 3.3; Simonyan & Zisserman (2014), Very Deep Convolutional Networks, section 3.2: the
 first fully connected layer becomes a convolution as large as the map it sees, the others become 1x1 convolutions. On a
-picture of the size that the classifier was built for, the result is the same function; on a larger one it is a map of scores.
+image of the size that the classifier was built for, the result is the same function; on a larger one it is a map of scores.
 It differs from the classifier applied to every crop in one way: what a convolution pads in a crop is, here, its
 neighbourhood.
 
@@ -14,14 +14,14 @@ import keras
 
 
 def to_fully_convolutional(network: keras.Model) -> keras.Model:
-    """The same weights, as a network of pictures (batch, height, width, channels) of any size not below the original's.
+    """The same weights, as a network of images (batch, height, width, channels) of any size not below the original's.
 
     Args:
-        network: Pictures (batch, H, W, channels) to logits (batch, C); a Flatten or a global average pooling stands before
+        network: Images (batch, H, W, channels) to logits (batch, C); a Flatten or a global average pooling stands before
             its first fully connected layer.
 
     Returns:
-        Pictures to a map of logits (batch, height', width', C); (batch, 1, 1, C) at H x W.
+        Images to a map of logits (batch, height', width', C); (batch, 1, 1, C) at H x W.
 
     Raises:
         ValueError: The network has no such layer, or its outputs are no logits (batch, C).

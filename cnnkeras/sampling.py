@@ -9,43 +9,43 @@ from collections.abc import Callable
 import numpy as np
 
 
-def subsample(picture: np.ndarray) -> np.ndarray:
+def subsample(image: np.ndarray) -> np.ndarray:
     """Every second value of every second row."""
-    return picture[::2, ::2]
+    return image[::2, ::2]
 
 
-def max_pool(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def max_pool(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The largest value of each 2x2 window, and its switch: its place in the window, 0 to 3 row by row, the first of equals."""
-    windows = _windows(picture)
+    windows = _windows(image)
     return windows.max(axis=-1), windows.argmax(axis=-1)
 
 
-def mean_pool(picture: np.ndarray) -> np.ndarray:
+def mean_pool(image: np.ndarray) -> np.ndarray:
     """The mean of each 2x2 window."""
-    return _windows(picture).mean(axis=-1)
+    return _windows(image).mean(axis=-1)
 
 
-def duplicate(picture: np.ndarray) -> np.ndarray:
+def duplicate(image: np.ndarray) -> np.ndarray:
     """Each value four times, as a 2x2 window."""
-    return picture.repeat(2, axis=0).repeat(2, axis=1)
+    return image.repeat(2, axis=0).repeat(2, axis=1)
 
 
-def max_unpool(picture: np.ndarray, switches: np.ndarray) -> np.ndarray:
+def max_unpool(image: np.ndarray, switches: np.ndarray) -> np.ndarray:
     """Each value back where `max_pool` found it, 0 elsewhere."""
-    return np.where(duplicate(switches) == _place(2 * picture.shape[0], 2 * picture.shape[1]), duplicate(picture), 0)
+    return np.where(duplicate(switches) == _place(2 * image.shape[0], 2 * image.shape[1]), duplicate(image), 0)
 
 
-def bilinear(picture: np.ndarray, rounded: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+def bilinear(image: np.ndarray, rounded: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
     """The values at even places, between two of them their mean, between four the mean of the four; outside the map is 0.
 
     Libraries mostly place the values in the middle of their windows instead, and repeat the border.
 
     Args:
-        picture: (H, W).
+        image: (H, W).
         rounded: Applied to the result; the notebook takes np.ceil.
     """
-    height, width = picture.shape
-    padded = np.pad(picture.astype(np.float64), ((0, 1), (0, 1)))
+    height, width = image.shape
+    padded = np.pad(image.astype(np.float64), ((0, 1), (0, 1)))
     result = np.empty((2 * height, 2 * width))
     here, right, below, both = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     result[::2, ::2] = here
@@ -55,12 +55,12 @@ def bilinear(picture: np.ndarray, rounded: Callable[[np.ndarray], np.ndarray] | 
     return result if rounded is None else rounded(result)
 
 
-def _windows(picture: np.ndarray) -> np.ndarray:
+def _windows(image: np.ndarray) -> np.ndarray:
     """(H, W) to (H / 2, W / 2, 4), the values of each window row by row."""
-    height, width = picture.shape
+    height, width = image.shape
     if height % 2 or width % 2:
         raise ValueError(f"expected a map with even sides; received: {height}x{width}. Pad it")
-    return picture.reshape(height // 2, 2, width // 2, 2).swapaxes(1, 2).reshape(height // 2, width // 2, 4)
+    return image.reshape(height // 2, 2, width // 2, 2).swapaxes(1, 2).reshape(height // 2, width // 2, 4)
 
 
 def _place(height: int, width: int) -> np.ndarray:

@@ -76,7 +76,7 @@ class Convolution:
 
     def __init__(self, sizes: Sequence[int], channels: int, filters: int, kernel: Sequence[int], stride=1, padding=0):
         self.channels, self.filters = channels, filters
-        # A signal is a picture of one row.
+        # A signal is an image of one row.
         rows = (1,) * (2 - len(sizes))
         strides = (stride,) * len(sizes) if isinstance(stride, int) else tuple(stride)
         axes = list(zip(sizes, kernel, strides, [padding] * len(sizes), strict=True))

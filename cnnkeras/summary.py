@@ -22,7 +22,7 @@ class LayerRow:
         parameters: Numbers that training changes.
         multiply_adds: Of the convolutions and fully connected layers; biases, normalisation and activations are not counted.
         receptive_field: Input values that one output sees, along each spatial axis of the network's input. Where the network
-            branches, the widest path counts; a field may reach beyond the picture, into the padding.
+            branches, the widest path counts; a field may reach beyond the image, into the padding.
         activation_bytes: Memory of all outputs of the layer.
     """
 

@@ -65,7 +65,7 @@ class Batches(_Order):
     """Batches of a split, read from arrays that may be mapped from disk.
 
     Args:
-        inputs: (N, ...), left as it is: uint8 pictures are normalised inside the network.
+        inputs: (N, ...), left as it is: uint8 images are normalised inside the network.
         targets: From indices (batch,), int64, and the epoch to the targets of these examples, an array (batch, ...).
         batch_size: Examples in a batch; at most N of them.
         seed: Shuffles, and leaves out the last partial batch.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import InputError, first_reason, lacks_room
+from pipeline.runtime.errors import InputError, first_reason, lacks_room
 
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C: 128 + SIGINT
 
@@ -61,7 +61,7 @@ def main() -> None:
     Each stage is a command of its own:
       cnnkeras train yolo          one stage by hand
       cnnkeras plan                what `dvc repro` would run, and why
-      cnnkeras show yolo cat.jpg   a trained experiment on your picture
+      cnnkeras show yolo cat.jpg   a trained experiment on your image
     """  # noqa: D301 - click reads \b as "leave these lines as they are"
     _use_code_of_this_project()
 
@@ -72,7 +72,7 @@ def _use_code_of_this_project() -> None:
     `dvc exp run --temp` and `--queue` work in a copy, whose code is what DVC records. So does who has two clones and one
     environment.
     """
-    from pipeline import paths
+    from pipeline.runtime import paths
 
     try:
         root = paths.root()
@@ -92,7 +92,7 @@ def download(source: str) -> None:
 
     Example: cnnkeras download digit_scenes
     """
-    from pipeline import download
+    from pipeline.stages import download
 
     download.run(source)
 
@@ -107,7 +107,7 @@ def augment(dataset: str, workers: int | None) -> None:
 
     Example: cnnkeras augment digit_detection --workers 4
     """
-    from pipeline import augment
+    from pipeline.stages import augment
 
     augment.run(dataset, workers=workers)
 
@@ -121,7 +121,7 @@ def import_weights(name: str) -> None:
 
     Example: cnnkeras import-weights yolo_authors
     """
-    from pipeline import import_weights
+    from pipeline.stages import import_weights
 
     import_weights.run(name)
 
@@ -131,14 +131,14 @@ def import_weights(name: str) -> None:
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Processes that augment pictures; any number gives the same network. Default: all cores.",
+    help="Processes that augment images; any number gives the same network. Default: all cores.",
 )
 def train(experiment: str, workers: int | None) -> None:
     """Train EXPERIMENT's network; writes results/EXPERIMENT/model and history.csv.
 
     Example: cnnkeras train yolo
     """
-    from pipeline import train
+    from pipeline.stages import train
 
     train.run(experiment, workers=workers)
 
@@ -150,7 +150,7 @@ def predict(experiment: str) -> None:
 
     Example: cnnkeras predict yolo
     """
-    from pipeline import predict
+    from pipeline.stages import predict
 
     predict.run(experiment)
 
@@ -162,7 +162,7 @@ def combine(ensemble: str) -> None:
 
     Example: cnnkeras combine vgg_d_and_e
     """
-    from pipeline import combine
+    from pipeline.stages import combine
 
     combine.run(ensemble)
 
@@ -174,7 +174,7 @@ def postprocess(experiment: str) -> None:
 
     Example: cnnkeras postprocess yolo
     """
-    from pipeline import postprocess
+    from pipeline.stages import postprocess
 
     postprocess.run(experiment)
 
@@ -186,7 +186,7 @@ def evaluate(experiment: str) -> None:
 
     Example: cnnkeras evaluate yolo
     """
-    from pipeline import evaluate
+    from pipeline.stages import evaluate
 
     evaluate.run(experiment)
 
@@ -198,7 +198,7 @@ def log(experiment: str) -> None:
 
     Example: cnnkeras log yolo
     """
-    from pipeline import log
+    from pipeline.stages import log
 
     log.run(experiment)
 
@@ -211,7 +211,7 @@ def lab(claim: str, log_only: bool) -> None:
 
     Example: cnnkeras lab size
     """
-    from pipeline import lab
+    from pipeline.stages import lab
 
     lab.run(claim, log_only=log_only)
 
@@ -222,7 +222,7 @@ def plan() -> None:
 
     Example: cnnkeras plan
     """
-    from pipeline import plan
+    from pipeline.commands import plan
 
     plan.run()
 
@@ -240,23 +240,23 @@ def repro(jobs: int | None) -> None:
 
     Example: cnnkeras repro --jobs 2
     """
-    from pipeline import repro
+    from pipeline.commands import repro
 
     repro.run(jobs)
 
 
 @main.command()
 @click.argument("experiment")
-@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the drawn pictures. Default: show/ here.")
-def show(experiment: str, pictures: tuple[Path, ...], output: Path | None) -> None:
-    """Run a trained EXPERIMENT, or an ensemble, on your pictures and draw what it sees.
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the drawn images. Default: show/ here.")
+def show(experiment: str, images: tuple[Path, ...], output: Path | None) -> None:
+    """Run a trained EXPERIMENT, or an ensemble, on your images and draw what it sees.
 
     Example: cnnkeras show yolo street.jpg --output drawn
     """
-    from pipeline import show
+    from pipeline.commands import show
 
-    show.run(experiment, pictures, output=output)
+    show.run(experiment, images, output=output)
 
 
 @main.command()
@@ -268,7 +268,7 @@ def report(output: Path | None) -> None:
 
     Example: cnnkeras report
     """
-    from pipeline import report
+    from pipeline.commands import report
 
     report.run(output=output)
 
@@ -282,7 +282,7 @@ def ui(port: int) -> None:
 
     Example: cnnkeras ui --port 5001
     """
-    from pipeline import ui
+    from pipeline.commands import ui
 
     ui.run(port=port)
 
@@ -297,7 +297,7 @@ def summary(architecture: str, variant: str | None, width: float | None, as_json
 
     Example: cnnkeras summary vgg --variant E
     """
-    from pipeline import summary
+    from pipeline.commands import summary
 
     summary.run(architecture, variant=variant, width=width, as_json=as_json)
 
@@ -316,7 +316,7 @@ def output_size(size: str, kernel: str, stride: str, padding: str, dilation: str
 
     Example: cnnkeras output-size 224x224 --kernel 11 --stride 4 --padding 2
     """
-    from pipeline import output_size
+    from pipeline.commands import output_size
 
     output_size.run(size, kernel=kernel, stride=stride, padding=padding, dilation=dilation, transposed=transposed)
 

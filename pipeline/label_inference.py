@@ -6,7 +6,7 @@ connected region from its probabilities; keep the region where the class dominat
 
 The book leaves open, and we choose: the region is the 8-connected component of largest probability among the unlabelled
 pixels whose probability is at least `threshold`; it dominates where no other class, background included, has more; evidence
-is too little when a class's probability, summed over the unlabelled pixels, is below `least_share` of the picture's pixels. What
+is too little when a class's probability, summed over the unlabelled pixels, is below `least_share` of the image's pixels. What
 is left is background.
 """
 
@@ -20,7 +20,7 @@ def infer_greedily(scores: np.ndarray, *, threshold: float = 0.25, least_share: 
     Args:
         scores: float (H, W, C + 1) before softmax, background first.
         threshold: Least probability of a pixel of the region.
-        least_share: Stop when no class has this share of the picture's pixels as summed probability.
+        least_share: Stop when no class has this share of the image's pixels as summed probability.
     """
     exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)

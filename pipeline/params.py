@@ -17,11 +17,13 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_m
 from ruamel.yaml import YAML, YAMLError
 
 from cnnkeras import architectures, tasks, weights
-from pipeline import claims, paths, sources
-from pipeline.claims import ClaimEntry
-from pipeline.entries import Entry, Seed, unknown
-from pipeline.errors import InputError
-from pipeline.paths import SCRATCH
+from pipeline import sources
+from pipeline.lab import claims
+from pipeline.lab.claims import ClaimEntry
+from pipeline.runtime import paths
+from pipeline.runtime.entries import Entry, Seed, unknown
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.paths import SCRATCH
 from pipeline.sources import SourceEntry, Task
 
 
@@ -45,7 +47,7 @@ class ProposalFile(Entry):
     Attributes:
         file: JSON, below the project's folder.
         sha256: Its checksum, so that other proposals are other params.
-        most: Proposals of a picture, the surest.
+        most: Proposals of an image, the surest.
         smallest_side: Those with a shorter side are skipped, in pixels.
         margin: By how much of its sides a box is enlarged at each edge.
     """
@@ -74,13 +76,13 @@ class Dataset(Entry):
         source: Entry under `sources:`.
         task: What the labels are prepared for.
         size: Height and width of the network's input in pixels, or the length of a signal.
-        examples: `pictures` as they are; `objects`, one example per annotated object, its box enlarged by `object_margin`; or
-            `proposals`, of the training pictures, the others as they are.
+        examples: `images` as they are; `objects`, one example per annotated object, its box enlarged by `object_margin`; or
+            `proposals`, of the training images, the others as they are.
         object_margin: Border around an object's box, as a fraction of the box's longer side.
         proposals: Where they are from, and which are trained on.
-        copies: Augmented versions of each training picture, beside the plain one.
+        copies: Augmented versions of each training image, beside the plain one.
         augmentation: Albumentations transforms in order, each `{Name: {argument: value}}`.
-        jpeg_quality: Pictures are packed as JPEG files of this quality, 1..100; none: as they are, without loss.
+        jpeg_quality: Images are packed as JPEG files of this quality, 1..100; none: as they are, without loss.
         on_error: What an example that cannot be read is: `fail` names it and ends, `skip` leaves it out, counted and listed in the
             dataset's report.
         leaks: What an example in two splits is: `fail` ends, `allow` counts it in the dataset's report.
@@ -89,7 +91,7 @@ class Dataset(Entry):
     source: str
     task: Task
     size: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=2)]
-    examples: Literal["pictures", "objects", "proposals"] = "pictures"
+    examples: Literal["images", "objects", "proposals"] = "images"
     object_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
     proposals: TrainingProposals | None = None
     copies: Count = 0
@@ -205,7 +207,7 @@ class Train(Entry):
             of cores has it.
         loss: Keyword arguments of the task's `build_loss`.
         initial_weights: Layers of another experiment, or imported ones, to start from.
-        augmentation: Albumentations transforms as a dataset's, applied to the packed training pictures anew in each epoch.
+        augmentation: Albumentations transforms as a dataset's, applied to the packed training images anew in each epoch.
         seed: Of initial weights, order, augmentation and dropout, instead of the file's own: the networks of an ensemble differ in it.
     """
 
@@ -236,19 +238,19 @@ class View(Entry):
     """A test protocol of a classifier (pipeline/views.py). Each says whether its views are `mirrored`.
 
     Attributes:
-        scales: Lengths of the picture's shorter side in pixels, from the network's input size on.
+        scales: Lengths of the image's shorter side in pixels, from the network's input size on.
     """
 
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
     @property
     def places_at_a_scale(self) -> int:
-        """Views of a picture at one scale, mirror images not counted."""
+        """Views of an image at one scale, mirror images not counted."""
         return 1
 
     @property
     def count(self) -> int:
-        """Views of a picture."""
+        """Views of an image."""
         return self.places_at_a_scale * len(self.scales) * (1 + self.mirrored)
 
 
@@ -272,7 +274,7 @@ class TenPatches(View):
 
 
 class CropGrid(View):
-    """`places` x `places` crops spread over the whole picture, and their mirror images if `mirrored`."""
+    """`places` x `places` crops spread over the whole image, and their mirror images if `mirrored`."""
 
     name: Literal["crop_grid"]
     places: Positive = 5
@@ -285,14 +287,14 @@ class CropGrid(View):
 
 
 class Dense(View):
-    """The whole picture through the fully convolutional network, and its mirror image if `mirrored`."""
+    """The whole image through the fully convolutional network, and its mirror image if `mirrored`."""
 
     name: Literal["dense"]
     mirrored: bool = True
 
 
 class SlidingWindows(Entry):
-    """Squares of `side` pixels of the picture, every `stride` pixels (pipeline/regions.py)."""
+    """Squares of `side` pixels of the image, every `stride` pixels (pipeline/regions.py)."""
 
     name: Literal["sliding_windows"]
     side: Positive
@@ -301,7 +303,7 @@ class SlidingWindows(Entry):
 
 
 class Boxes(Entry):
-    """Boxes of the picture's own shape, of these `shares` of its sides, every half box."""
+    """Boxes of the image's own shape, of these `shares` of its sides, every half box."""
 
     name: Literal["boxes"]
     shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5)
@@ -332,7 +334,7 @@ class Import(Entry):
         model: Keyword arguments of the architecture's `build`.
         size: Height and width of its input in pixels.
         classes: How many it knows; for segmentation without the background.
-        input: What it was trained with, for pictures in RGB, 0..255; by default what the format's published networks were.
+        input: What it was trained with, for images in RGB, 0..255; by default what the format's published networks were.
     """
 
     file: str
@@ -355,7 +357,7 @@ class Predict(Entry):
     Attributes:
         batch_size: Inputs at once.
         views: Test protocols of a classifier, whose class posteriors are averaged; none: the packed input, once.
-        regions: Parts of a picture that are segmented one by one; none: the packed input, once.
+        regions: Parts of an image that are segmented one by one; none: the packed input, once.
     """
 
     batch_size: Positive = 64
@@ -398,7 +400,7 @@ class Greedy(Entry):
 
 
 class SegmentationPostprocess(Entry):
-    """From score maps to a label map at the picture's own size.
+    """From score maps to a label map at the image's own size.
 
     Attributes:
         resize: How the scores are enlarged.
@@ -413,11 +415,11 @@ class Evaluate(Entry):
     """What the evaluation draws and tells apart.
 
     Attributes:
-        pictures: Pictures with predictions and truth to draw.
+        images: Images with predictions and truth to draw.
         similar_classes: Groups of classes that a detector may be forgiven to mix up, for the analysis of its errors.
     """
 
-    pictures: Count = 12
+    images: Count = 12
     # Left out of the dump where it is not used, so that results without it keep their fingerprint.
     similar_classes: tuple[tuple[str, ...], ...] = Field(default=(), exclude_if=lambda groups: not groups)
 
@@ -463,7 +465,7 @@ class Ensemble(Entry):
     """Experiments whose posteriors are averaged.
 
     Attributes:
-        dataset: Whose test split it is measured on; the members' datasets have the same test pictures.
+        dataset: Whose test split it is measured on; the members' datasets have the same test images.
         members: Two names, each of an experiment or of another ensemble. Every network weighs the same.
         combine: The `mean` of the posteriors or their `product`.
         postprocess: As an experiment's.
@@ -831,7 +833,7 @@ def _experiment(file: _File, params: Params, name: str) -> Experiment:
     if experiment.train.augmentation and (len(dataset.size) != 2 or not experiment.train.epochs):
         received = f"some for size {list(dataset.size)}" if experiment.train.epochs else "some with epochs: 0"
         raise file.error(
-            (*location, "train", "augmentation"), f"expected none, or pictures to train on; received: {received}"
+            (*location, "train", "augmentation"), f"expected none, or images to train on; received: {received}"
         )
     loss = _arguments(file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss)
     postprocess = _validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)
@@ -912,7 +914,7 @@ def _check_initial_weights(file: _File, params: Params, name: str) -> None:
 
 
 def _check_untrained(file: _File, params: Params, name: str) -> None:
-    """An experiment of no epochs has another's weights, and must see its pictures as that one did."""
+    """An experiment of no epochs has another's weights, and must see its images as that one did."""
     location, experiment = ("experiments", name), params.experiments[name]
     start = experiment.train.initial_weights.experiment
     if start == SCRATCH:

@@ -1,14 +1,14 @@
-"""Segmentation by parts of a picture: the network sees each region at its own input size, and their score maps are merged.
+"""Segmentation by parts of an image: the network sees each region at its own input size, and their score maps are merged.
 
-    sliding_windows  squares of `side` pixels every `stride` pixels, the last ones flush with the picture's edge
-    boxes            boxes of the picture's shape, of these shares of its sides, every half box
+    sliding_windows  squares of `side` pixels every `stride` pixels, the last ones flush with the image's edge
+    boxes            boxes of the image's shape, of these shares of its sides, every half box
     proposals        boxes of a file, the surest first (Noh et al. 2015, section 4.3: 50 enlarged Edge Boxes)
 
 `merge: maximum` is the authors' (inference/generate_EDeconvNet_CRF_results.m): the pixel-wise maximum of the raw scores over a
 map of zeros, so that negative scores count as 0 and what no region covers is background. `merge: mean` is the mean over the
-regions that cover a pixel. Beyond the picture's edge a region is black, as theirs is.
+regions that cover a pixel. Beyond the image's edge a region is black, as theirs is.
 
-A file of proposals is a JSON list of {"id": the picture's id, "bbox": [left, top, width, height] in pixels, "score": number}.
+A file of proposals is a JSON list of {"id": the image's id, "bbox": [left, top, width, height] in pixels, "score": number}.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.errors import InputError
 from pipeline.params import Boxes, ProposalFile, Regions, SlidingWindows
+from pipeline.runtime.errors import InputError
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom; may reach beyond the picture
+Box = tuple[int, int, int, int]  # left, top, right, bottom; may reach beyond the image
 Proposal = tuple[float, Box]  # with its score
 
 
 def read_proposals(settings: ProposalFile, root: Path) -> dict[str, list[Proposal]]:
-    """The boxes of each picture by its id, the surest first; of equal scores the earlier one in the file.
+    """The boxes of each image by its id, the surest first; of equal scores the earlier one in the file.
 
     Raises:
         InputError: The file is not there, is another one than the checksum says, or is not as described above.
@@ -53,7 +53,7 @@ def read_proposals(settings: ProposalFile, root: Path) -> dict[str, list[Proposa
 
 
 def boxes_of(settings: Regions, size: tuple[int, int], proposals: Sequence[Proposal] = ()) -> list[Box]:
-    """The regions of a picture of (height, width) pixels; `proposals` are its own, where they come from a file."""
+    """The regions of an image of (height, width) pixels; `proposals` are its own, where they come from a file."""
     if isinstance(settings, SlidingWindows):
         sides = [min(settings.side, side) for side in size]
         return _grid(size, sides, [settings.stride, settings.stride])
@@ -67,7 +67,7 @@ def boxes_of(settings: Regions, size: tuple[int, int], proposals: Sequence[Propo
 
 
 def surest(settings: ProposalFile, proposals: Sequence[Proposal]) -> list[Box]:
-    """The proposals of a picture that are used, as they are in the file."""
+    """The proposals of an image that are used, as they are in the file."""
     kept = [box for _, box in proposals if min(box[2] - box[0], box[3] - box[1]) >= settings.smallest_side]
     return kept[: settings.most]
 
@@ -87,13 +87,13 @@ def enlarged(box: Box, margin: float) -> Box:
     return left - across, top - down, right + across, bottom + down
 
 
-def cut(picture: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
-    """A region of a picture (H, W, 3), black beyond its edge, stretched to (height, width) bilinearly."""
-    return cv2.resize(window(picture, box, 0), size[::-1], interpolation=cv2.INTER_LINEAR)
+def cut(image: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
+    """A region of an image (H, W, 3), black beyond its edge, stretched to (height, width) bilinearly."""
+    return cv2.resize(window(image, box, 0), size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def window(values: np.ndarray, box: Box, beyond: int) -> np.ndarray:
-    """What a picture (H, W, 3) or label map (H, W) has inside a box, and `beyond` where the box sticks out."""
+    """What an image (H, W, 3) or label map (H, W) has inside a box, and `beyond` where the box sticks out."""
     left, top, right, bottom = box
     found = np.full((bottom - top, right - left, *values.shape[2:]), beyond, values.dtype)
     y0, x0, y1, x1 = _inside(box, values.shape[:2])
@@ -104,12 +104,12 @@ def window(values: np.ndarray, box: Box, beyond: int) -> np.ndarray:
 def merge(
     scores: Iterator[np.ndarray], boxes: Sequence[Box], size: tuple[int, int], classes: int, how: str
 ) -> np.ndarray:
-    """Score map float32 (height, width, classes) of a picture from those of its regions.
+    """Score map float32 (height, width, classes) of an image from those of its regions.
 
     Args:
         scores: For each box float (h, w, classes), at the network's size.
         boxes: The regions.
-        size: Height and width of the picture.
+        size: Height and width of the image.
         classes: C + 1, background included.
         how: "maximum" or "mean".
     """
@@ -128,7 +128,7 @@ def merge(
 
 
 def _inside(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right of what of a box lies in the picture."""
+    """Top, left, bottom and right of what of a box lies in the image."""
     left, top, right, bottom = box
     y0, x0 = min(max(top, 0), size[0]), min(max(left, 0), size[1])
     return y0, x0, max(min(bottom, size[0]), y0), max(min(right, size[1]), x0)
@@ -139,7 +139,7 @@ def describe(settings: Regions) -> str:
     if isinstance(settings, SlidingWindows):
         what = f"windows of {settings.side} pixels every {settings.stride}"
     elif isinstance(settings, Boxes):
-        what = f"boxes of {', '.join(f'{share:g}' for share in settings.shares)} of the picture's sides, every half box"
+        what = f"boxes of {', '.join(f'{share:g}' for share in settings.shares)} of the image's sides, every half box"
     else:
         what = f"at most {settings.most} proposals of at least {settings.smallest_side} pixels from {settings.file}"
         what += f", enlarged by {settings.margin:g} of their sides at each edge" if settings.margin else ""

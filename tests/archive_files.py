@@ -16,8 +16,8 @@ needs_mirror = pytest.mark.skipif(not MIRROR.is_dir(), reason=f"no mirror of rea
 ANY_CHECKSUM = "0" * 64
 
 
-def picture(width: int, height: int, kind: str = "JPEG", *, value: int = 90, mode: str = "RGB") -> bytes:
-    """A picture file of one colour."""
+def image(width: int, height: int, kind: str = "JPEG", *, value: int = 90, mode: str = "RGB") -> bytes:
+    """An image file of one colour."""
     stream = io.BytesIO()
     Image.fromarray(np.full((height, width, 3), value, np.uint8)).convert(mode).save(stream, kind)
     return stream.getvalue()

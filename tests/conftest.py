@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.records import Index, SplitWriter
+from pipeline.formats.packed import Index, SplitWriter
 
 os.environ |= {
     "MPLBACKEND": "Agg",
@@ -48,7 +48,7 @@ experiments:
       initial_weights: {experiment: scratch}
     predict: {batch_size: 1}
     postprocess: {top_k: 2}
-    evaluate: {pictures: 4}
+    evaluate: {images: 4}
   signals:
     <<: *experiment
     dataset: signals

@@ -126,7 +126,7 @@ class Darknet:
         return b"".join(parts)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Picture (3, H, W), RGB in the network's own scale, to its outputs, flat."""
+        """Image (3, H, W), RGB in the network's own scale, to its outputs, flat."""
         for line, weights in self.layers:
             kind, *numbers = line.split()
             weights = [array.astype("float64") for array in weights]
@@ -292,10 +292,10 @@ def deconvnet(net: Caffe, x: np.ndarray) -> np.ndarray:
 
 
 def header_of_2015(rate: float = 0.001, seen: int = 40_000) -> bytes:
-    """Learning rate, momentum, decay and pictures seen."""
+    """Learning rate, momentum, decay and images seen."""
     return struct.pack("<3fi", rate, 0.9, 0.0005, seen)
 
 
 def header_since(minor: int) -> bytes:
-    """Version 0.minor.0 and pictures seen, of 64 bits from 0.2 on."""
+    """Version 0.minor.0 and images seen, of 64 bits from 0.2 on."""
     return struct.pack("<3iQ" if minor >= 2 else "<3iI", 0, minor, 0, 2_560_000)

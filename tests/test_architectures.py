@@ -287,7 +287,7 @@ def test_too_small_inputs_name_the_smallest_that_works(name, task, small):
     ],
 )
 def test_indivisible_inputs_name_the_nearest_that_work(name, task, wrong, works):
-    """Where poolings must divide the picture, the error's sizes build."""
+    """Where poolings must divide the image, the error's sizes build."""
     module = MODULES[name]
     variant = next(iter(module.VARIANTS))
     with pytest.raises(ValueError, match="nearest size") as error:
@@ -374,8 +374,8 @@ def test_yolo_pads_as_darknet():
     np.testing.assert_allclose(np.asarray(front(impulse))[0, 0, 0] - bias, kernel[3, 3, 1], atol=1e-6)
 
 
-def test_yolo_refuses_a_grid_of_another_picture():
-    """An output that the picture's grid does not have, or that leaves no class, is an error that names the right one."""
+def test_yolo_refuses_a_grid_of_another_image():
+    """An output that the image's grid does not have, or that leaves no class, is an error that names the right one."""
     for shape in ((8, 8, 30), (7, 7, 10)):
         with pytest.raises(ValueError, match=r"output_shape \(7, 7, classes \+ 10\)"):
             outline(yolo, "full", output_shape=shape)

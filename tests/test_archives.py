@@ -9,9 +9,9 @@ import zipfile
 
 import pytest
 
-from pipeline import archives
-from pipeline.archives import Archives
-from pipeline.errors import InputError
+from pipeline.files import archives
+from pipeline.files.archives import Archives
+from pipeline.runtime.errors import InputError
 
 FILES = {"data/a.jpg": b"first" * 300, "data/b.txt": b"", "./c d.png": os.urandom(2000)}
 EXPECTED = {name.removeprefix("./"): data for name, data in FILES.items()}

@@ -1,4 +1,4 @@
-"""Augmenting and packing: what moves with a picture, what packed splits hold, and that it is the same every time."""
+"""Augmenting and packing: what moves with an image, what packed splits hold, and that it is the same every time."""
 
 import hashlib
 import json
@@ -13,14 +13,17 @@ import psutil
 import pytest
 
 from cnnkeras.tasks.segmentation import VOID, decode_png
-from pipeline import annotated, augment, download, paths, records
-from pipeline.annotated import AnnotatedPicture
-from pipeline.augment import Moments, Packer, pack
-from pipeline.augmentation import Policy, transform_names
-from pipeline.decoding import decode
-from pipeline.errors import InputError
+from pipeline.formats import packed
+from pipeline.images import annotated
+from pipeline.images.annotated import AnnotatedImage
+from pipeline.images.augmentation import Policy, transform_names
 from pipeline.params import TrainingProposals, load_params
-from pipeline.workers import ordered_map
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.workers import ordered_map
+from pipeline.stages import augment, download
+from pipeline.stages.augment import Moments, Packer, pack
+from pipeline.stages.augment.decoding import decode
 
 REPOSITORY = Path(__file__).parents[1]
 PARAMS = """\
@@ -109,7 +112,7 @@ def test_the_same_bytes_for_any_number_of_workers():
 
 KILLED = """
 import os, signal
-from pipeline import augment
+from pipeline.stages import augment
 augment.SHARD = 32
 add = augment.Journal.add
 def add_and_die(journal, chunk):
@@ -174,7 +177,7 @@ def test_what_cannot_be_continued_is_begun_again(project, continued, damage):
     finally:
         (project / "params.yaml").write_text(PARAMS)
     assert continued == [0]
-    assert records.open_split(paths.augmented("detection"), "train")["inputs"].shape == (111, 48, 64, 3)
+    assert packed.open_split(paths.augmented("detection"), "train")["inputs"].shape == (111, 48, 64, 3)
 
 
 @in_project
@@ -186,19 +189,19 @@ def test_a_truncated_file_is_refused():
     for kept in (len(whole) - 1, len(whole) // 2, 50, 0):
         file.write_bytes(whole[:kept])
         with pytest.raises(InputError, match=r"inputs\.npy: expected a whole \.npy file"):
-            records.open_split(paths.augmented("objects"), "train")["inputs"]
+            packed.open_split(paths.augmented("objects"), "train")["inputs"]
     np.save(file, np.zeros((2, 32, 32, 3), np.uint8))
     with pytest.raises(InputError, match=r"inputs\.npy: expected shape"):
-        records.open_split(paths.augmented("objects"), "train")["inputs"]
+        packed.open_split(paths.augmented("objects"), "train")["inputs"]
 
 
 @in_project
-def test_jpeg_files_read_like_the_pictures_that_they_are_of(tmp_path):
+def test_jpeg_files_read_like_the_images_that_they_are_of(tmp_path):
     """The same columns and annotations as without them, in less room; rows, slices and lists of rows give about the same pixels."""
     indices = {}
     for quality in (None, 90):
         indices[quality] = pack(packer("compressed", jpeg_quality=quality), tmp_path / str(quality), workers=2)
-    plain, compressed = (records.open_split(tmp_path / str(quality), "train") for quality in (None, 90))
+    plain, compressed = (packed.open_split(tmp_path / str(quality), "train") for quality in (None, 90))
     wanted, found = plain["inputs"], compressed["inputs"]
     assert (found.shape, found.dtype, found.ndim, len(found)) == (wanted.shape, wanted.dtype, wanted.ndim, len(wanted))
     # Fine textures and coloured edges lose most; on the average a value is some steps of 255 away.
@@ -219,20 +222,20 @@ def test_jpeg_files_read_like_the_pictures_that_they_are_of(tmp_path):
 
 @in_project
 def test_a_damaged_jpeg_column_is_refused():
-    """A file that lost its end, its places or the picture of a row is named."""
+    """A file that lost its end, its places or the image of a row is named."""
     augment.run("compressed", workers=1)
     folder = paths.augmented("compressed") / "train"
     for name in ("inputs", "inputs.offsets"):
         whole = (folder / f"{name}.npy").read_bytes()
         (folder / f"{name}.npy").write_bytes(whole[:-8])
         with pytest.raises(InputError, match=rf"{name}\.npy: expected a whole \.npy file"):
-            records.open_split(folder.parent, "train")["inputs"]
+            packed.open_split(folder.parent, "train")["inputs"]
         (folder / f"{name}.npy").write_bytes(whole)
     offsets = np.load(folder / "inputs.offsets.npy")
     values = np.load(folder / "inputs.npy", mmap_mode="r+")
     values[offsets[4] : offsets[5]] = 0
     values.flush()
-    inputs = records.open_split(folder.parent, "train")["inputs"]
+    inputs = packed.open_split(folder.parent, "train")["inputs"]
     assert inputs[3].shape == (48, 64, 3)
     with pytest.raises(InputError, match=r"inputs\.npy: expected a JPEG file of shape \(48, 64, 3\) in row 4"):
         inputs[4]
@@ -245,7 +248,7 @@ def test_another_seed_augments_differently(tmp_path):
     second._seed += 1
     for number, each in enumerate((first, second)):
         pack(each, tmp_path / str(number), workers=1)
-    a, b = (records.open_split(tmp_path / str(number), "train")["inputs"] for number in (0, 1))
+    a, b = (packed.open_split(tmp_path / str(number), "train")["inputs"] for number in (0, 1))
     np.testing.assert_array_equal(a[::3], b[::3])
     assert all((a[row] != b[row]).any() for row in range(len(a)) if row % 3)
 
@@ -256,7 +259,7 @@ def test_detection_columns(tmp_path):
     each = packer("detection")
     index = pack(each, tmp_path, workers=2)
     assert {split: entry["examples"] for split, entry in index.splits.items()} == {"train": 111, "val": 5, "test": 6}
-    train, test = records.open_split(tmp_path, "train"), records.open_split(tmp_path, "test")
+    train, test = packed.open_split(tmp_path, "train"), packed.open_split(tmp_path, "test")
     assert train["inputs"].shape == (111, 48, 64, 3)
     assert list(train["ids"][:4]) == ["train_000001", "train_000001+1", "train_000001+2", "train_000002"]
     columns = {split: set(entry["columns"]) for split, entry in index.splits.items()}
@@ -265,7 +268,7 @@ def test_detection_columns(tmp_path):
     for row in range(6):
         example = each.splits["test"][row]
         height, width = test["sizes"][row]
-        assert test["originals"][row].tobytes() == example.picture
+        assert test["originals"][row].tobytes() == example.image
         np.testing.assert_array_equal(test["original_boxes"][row], example.boxes)
         np.testing.assert_allclose(test["boxes"][row] * [width, height, width, height], example.boxes, rtol=1e-6)
         np.testing.assert_array_equal(test["box_labels"][row], example.labels)
@@ -282,10 +285,10 @@ def test_detection_columns(tmp_path):
 
 @in_project
 def test_segmentation_columns(tmp_path):
-    """Masks move with the pictures: the flipped version of each row is its mirror image; originals are lossless."""
+    """Masks move with the images: the flipped version of each row is its mirror image; originals are lossless."""
     each = packer("segmentation")
     pack(each, tmp_path, workers=1)
-    train, test = records.open_split(tmp_path, "train"), records.open_split(tmp_path, "test")
+    train, test = packed.open_split(tmp_path, "train"), packed.open_split(tmp_path, "test")
     np.testing.assert_array_equal(train["masks"][1::2], train["masks"][0::2, :, ::-1])
     difference = train["inputs"][1::2].astype(int) - train["inputs"][0::2, :, ::-1]
     assert np.abs(difference).max() <= 1
@@ -298,23 +301,23 @@ def test_segmentation_columns(tmp_path):
 
 @in_project
 def test_objects_for_segmentation_hold_one_class(tmp_path):
-    """One example per digit: its class, background and void; void where the square leaves the picture."""
+    """One example per digit: its class, background and void; void where the square leaves the image."""
     each = packer("objects")
     pack(each, tmp_path, workers=2)
     for split in ("train", "val", "test"):
         labels = np.concatenate([example.labels for example in each.splits[split]])
-        masks = records.open_split(tmp_path, split)["masks"]
+        masks = packed.open_split(tmp_path, split)["masks"]
         assert len(masks) == len(labels)
         for mask, label in zip(masks, labels, strict=True):
             assert {0, label + 1} <= set(np.unique(mask)) <= {0, label + 1, VOID}
-    test = records.open_split(tmp_path, "test")
+    test = packed.open_split(tmp_path, "test")
     assert test["ids"][0] == "test_000001.1"
     assert test["sizes"][0][0] == test["sizes"][0][1]
 
 
 @in_project
 def test_proposals_that_overlap_an_object_are_trained_on(tmp_path, project):
-    """Each with all that its part of the label map says; nothing of pictures without any. Others stay whole."""
+    """Each with all that its part of the label map says; nothing of images without any. Others stay whole."""
     example = next(example for example in packer("segmentation").splits["train"] if len(example.boxes) > 1)
     x0, y0, x1, y1 = (round(edge) for edge in example.boxes[0])
     middle = (y0 + y1) // 2
@@ -328,10 +331,10 @@ def test_proposals_that_overlap_an_object_are_trained_on(tmp_path, project):
     proposals = TrainingProposals(file="boxes.json", sha256=checksum, smallest_side=9)
     each = packer("segmentation", examples="proposals", proposals=proposals, size=(y1 - y0, x1 - x0))
     pack(each, tmp_path, workers=2)
-    train, test = records.open_split(tmp_path, "train"), records.open_split(tmp_path, "test")
+    train, test = packed.open_split(tmp_path, "train"), packed.open_split(tmp_path, "test")
     assert train["ids"].tolist() == [f"{example.id}.1", f"{example.id}.1+1", f"{example.id}.3", f"{example.id}.3+1"]
     whole = decode(example, classes=10)
-    np.testing.assert_array_equal(train["inputs"][0], whole.picture[y0:y1, x0:x1])
+    np.testing.assert_array_equal(train["inputs"][0], whole.image[y0:y1, x0:x1])
     np.testing.assert_array_equal(train["masks"][0], whole.mask[y0:y1, x0:x1])
     assert test["ids"].tolist() == [example.id for example in each.splits["test"]]
 
@@ -341,7 +344,7 @@ def test_objects_for_classification_are_labelled(tmp_path):
     """Every digit is a row with its class; the copies follow it."""
     each = packer("crops")
     index = pack(each, tmp_path, workers=1)
-    train = records.open_split(tmp_path, "train")
+    train = packed.open_split(tmp_path, "train")
     labels = np.concatenate([example.labels for example in each.splits["train"]])
     np.testing.assert_array_equal(train["labels"], np.repeat(labels, 2))
     assert set(index.splits["val"]["columns"]) == {"ids", "inputs", "labels", "originals", "sizes"}
@@ -352,7 +355,7 @@ def test_signals_are_packed_as_they_are():
     """Signals keep their values; mean and standard deviation are those of the training split."""
     augment.run("signals", workers=2)
     folder = paths.augmented("signals")
-    index, train = records.open_index(folder), records.open_split(folder, "train")
+    index, train = packed.open_index(folder), packed.open_split(folder, "train")
     assert index.shape == (40, 1)
     assert train["inputs"].shape == (3600, 40, 1)
     np.testing.assert_allclose(index.mean[0], train["inputs"].mean(), atol=1e-6)
@@ -367,24 +370,24 @@ def test_moments_of_a_constant_can_be_divided_by():
     assert moments.mean_and_std() == ((7.0, 3.0), (1.0, 1.0))
 
 
-# ---- pictures with annotations ----
+# ---- images with annotations ----
 
 
 def test_cut_out_by_hand():
     """A 4 x 2 box at (1, 1) with margin 0.25: side 4 * 1.5 = 6, centre (3, 2), so columns 0..5 and rows -1..4."""
-    picture = np.zeros((5, 8, 3), np.uint8)
-    picture[..., 0], picture[..., 1] = np.arange(5)[:, None], np.arange(8)
+    image = np.zeros((5, 8, 3), np.uint8)
+    image[..., 0], image[..., 1] = np.arange(5)[:, None], np.arange(8)
     mask = np.zeros((5, 8), np.uint8)
     mask[1:3, 1:5] = 3  # the object's class in its own box
     mask[4, 0] = 3  # the same class outside it
     mask[2, 2] = 1  # another class inside
     mask[0, 5] = VOID
-    whole = AnnotatedPicture(picture, np.array([[1.0, 1, 5, 3]]), np.array([2]), np.array([False]), mask)
+    whole = AnnotatedImage(image, np.array([[1.0, 1, 5, 3]]), np.array([2]), np.array([False]), mask)
     part = annotated.cut_out(whole, 0, 0.25)
-    assert part.picture[:, 0, 0].tolist() == [0, 0, 1, 2, 3, 4]  # row -1 repeats row 0
-    assert part.picture[0, :, 1].tolist() == [0, 1, 2, 3, 4, 5]
+    assert part.image[:, 0, 0].tolist() == [0, 0, 1, 2, 3, 4]  # row -1 repeats row 0
+    assert part.image[0, :, 1].tolist() == [0, 1, 2, 3, 4, 5]
     assert part.mask.tolist() == [
-        [VOID] * 6,  # row -1: outside the picture
+        [VOID] * 6,  # row -1: outside the image
         [0, 0, 0, 0, 0, VOID],
         [0, 3, 3, 3, 3, 0],
         [0, 3, 0, 3, 3, 0],
@@ -393,70 +396,70 @@ def test_cut_out_by_hand():
     ]
 
 
-def test_pictures_shrink_by_averaging():
+def test_images_shrink_by_averaging():
     """A checkerboard halved is grey, not one of its colours; a mask takes labels, never between them."""
     board = np.indices((8, 8)).sum(axis=0) % 2
-    picture = np.repeat((255 * board).astype(np.uint8)[..., None], 3, axis=2)
-    assert np.abs(annotated.resize(picture, (4, 4)).astype(int) - 127.5).max() <= 0.5
+    image = np.repeat((255 * board).astype(np.uint8)[..., None], 3, axis=2)
+    assert np.abs(annotated.resize(image, (4, 4)).astype(int) - 127.5).max() <= 0.5
     assert set(np.unique(annotated.resize_mask(board.astype(np.uint8) * 9, (3, 5)))) <= {0, 9}
-    assert annotated.resize(picture, (3, 5)).shape == (3, 5, 3)
+    assert annotated.resize(image, (3, 5)).shape == (3, 5, 3)
 
 
 # ---- policies ----
 
 
-def picture_with_boxes(boxes=((10.0, 5.0, 30.0, 25.0),)):
-    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+def image_with_boxes(boxes=((10.0, 5.0, 30.0, 25.0),)):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    return AnnotatedPicture(picture, boxes, np.arange(len(boxes), dtype=np.int32), np.zeros(len(boxes), bool))
+    return AnnotatedImage(image, boxes, np.arange(len(boxes), dtype=np.int32), np.zeros(len(boxes), bool))
 
 
 def policy(*transforms, boxes=True):
     return Policy(transforms, "params.yaml: datasets.x.augmentation", boxes=boxes)
 
 
-def test_boxes_move_with_the_picture():
-    """A flip of a 60 pixels wide picture takes (10, 5, 30, 25) to (60 - 30, 5, 60 - 10, 25)."""
-    example = picture_with_boxes()
+def test_boxes_move_with_the_image():
+    """A flip of a 60 pixels wide image takes (10, 5, 30, 25) to (60 - 30, 5, 60 - 10, 25)."""
+    example = image_with_boxes()
     flipped = policy({"HorizontalFlip": {"p": 1.0}}).apply(example, np.random.SeedSequence(0))
-    np.testing.assert_array_equal(flipped.picture, example.picture[:, ::-1])
+    np.testing.assert_array_equal(flipped.image, example.image[:, ::-1])
     np.testing.assert_allclose(flipped.boxes, [[30, 5, 50, 25]], atol=1e-4)
     assert flipped.labels.dtype == np.int32
 
 
-def test_boxes_that_leave_the_picture_are_dropped_with_their_labels():
+def test_boxes_that_leave_the_image_are_dropped_with_their_labels():
     """Shifted by 30 of 60 pixels to the right: one box goes, one is clipped, one stays."""
-    example = picture_with_boxes([[31, 5, 59, 20], [20, 0, 40, 40], [0, 0, 10, 10]])
+    example = image_with_boxes([[31, 5, 59, 20], [20, 0, 40, 40], [0, 0, 10, 10]])
     shift = policy({"Affine": {"translate_px": {"x": [30, 30], "y": [0, 0]}, "p": 1.0}})
     shifted = shift.apply(example, np.random.SeedSequence(0))
     assert shifted.labels.tolist() == [1, 2]
     np.testing.assert_allclose(shifted.boxes, [[50, 0, 60, 40], [30, 0, 40, 10]], atol=1e-3)
 
 
-def test_pictures_without_boxes_stay_so():
+def test_images_without_boxes_stay_so():
     """No box before, no box after, in the shapes that the packed format expects."""
-    moved = policy({"Affine": {"rotate": [5, 5], "p": 1.0}}).apply(picture_with_boxes(()), np.random.SeedSequence(0))
+    moved = policy({"Affine": {"rotate": [5, 5], "p": 1.0}}).apply(image_with_boxes(()), np.random.SeedSequence(0))
     assert moved.boxes.shape == (0, 4)
     assert moved.labels.shape == moved.difficult.shape == (0,)
 
 
 def test_a_version_depends_on_its_seed_alone():
-    """The same seed gives the same picture, whatever was augmented before."""
+    """The same seed gives the same image, whatever was augmented before."""
     noisy = policy({"Affine": {"rotate": [-40, 40], "p": 1.0}}, {"GaussNoise": {"p": 0.5}})
-    example = picture_with_boxes()
+    example = image_with_boxes()
     first = noisy.apply(example, np.random.SeedSequence([1, 2, 3]))
     for number in range(5):
-        noisy.apply(picture_with_boxes(()), np.random.SeedSequence(number))
+        noisy.apply(image_with_boxes(()), np.random.SeedSequence(number))
     again = noisy.apply(example, np.random.SeedSequence([1, 2, 3]))
-    np.testing.assert_array_equal(first.picture, again.picture)
+    np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.boxes, again.boxes)
 
 
 def test_transforms_draw_independently():
     """Two flips of p = 0.5 act together in about a quarter of the cases, not always (the result of one seed for all)."""
     flips = policy({"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}, boxes=False)
-    example = AnnotatedPicture(np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
-    corners = [int(flips.apply(example, np.random.SeedSequence(seed)).picture[0, 0, 0]) for seed in range(400)]
+    example = AnnotatedImage(np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
+    corners = [int(flips.apply(example, np.random.SeedSequence(seed)).image[0, 0, 0]) for seed in range(400)]
     counts = [corners.count(value) for value in (0, 3, 6, 9)]  # none, horizontal, vertical, both
     assert min(counts) > 60
 
@@ -481,17 +484,17 @@ def test_a_wrong_policy_is_named(transform, message):
 @pytest.mark.parametrize(
     ("transform", "message"),
     [
-        ({"CenterCrop": {"height": 400, "width": 400, "p": 1.0}}, "expected transforms that fit the pictures"),
-        ({"Normalize": {"p": 1.0}}, "expected transforms that keep pictures RGB with values 0..255; received: float32"),
+        ({"CenterCrop": {"height": 400, "width": 400, "p": 1.0}}, "expected transforms that fit the images"),
+        ({"Normalize": {"p": 1.0}}, "expected transforms that keep images RGB with values 0..255; received: float32"),
     ],
 )
-def test_a_policy_that_does_not_suit_the_pictures_is_named(transform, message):
+def test_a_policy_that_does_not_suit_the_images_is_named(transform, message):
     """What shows only when it is applied is one line too."""
     with pytest.raises(InputError, match=message):
-        policy(transform).apply(picture_with_boxes(), np.random.SeedSequence(0))
+        policy(transform).apply(image_with_boxes(), np.random.SeedSequence(0))
 
 
-def test_transforms_of_pictures_are_known():
+def test_transforms_of_images_are_known():
     """The list holds the transforms that policies use, and neither base classes nor those of volumes."""
     names = transform_names()
     assert {"Affine", "HorizontalFlip", "RandomResizedCrop", "HueSaturationValue", "FancyPCA"} <= set(names)
@@ -511,8 +514,8 @@ def test_transforms_of_pictures_are_known():
             {"copies": 0, "augmentation": ({"Afine": {}},)},
             r"unknown transform 'Afine'; did you mean 'Affine'",
         ),
-        ("detection", {"examples": "objects"}, r"detection\.examples: expected 'pictures' for detection"),
-        ("detection", {"examples": "proposals"}, r"detection\.examples: expected 'pictures' for detection"),
+        ("detection", {"examples": "objects"}, r"detection\.examples: expected 'images' for detection"),
+        ("detection", {"examples": "proposals"}, r"detection\.examples: expected 'images' for detection"),
         ("segmentation", {"examples": "proposals"}, r"segmentation: expected `proposals:` with examples: proposals"),
         (
             "crops",
@@ -522,13 +525,13 @@ def test_transforms_of_pictures_are_known():
         (
             "crops",
             {"proposals": PROPOSALS, "examples": "proposals"},
-            r"crops\.examples: expected 'pictures' or 'objects'",
+            r"crops\.examples: expected 'images' or 'objects'",
         ),
-        ("crops", {"examples": "pictures"}, r"crops\.examples: expected 'objects'"),
+        ("crops", {"examples": "images"}, r"crops\.examples: expected 'objects'"),
         ("crops", {"size": (32,)}, r"crops\.size: expected \[height, width\]"),
         ("signals", {"size": (41,)}, r"signals\.size: expected \[40\]"),
         ("signals", {"size": (40, 40)}, r"signals\.size: expected \[40\]"),
-        ("signals", {"examples": "objects"}, r"signals: expected copies: 0 and examples: pictures"),
+        ("signals", {"examples": "objects"}, r"signals: expected copies: 0 and examples: images"),
     ],
 )
 def test_entries_that_do_not_fit_the_source_are_named(tmp_path, name, changes, message):
@@ -580,7 +583,7 @@ def test_results_come_in_order_and_errors_as_they_are():
 BUSY_OPENCV = """
 import time
 import cv2, numpy as np
-from pipeline.workers import ordered_map
+from pipeline.runtime.workers import ordered_map
 def blur(number):
     cv2.setNumThreads(1)
     return cv2.GaussianBlur(large, (9, 9), 0).shape, cv2.getNumThreads()
@@ -605,7 +608,7 @@ def test_workers_do_not_wait_for_threads_of_opencv_that_no_fork_copies():
 
 AWAIT = """
 import time
-from pipeline.workers import ordered_map
+from pipeline.runtime.workers import ordered_map
 def work(number):
     time.sleep(0.2)
     return number

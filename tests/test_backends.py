@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cnnkeras import architectures
-from pipeline import networks
+from pipeline.backend import model_files
 
 REPOSITORY = Path(__file__).parents[1]
 # Writes beside each saved network what it computes here, then runs the tests.
@@ -19,7 +19,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import keras, numpy as np, pytest
-from pipeline import networks
+from pipeline.backend import model_files as networks
 assert keras.backend.backend() == "jax"
 for folder in Path(sys.argv[1]).iterdir():
     np.save(folder / "received.npy", networks.load(folder / "model.keras").predict_on_batch(np.load(folder / "inputs.npy")))
@@ -37,7 +37,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, np.ndarray]:
         keras.utils.set_random_seed(4)
         model = module.build(**module.TINY)
         inputs = np.random.default_rng(5).normal(0, 60, (2, *model.input_shape[1:])).astype("float32")
-        networks.save(model, folder / "model.keras")
+        model_files.save(model, folder / "model.keras")
         np.save(folder / "inputs.npy", inputs)
         outputs[folder] = model.predict_on_batch(inputs)
     return outputs

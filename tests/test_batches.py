@@ -1,4 +1,4 @@
-"""Pictures augmented while a network trains: the same for any number of workers and from any epoch on, and annotations move along."""
+"""Images augmented while a network trains: the same for any number of workers and from any epoch on, and annotations move along."""
 
 import csv
 import itertools
@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from cnnkeras.training import Batches, PreparedBatches
-from pipeline.batches import Reader, augmenting_reader, read_ahead
-from pipeline.errors import InputError
-from pipeline.fingerprints import result_params
+from pipeline.formats.packed import Index, SplitWriter, encode_jpeg, open_split
 from pipeline.params import load_params
-from pipeline.records import Index, SplitWriter, encode_jpeg, open_split
+from pipeline.runtime.errors import InputError
+from pipeline.stages.train.batches import Reader, augmenting_reader, read_ahead
+from pipeline.tracking.fingerprints import result_params
 from tests.test_train_predict import PARAMS, finish, start, write_dataset, write_project
 
 TASKS = ("classification", "detection", "segmentation")
@@ -68,7 +68,7 @@ def equal(first: object, second: object) -> bool:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_same_batches_for_any_number_of_workers(packed, task):
-    """1, 2 and 3 processes give what this process makes by itself, pictures and targets, epoch after epoch."""
+    """1, 2 and 3 processes give what this process makes by itself, images and targets, epoch after epoch."""
     read = reader(packed, task)
     plain = Batches(read.inputs, read.targets, batch_size=8, seed=3)
     expected = [[read(plain.indices(epoch, batch), epoch) for batch in range(len(plain))] for epoch in range(3)]
@@ -81,7 +81,7 @@ def test_the_same_batches_for_any_number_of_workers(packed, task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_restart_at_an_epoch_sees_what_it_would_have_seen(packed, task):
-    """The pictures of epoch 2 are the same whether epochs 0 and 1 came before or not, and others than in epoch 1."""
+    """The images of epoch 2 are the same whether epochs 0 and 1 came before or not, and others than in epoch 1."""
     read = reader(packed, task)
     with prepared(read, workers=2) as data:
         straight = epochs(data, 0, 1, 2)
@@ -91,7 +91,7 @@ def test_a_restart_at_an_epoch_sees_what_it_would_have_seen(packed, task):
     assert not equal(straight[1:2], straight[2:])
 
 
-def test_a_picture_changes_from_epoch_to_epoch_and_with_the_seed(packed):
+def test_a_image_changes_from_epoch_to_epoch_and_with_the_seed(packed):
     """Its stream is one of (seed, epoch, row): not of the batch that it is in, nor of its place there."""
     read = reader(packed, "classification")
     together = read(np.array([4, 9]), 1)[0]
@@ -105,10 +105,10 @@ def test_a_picture_changes_from_epoch_to_epoch_and_with_the_seed(packed):
 
 def test_jpeg_files_are_decoded_by_the_workers(tmp_path):
     """Without a policy too, and then to what the column itself reads as; with one, the same for any number of workers."""
-    writer, random = SplitWriter(tmp_path / "train", picture_shape=(SIDE, SIDE, 3)), np.random.default_rng(0)
+    writer, random = SplitWriter(tmp_path / "train", image_shape=(SIDE, SIDE, 3)), np.random.default_rng(0)
     for number in range(20):
-        picture = cv2.resize(random.integers(0, 256, (6, 6, 3), dtype=np.uint8), (SIDE, SIDE))
-        writer.append(str(number), fixed={"labels": np.int32(number % 10)}, ragged={"inputs": encode_jpeg(picture, 90)})
+        image = cv2.resize(random.integers(0, 256, (6, 6, 3), dtype=np.uint8), (SIDE, SIDE))
+        writer.append(str(number), fixed={"labels": np.int32(number % 10)}, ragged={"inputs": encode_jpeg(image, 90)})
     Index("classification", ("a",) * 10, (SIDE, SIDE, 3), (0.0,), (1.0,), {"train": writer.close()}, {}, {}).write(
         tmp_path
     )
@@ -117,8 +117,8 @@ def test_jpeg_files_are_decoded_by_the_workers(tmp_path):
     assert plain.is_slow
     with prepared(plain, workers=2) as data:
         indices = data.indices(0, 1)
-        pictures, labels = epochs(data, 0)[0][1]
-    np.testing.assert_array_equal(pictures, np.asarray(columns["inputs"])[indices])
+        images, labels = epochs(data, 0)[0][1]
+    np.testing.assert_array_equal(images, np.asarray(columns["inputs"])[indices])
     np.testing.assert_array_equal(labels, columns["labels"][indices])
     read = augmenting_reader(columns, "classification", POLICY, "here", **SETTINGS)
     found = []
@@ -131,8 +131,8 @@ def test_jpeg_files_are_decoded_by_the_workers(tmp_path):
 # ---- annotations ----
 
 
-def test_masks_move_with_their_pictures(tmp_path):
-    """A picture whose red is its own label map still is after flips, turns, a crop and a shift that leaves the picture."""
+def test_masks_move_with_their_images(tmp_path):
+    """An image whose red is its own label map still is after flips, turns, a crop and a shift that leaves the image."""
     writer, random = SplitWriter(tmp_path / "train"), np.random.default_rng(0)
     for number in range(12):
         mask = cv2.resize(random.integers(0, 5, (8, 8), dtype=np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
@@ -148,20 +148,20 @@ def test_masks_move_with_their_pictures(tmp_path):
         {"Affine": {"translate_px": [-4, 4], "interpolation": 0, "p": 0.5}},
     )
     read = augmenting_reader(open_split(tmp_path, "train"), "segmentation", transforms, "here", **SETTINGS)
-    pictures, masks = read(np.arange(12), 0)
-    np.testing.assert_array_equal(pictures[..., 0], masks)
+    images, masks = read(np.arange(12), 0)
+    np.testing.assert_array_equal(images[..., 0], masks)
     assert sum((mask == before).all() for mask, before in zip(masks, read.targets(np.arange(12), 0), strict=True)) < 3
 
 
-def test_boxes_move_with_their_pictures(tmp_path):
-    """The only object of a black picture is its white rectangle; after flips and crops the target's box is that of the white."""
+def test_boxes_move_with_their_images(tmp_path):
+    """The only object of a black image is its white rectangle; after flips and crops the target's box is that of the white."""
     writer, random = SplitWriter(tmp_path / "train"), np.random.default_rng(0)
     for number in range(16):
-        picture, (x0, y0), (width, height) = np.zeros((SIDE, SIDE, 3), np.uint8), random.integers(8, 12, 2), (12, 8)
-        picture[y0 : y0 + height, x0 : x0 + width] = 255
+        image, (x0, y0), (width, height) = np.zeros((SIDE, SIDE, 3), np.uint8), random.integers(8, 12, 2), (12, 8)
+        image[y0 : y0 + height, x0 : x0 + width] = 255
         box = np.array([[x0, y0, x0 + width, y0 + height]], np.float32) / SIDE
         ragged = {"boxes": box, "box_labels": np.array([2], np.int32), "difficult": np.array([False])}
-        writer.append(str(number), fixed={"inputs": picture}, ragged=ragged)
+        writer.append(str(number), fixed={"inputs": image}, ragged=ragged)
     index = Index("detection", ("a",) * 10, (SIDE, SIDE, 3), (0.0,) * 3, (1.0,) * 3, {"train": writer.close()}, {}, {})
     index.write(tmp_path)
     transforms = (
@@ -171,13 +171,13 @@ def test_boxes_move_with_their_pictures(tmp_path):
     )
     read = augmenting_reader(open_split(tmp_path, "train"), "detection", transforms, "here", **SETTINGS)
     before = read.targets(np.arange(16), 0)
-    pictures, targets = read(np.arange(16), 0)
+    images, targets = read(np.arange(16), 0)
     moved = 0
-    for picture, target, unmoved in zip(pictures, targets, before, strict=True):
+    for image, target, unmoved in zip(images, targets, before, strict=True):
         ((row, column),) = np.argwhere(target[..., 0])
         x, y, width, height = target[row, column, 1:5]
         assert target[row, column, 5:].argmax() == 2
-        rows, columns = np.nonzero(picture[..., 0] > 127)
+        rows, columns = np.nonzero(image[..., 0] > 127)
         found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         centre = (column + x) / GRID * SIDE, (row + y) / GRID * SIDE
         sides = width * SIDE, height * SIDE
@@ -203,8 +203,8 @@ def test_boxes_move_with_their_pictures(tmp_path):
             ({"Resize": {"height": 40, "width": 40}}, {"RandomCrop": {"height": 32, "width": 32, "p": 0.5}}),
             "leave 32 x 32 pixels.*received: 40 x 40",
         ),
-        (({"RandomCrop": {"height": 40, "width": 40}},), "transforms that fit the pictures"),
-        (({"Normalize": {}},), "keep pictures RGB"),
+        (({"RandomCrop": {"height": 40, "width": 40}},), "transforms that fit the images"),
+        (({"Normalize": {}},), "keep images RGB"),
         (({"HorizontalFlop": {}},), "did you mean 'HorizontalFlip'"),
     ],
 )
@@ -222,7 +222,7 @@ def test_a_transform_is_certain_for_the_trial_only(packed):
 
 @pytest.mark.parametrize("recipe", sorted(Path(__file__).parents[1].glob("recipes/*.yaml")), ids=lambda file: file.name)
 def test_the_recipes_policies_leave_the_datasets_size(tmp_path, recipe):
-    """Each that an experiment applies while it trains fits pictures of its dataset."""
+    """Each that an experiment applies while it trains fits images of its dataset."""
     params = load_params(recipe)
     for name, experiment in params.experiments.items():
         dataset = params.dataset(experiment.dataset)
@@ -235,8 +235,8 @@ def test_the_recipes_policies_leave_the_datasets_size(tmp_path, recipe):
         }[dataset.task]
         writer = SplitWriter(tmp_path / name / "train")
         for number in range(2):
-            picture = np.random.default_rng(number).integers(0, 256, dataset.input_shape, dtype=np.uint8)
-            writer.append(str(number), fixed=fixed | {"inputs": picture}, ragged=ragged)
+            image = np.random.default_rng(number).integers(0, 256, dataset.input_shape, dtype=np.uint8)
+            writer.append(str(number), fixed=fixed | {"inputs": image}, ragged=ragged)
         index = Index(dataset.task, ("a",), dataset.input_shape, (0.0,), (1.0,), {"train": writer.close()}, {}, {})
         index.write(tmp_path / name)
         columns = open_split(tmp_path / name, "train")
@@ -251,7 +251,7 @@ def test_what_a_result_depends_on_names_the_policy_and_the_quality(project):
     project.edit(
         "      batch_size: 1\n", "      batch_size: 1\n      augmentation: [HorizontalFlip: {}, Rotate: {limit: 5}]\n"
     )
-    # The other experiments of the project are like this one but for their dataset, and signals have no pictures to augment.
+    # The other experiments of the project are like this one but for their dataset, and signals have no images to augment.
     text = project.params.read_text(encoding="utf-8")
     project.params.write_text(re.sub(r"  signals:\n    <<.*?(?=  boxes:)", "", text, flags=re.DOTALL), encoding="utf-8")
     added = {key: value for key, value in result_params(load_params(), "crops").items() if key not in before}
@@ -270,7 +270,7 @@ AUGMENTED = PARAMS.replace(
 )
 TRAIN = """
 import sys
-from pipeline import batches, train
+from pipeline.stages.train import batches; from pipeline.stages import train
 begin = batches._begin
 def begin_and_look(*arguments):
     # A lazily loaded Keras is in sys.modules under its own name before it is imported.
@@ -280,12 +280,12 @@ batches._begin = begin_and_look
 train.run("digits", workers=int(sys.argv[1]))
 """
 FAIL = """
-from pipeline import batches, train
-from pipeline.errors import InputError
+from pipeline.stages.train import batches; from pipeline.stages import train
+from pipeline.runtime.errors import InputError
 read = batches.Reader.__call__
 def fail_later(reader, indices, epoch):
     if epoch == 1:
-        raise InputError("what is wrong with this picture")
+        raise InputError("what is wrong with this image")
     return read(reader, indices, epoch)
 batches.Reader.__call__ = fail_later
 try:
@@ -313,5 +313,5 @@ def test_what_fails_while_training_says_why(tmp_path):
     root = write_project(tmp_path / "project")
     (root / "params.yaml").write_text(AUGMENTED, encoding="utf-8")
     output, _ = finish(start(FAIL, root))
-    assert output == "what is wrong with this picture\n"
+    assert output == "what is wrong with this image\n"
     assert list((root / "results/digits").iterdir()) == []

@@ -77,8 +77,8 @@ def test_iou_invariants():
     assert iou(np.zeros(4), np.zeros(4)) == 0
 
 
-def test_boxes_are_cut_at_their_pictures_edges():
-    """Each box at its own picture's; one outside keeps no area."""
+def test_boxes_are_cut_at_their_images_edges():
+    """Each box at its own image's; one outside keeps no area."""
     given = np.array([[-5.0, 2, 120, 30], [5, -3, 20, 90], [110, 5, 130, 20]])
     sizes = np.array([[50, 100], [60, 40], [50, 100]])  # height, width
     expected = [[0, 2, 100, 30], [5, 0, 20, 60], [100, 5, 100, 20]]

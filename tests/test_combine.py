@@ -10,10 +10,12 @@ from click.testing import CliRunner
 from dvc.repo import Repo
 
 from cnnkeras.tasks.segmentation import decode_png
-from pipeline import annotated, combine, evaluate, paths, postprocess
 from pipeline.cli import main
-from pipeline.errors import InputError
+from pipeline.images import annotated
 from pipeline.params import load_params
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.stages import combine, evaluate, postprocess
 
 REPOSITORY = Path(__file__).parents[1]
 MEMBERS = """
@@ -24,14 +26,14 @@ ensembles:
     dataset: crops
     members: [crops, second]
     postprocess: {top_k: 2}
-    evaluate: {pictures: 2}
+    evaluate: {images: 2}
   three: {<<: *ensemble, members: [two, third]}
 """
 
 
 @pytest.fixture
 def project(project):
-    """The smallest project with an ensemble of two networks and one of three, and three test pictures."""
+    """The smallest project with an ensemble of two networks and one of three, and three test images."""
     with project.params.open("a") as file:
         file.write(MEMBERS)
     examples = []

@@ -123,20 +123,20 @@ def test_kernel_is_not_flipped():
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
 def test_definition_is_what_keras_computes(padding, stride, dilation):
-    """The definition in NumPy and Keras' layers agree, with channels, biases and non-square pictures and kernels."""
+    """The definition in NumPy and Keras' layers agree, with channels, biases and non-square images and kernels."""
     import keras
 
     rng = np.random.default_rng(0)
-    picture, weights, bias = rng.normal(size=(9, 8, 3)), rng.normal(size=(3, 2, 3, 4)), rng.normal(size=4)
+    image, weights, bias = rng.normal(size=(9, 8, 3)), rng.normal(size=(3, 2, 3, 4)), rng.normal(size=4)
     layer = keras.layers.Conv2D(4, (3, 2), stride, padding, dilation_rate=dilation)
     layer.build((None, 9, 8, 3))
     layer.set_weights([weights, bias])
-    ours = convolve_2d(picture, weights, bias, stride, padding, dilation)
-    np.testing.assert_allclose(ours, np.asarray(layer(picture[None].astype("float32")))[0], atol=1e-5)
+    ours = convolve_2d(image, weights, bias, stride, padding, dilation)
+    np.testing.assert_allclose(ours, np.asarray(layer(image[None].astype("float32")))[0], atol=1e-5)
 
 
 def test_one_channel_needs_no_channel_axis():
-    """Plain vectors and matrices are pictures of one channel: the 2D sum of a 2x2 window, written out."""
+    """Plain vectors and matrices are images of one channel: the 2D sum of a 2x2 window, written out."""
     # 1 + 2 + 4 + 5 = 12, 2 + 3 + 5 + 6 = 16
     assert convolve_2d([[1, 2, 3], [4, 5, 6]], np.ones((2, 2))).tolist() == [[12, 16]]
     assert convolve_1d(np.ones((5, 2)), np.ones((3, 2, 4)), bias=1).tolist() == [[7] * 4] * 3

@@ -9,50 +9,50 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline import dataset_report
 from pipeline.cli import main
-from pipeline.colours import principal_components
-from pipeline.dataset_report import Notes, write_report
-from pipeline.fingerprints import result_params
-from pipeline.paper_transforms import PCALighting
+from pipeline.formats.packed import Index, SplitWriter
+from pipeline.images.paper_transforms import PCALighting
+from pipeline.images.principal_components import principal_components
 from pipeline.params import load_params
-from pipeline.records import Index, SplitWriter
-from tests.archive_files import MIRROR, needs_mirror, picture, write_archive
+from pipeline.stages.augment import report as dataset_report
+from pipeline.stages.augment.report import Notes, write_report
+from pipeline.tracking.fingerprints import result_params
+from tests.archive_files import MIRROR, image, needs_mirror, write_archive
 
 PARAMS = """\
 seed: 1
 sources:
-  pictures:
+  images:
     kind: image_folder
-    files: [{{name: pictures.zip, urls: ["file://{archive}"], sha256: {checksum}}}]
+    files: [{{name: images.zip, urls: ["file://{archive}"], sha256: {checksum}}}]
     folders: [cat, dog]
     splits: {{train: train, val: val, test: test}}
 datasets:
-  pictures: {{source: pictures, task: classification, size: [8, 8]{keys}}}
+  images: {{source: images, task: classification, size: [8, 8]{keys}}}
 experiments: {{}}
 """
 
 
 def run(folder: Path, files: dict[str, bytes], keys: str = ""):
-    """Download and augment pictures through the command line; returns how that ended."""
+    """Download and augment images through the command line; returns how that ended."""
     write_archive(folder / "published.zip", files)
     checksum = hashlib.sha256((folder / "published.zip").read_bytes()).hexdigest()
     text = PARAMS.format(archive=folder / "published.zip", checksum=checksum, keys=keys)
     (folder / "params.yaml").write_text(text, encoding="utf-8")
-    assert CliRunner().invoke(main, ["download", "pictures"]).exit_code == 0
-    return CliRunner().invoke(main, ["augment", "pictures", "--workers", "1"])
+    assert CliRunner().invoke(main, ["download", "images"]).exit_code == 0
+    return CliRunner().invoke(main, ["augment", "images", "--workers", "1"])
 
 
-def pictures() -> dict[str, bytes]:
-    """Two pictures of each class in each split, all different, the dogs larger."""
+def images() -> dict[str, bytes]:
+    """Two images of each class in each split, all different, the dogs larger."""
     names = [(split, name, n) for split in ("train", "val", "test") for name in ("cat", "dog") for n in range(2)]
     return {
-        f"{split}/{name}/{n}.png": picture(12, 10 if name == "cat" else 20, "PNG", value=10 * place + 5)
+        f"{split}/{name}/{n}.png": image(12, 10 if name == "cat" else 20, "PNG", value=10 * place + 5)
         for place, (split, name, n) in enumerate(names)
     }
 
 
-def test_the_colours_are_the_principal_components_of_the_training_pictures(tmp_path):
+def test_the_colours_are_the_principal_components_of_the_training_images(tmp_path):
     """By hand: the values 0 and 255 in R alone have the variance 0.25 along (1, 0, 0); the copies and other splits do not count."""
     red, black = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
     red[..., 0] = 255
@@ -66,18 +66,18 @@ def test_the_colours_are_the_principal_components_of_the_training_pictures(tmp_p
     (tmp_path / "report").mkdir()
     write_report(tmp_path / "report", tmp_path, "colours", versions=2, leaks="fail", notes=Notes())
     found = json.loads((tmp_path / "report/report.json").read_text(encoding="utf-8"))["colours"]
-    assert (found["pictures"], found["eigenvalues"]) == (2, [0.25, 0, 0])
+    assert (found["images"], found["eigenvalues"]) == (2, [0.25, 0, 0])
     assert found["eigenvectors"][0] == [1, 0, 0]
 
 
 def test_the_report_and_the_lighting_share_their_components():
     """PCALighting shifts along what `principal_components` finds, against NumPy's covariance of all pixels."""
-    pictures = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8) // np.array([1, 2, 4], np.uint8)
-    values, vectors = principal_components(pictures)
-    covariance = np.cov(pictures.reshape(-1, 3).T / 255, bias=True)
+    images = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8) // np.array([1, 2, 4], np.uint8)
+    values, vectors = principal_components(images)
+    covariance = np.cov(images.reshape(-1, 3).T / 255, bias=True)
     np.testing.assert_allclose(vectors @ np.diag(values) @ vectors.T, covariance, atol=1e-12)
     lighting = PCALighting(magnitude="eigenvalues")
-    lighting.fit(pictures)
+    lighting.fit(images)
     np.testing.assert_array_equal(lighting._directions, vectors * values)
 
 
@@ -88,13 +88,13 @@ def here(tmp_path, monkeypatch):
 
 
 def report() -> dict:
-    return json.loads(Path("results/datasets/pictures/report.json").read_text(encoding="utf-8"))
+    return json.loads(Path("results/datasets/images/report.json").read_text(encoding="utf-8"))
 
 
 def test_the_report_counts(here):
-    """Examples per class and split, without copies; the pictures' own sizes; the same bytes when made again."""
+    """Examples per class and split, without copies; the images' own sizes; the same bytes when made again."""
     keys = ", copies: 2, augmentation: [HorizontalFlip: {p: 0.5}]"
-    ended = run(here, pictures(), keys)
+    ended = run(here, images(), keys)
     assert ended.exit_code == 0, ended.output
     found = report()
     train = found["splits"]["train"]
@@ -105,26 +105,26 @@ def test_the_report_counts(here):
     assert found["mean"] == [20, 20, 20]
     assert found["skipped"] == []
     assert found["duplicates"] == {"within": {"train": 0, "val": 0, "test": 0}, "across": 0, "pairs": []}
-    folder = Path("results/datasets/pictures")
+    folder = Path("results/datasets/images")
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     assert set(before) == {"report.json", "report.png"}
-    run(here, pictures(), keys)
+    run(here, images(), keys)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
-    assert {file.name for file in Path("data/augmented/pictures").iterdir()} == {
+    assert {file.name for file in Path("data/augmented/images").iterdir()} == {
         *("train", "val", "test", "index.json", "contact_sheet.png")
     }
 
 
 def test_a_leak_is_an_error_unless_allowed(here):
-    """A picture that trains and tests is named, whatever its file's name and size; allowed, it is counted and named."""
-    files = pictures()
-    files["test/dog/other name.png"] = picture(30, 30, "PNG", value=15)  # another file of the same pixels
+    """An image that trains and tests is named, whatever its file's name and size; allowed, it is counted and named."""
+    files = images()
+    files["test/dog/other name.png"] = image(30, 30, "PNG", value=15)  # another file of the same pixels
     files["train/cat/again.png"] = files["train/cat/0.png"]
     ended = run(here, files)
     assert ended.exit_code == 2
-    expected = "datasets.pictures: expected each picture in one split; received: 1 in two, such as train_cat_1 of train and test_dog_other name of test"
+    expected = "datasets.images: expected each image in one split; received: 1 in two, such as train_cat_1 of train and test_dog_other name of test"
     assert expected in ended.stderr
-    assert not Path("data/augmented/pictures").exists()
+    assert not Path("data/augmented/images").exists()
     ended = run(here, files, ", leaks: allow")
     assert ended.exit_code == 0, ended.output
     assert report()["duplicates"] == {
@@ -134,40 +134,40 @@ def test_a_leak_is_an_error_unless_allowed(here):
     }
 
 
-def test_broken_pictures_end_or_are_skipped(here):
+def test_broken_images_end_or_are_skipped(here):
     """By default the first one is named and nothing is written; skipped, each is listed with what is wrong."""
-    files = pictures()
+    files = images()
     files["train/dog/cut.png"] = files["train/dog/0.png"][:60]
-    files["val/cat/text.jpg"] = b"no picture"
+    files["val/cat/text.jpg"] = b"no image"
     ended = run(here, files)
     assert ended.exit_code == 2
-    assert "train_dog_cut: expected a whole picture; received:" in ended.stderr
-    assert not Path("data/augmented/pictures").exists()
+    assert "train_dog_cut: expected a whole image; received:" in ended.stderr
+    assert not Path("data/augmented/images").exists()
     ended = run(here, files, ", on_error: skip")
     assert ended.exit_code == 0, ended.output
-    assert "pictures: 4 train, 4 val, 4 test; 2 unreadable skipped" in ended.stdout
+    assert "images: 4 train, 4 val, 4 test; 2 unreadable skipped" in ended.stdout
     reasons = [(entry["split"], entry["reason"].split(";")[0]) for entry in report()["skipped"]]
     assert reasons == [
-        ("train", "train_dog_cut: expected a whole picture"),
-        ("val", "val_cat_text: expected a whole picture"),
+        ("train", "train_dog_cut: expected a whole image"),
+        ("val", "val_cat_text: expected a whole image"),
     ]
     assert "0x" not in json.dumps(report()), "an address is another one each time"
 
 
-def test_a_split_of_broken_pictures_is_an_error(here):
+def test_a_split_of_broken_images_is_an_error(here):
     """Skipping all of them is no dataset; the first reason is named."""
-    files = {name: b"none" if name.startswith("val") else data for name, data in pictures().items()}
+    files = {name: b"none" if name.startswith("val") else data for name, data in images().items()}
     ended = run(here, files, ", on_error: skip")
     assert ended.exit_code == 2
     assert "expected examples in the split 'val'; received: none. Skipped: val_cat_0: expected a whole" in ended.stderr
 
 
-def test_pictures_of_16_bits_are_refused(here):
+def test_images_of_16_bits_are_refused(here):
     """Pillow would cut their values off at 255."""
     deep = here / "deep.png"
     Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(deep)
-    ended = run(here, pictures() | {"train/cat/deep.png": deep.read_bytes()})
-    assert "train_cat_deep: expected a picture of 8 bits a channel; received: mode I" in ended.stderr
+    ended = run(here, images() | {"train/cat/deep.png": deep.read_bytes()})
+    assert "train_cat_deep: expected an image of 8 bits a channel; received: mode I" in ended.stderr
 
 
 @pytest.mark.usefixtures("here")
@@ -175,14 +175,14 @@ def test_what_is_left_at_its_default_leaves_results_as_they_were():
     """`on_error` and `leaks` are part of a result's params only where they are set otherwise."""
     experiment = """
   x:
-    dataset: pictures
+    dataset: images
     architecture: vgg
     model: {width: 0.03125}
     input: {mean: 128.0, std: 64.0}
     train: {epochs: 1, batch_size: 1, optimizer: {name: sgd, learning_rate: 0.1}, schedule: {name: constant}, initial_weights: {experiment: scratch}}
     predict: {batch_size: 1}
     postprocess: {top_k: 2}
-    evaluate: {pictures: 4}
+    evaluate: {images: 4}
 """
     text = PARAMS.format(archive="/x", checksum="a" * 64, keys="KEYS").replace("size: [8, 8]", "size: [32, 32]")
     named = []
@@ -194,14 +194,14 @@ def test_what_is_left_at_its_default_leaves_results_as_they_were():
 
 
 def pack_boxes(folder: Path, boxes: dict[str, list]) -> None:
-    """A packed detection dataset of these boxes, the last picture's last object difficult."""
+    """A packed detection dataset of these boxes, the last image's last object difficult."""
     splits = {}
-    for number, (split, pictures) in enumerate(boxes.items()):
+    for number, (split, images) in enumerate(boxes.items()):
         writer = SplitWriter(folder / split)
-        for row, each in enumerate(pictures):
+        for row, each in enumerate(images):
             corners = np.array(each, np.float32).reshape(-1, 4)
             difficult = np.zeros(len(corners), bool)
-            if row == len(pictures) - 1:
+            if row == len(images) - 1:
                 difficult[-1:] = True
             inputs = np.full((8, 8, 3), 10 * number + row, np.uint8)
             ragged = {"boxes": corners, "box_labels": np.arange(len(corners), dtype=np.int32), "difficult": difficult}
@@ -217,7 +217,7 @@ def test_boxes_that_share_a_cell_are_counted(tmp_path):
     """Worked by hand on a grid of 5 x 5, whose cells are 0.2 wide.
 
     Centres (0.1, 0.1), (0.15, 0.05) and (0.3, 0.1): the first two share cell (0, 0), so that one of three objects is lost;
-    with the second picture's two, in cells of their own, one of five; the difficult one does not count.
+    with the second image's two, in cells of their own, one of five; the difficult one does not count.
     """
     first = [[0.0, 0.0, 0.2, 0.2], [0.1, 0.0, 0.2, 0.1], [0.2, 0.0, 0.4, 0.2]]
     second = [[0.0, 0.0, 0.2, 0.2], [0.8, 0.8, 1.0, 1.0], [0.8, 0.8, 1.0, 1.0]]
@@ -229,7 +229,7 @@ def test_boxes_that_share_a_cell_are_counted(tmp_path):
     boxes = found["splits"]["train"]["boxes"]
     assert boxes["objects"] == 5
     assert boxes["lost_by_grid"]["5"] == 0.2
-    assert boxes["per_picture"] == {"mean": 2.5, "most": 3}
+    assert boxes["per_image"] == {"mean": 2.5, "most": 3}
     assert boxes["width"]["median"] == 0.2
     assert boxes["width"]["least"] == 0.1
     assert found["splits"]["train"]["per_class"] == {"a": 2, "b": 2, "c": 1}

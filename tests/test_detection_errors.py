@@ -7,11 +7,11 @@ import pytest
 
 from cnnkeras.boxes import Detections, Objects
 from cnnkeras.metrics.detection_errors import KINDS, count_errors
-from pipeline.errors import InputError
-from pipeline.evaluations.detection import error_table
 from pipeline.params import load_params
+from pipeline.runtime.errors import InputError
+from pipeline.stages.evaluate.detection import error_table
 
-# Each box is 10 high, from y 0 to 10; objects (picture, class, left, right, difficult).
+# Each box is 10 high, from y 0 to 10; objects (image, class, left, right, difficult).
 OBJECTS = [
     (0, 0, 0, 10, False),
     (0, 1, 20, 30, False),
@@ -25,7 +25,7 @@ OBJECTS = [
 
 
 def rows(*boxes: tuple) -> Detections:
-    """Detections of (picture, class, left, right, score)."""
+    """Detections of (image, class, left, right, score)."""
     images, labels, left, right, scores = np.array(boxes, float).T
     zeros = np.zeros_like(left)
     return Detections(images.astype(int), labels.astype(int), np.stack([left, zeros, right, zeros + 10], 1), scores)

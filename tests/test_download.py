@@ -7,10 +7,12 @@ import threading
 
 import pytest
 
-from pipeline import download, fetch, paths
-from pipeline.errors import InputError
-from pipeline.fetch import PublishedFile, fetch_files
-from pipeline.stage import stage
+from pipeline.files import fetch
+from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.guard import stage
+from pipeline.stages import download
 
 CONTENT = bytes(range(256)) * 5000
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
@@ -159,9 +161,9 @@ sources:
     kind: idx
     classes: [a, b]
     files:
-      train_pictures: {{name: a.gz, urls: ["{url}/a.gz"], sha256: {checksum}}}
+      train_images: {{name: a.gz, urls: ["{url}/a.gz"], sha256: {checksum}}}
       train_labels: {{name: b.gz, urls: ["{url}/b.gz"], sha256: {checksum}}}
-      test_pictures: {{name: c.gz, urls: ["{url}/c.gz"], sha256: {checksum}}}
+      test_images: {{name: c.gz, urls: ["{url}/c.gz"], sha256: {checksum}}}
       test_labels: {{name: d.gz, urls: ["{url}/d.gz"], sha256: {checksum}}}
 datasets: {{}}
 experiments: {{}}

@@ -1,6 +1,6 @@
 """dvc.yaml with DVC itself: what reruns and what does not, and what is left when DVC or a person interferes.
 
-But for one test, the stages are stand-ins that take a blink: they write a digest of what they read, inside the real guard of pipeline/stage.py.
+But for one test, the stages are stand-ins that take a blink: they write a digest of what they read, inside the real guard of pipeline/runtime/guard.py.
 Everything else is the project's own: dvc.yaml, .dvc/, .dvcignore, the code that stages depend on, and `cnnkeras plan`.
 """
 
@@ -22,7 +22,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.repro import chains
+from pipeline.commands.repro import chains
 from tests import foreign_formats as foreign
 
 REPOSITORY = Path(__file__).parents[1]
@@ -59,7 +59,7 @@ EXPERIMENT = """\
       initial_weights: {initial_weights}
     predict: {{batch_size: 8}}
     postprocess: {postprocess}
-    evaluate: {{pictures: 1}}
+    evaluate: {{images: 1}}
 """
 CLASSIFIER = {"dataset": "crops", "initial_weights": "{experiment: scratch}", "postprocess": "{top_k: 5}"}
 VGG = EXPERIMENT.format(name="vgg", architecture="vgg", **CLASSIFIER)
@@ -96,9 +96,9 @@ import hashlib, os, sys, time
 sys.path.insert(0, os.getcwd())
 from pathlib import Path
 from ruamel.yaml import YAML
-from pipeline import paths
-from pipeline.errors import InputError
-from pipeline.stage import stage
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.guard import stage
 
 name, entry = sys.argv[1:]
 outputs = {{
@@ -118,7 +118,7 @@ try:
                 file.parent.mkdir(exist_ok=True)
                 file.write_text(content)
         if name == "augment":
-            (partials[0] / "contact_sheet.png").write_bytes(Path("pipeline/contact_sheet.py").read_bytes())
+            (partials[0] / "contact_sheet.png").write_bytes(Path("pipeline/stages/augment/contact_sheet.py").read_bytes())
         if name == "evaluate":
             for plots in ("confusion", "per_class", "precision_recall"):
                 (partials[1] / plots).mkdir()
@@ -345,8 +345,8 @@ def test_a_published_file_is_run_by_dvc(tmp_path):
     stages = ["import-weights@published", "train@authors", "predict@authors"]
 
     def assert_predicted() -> None:
-        pictures = np.load(project.folder / "data/augmented/detection/test/inputs.npy")
-        expected = [net.forward(picture.transpose(2, 0, 1) / 255) for picture in pictures]
+        images = np.load(project.folder / "data/augmented/detection/test/inputs.npy")
+        expected = [net.forward(image.transpose(2, 0, 1) / 255) for image in images]
         # A single cell: its classes, the confidences of its two boxes and their places, in darknet's order and in ours.
         received = np.load(project.folder / "results/authors/raw/outputs.npy")[:, 0, 0]
         np.testing.assert_allclose(received, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
@@ -490,15 +490,15 @@ def test_ended_side_by_side_leaves_no_orphan(project, number):
     ("file", "old", "new"),
     [
         ("params.yaml", "nms_iou: 0.4", "nms_iou: 0.3"),
-        ("pipeline/stage.py", "_EXPRESSION = ", "_EXPRESSION = _ALIAS = "),
+        ("pipeline/runtime/guard.py", "_EXPRESSION = ", "_EXPRESSION = _ALIAS = "),
     ],
 )
 def test_an_edit_during_a_stage_does_not_falsify_the_lock(project, file, old, new):
     """A result of the old state is not recorded under the new one: the stage fails, and is still stale afterwards."""
     project.edit("params.yaml", "nms_iou: 0.5", "nms_iou: 0.4")
     if file.endswith(".py"):  # make the guard itself, which the stand-in imports, a dependency
-        rest = "\n        - pipeline/records.py\n        - results/${key}/raw\n      params:\n        - experiments."
-        project.edit("dvc.yaml", f"- pipeline/postprocess.py{rest}", f"- {file}{rest}")
+        rest = "\n        - pipeline/formats/packed.py\n        - results/${key}/raw\n      params:\n        - experiments."
+        project.edit("dvc.yaml", f"- pipeline/stages/postprocess/__init__.py{rest}", f"- {file}{rest}")
     lock = (project.folder / "dvc.lock").read_bytes()
     dvc, _ = project.hold("postprocess@yolo")
     project.edit(file, old, new)

@@ -14,14 +14,15 @@ import pytest
 
 from cnnkeras.boxes import Detections
 from cnnkeras.tasks.segmentation import encode_png
-from pipeline import evaluate, paths
-from pipeline.errors import InputError
-from pipeline.evaluations import detection
 from pipeline.params import DetectionPostprocess
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.stages import evaluate
+from pipeline.stages.evaluate import detection
 
 
-def picture(value: int = 128, size: tuple[int, int] = (100, 80)) -> np.ndarray:
-    """A picture file of one colour, as a packed dataset holds originals: height and width are `size`."""
+def image(value: int = 128, size: tuple[int, int] = (100, 80)) -> np.ndarray:
+    """An image file of one colour, as a packed dataset holds originals: height and width are `size`."""
     return cv2.imencode(".png", np.full((*size, 3), value, np.uint8))[1].reshape(-1)
 
 
@@ -44,7 +45,7 @@ def evaluated(name: str) -> dict:
 
 
 def pack_crops(project, labels: list[int]) -> None:
-    """A test split of grey pictures."""
+    """A test split of grey images."""
     inputs = np.full((32, 32, 3), 128, np.uint8)
     project.pack_test_split(
         "crops", [(f"e{i}", {"inputs": inputs, "labels": np.int32(label)}, {}) for i, label in enumerate(labels)]
@@ -52,7 +53,7 @@ def pack_crops(project, labels: list[int]) -> None:
 
 
 def classify(project, labels: list[int], probabilities: list[list[float]]) -> dict:
-    """Evaluate class probabilities of grey pictures; returns metrics.json."""
+    """Evaluate class probabilities of grey images; returns metrics.json."""
     pack_crops(project, labels)
     np.save(paths.predictions("crops") / "probabilities.npy", np.array(probabilities, np.float32))
     return evaluated("crops")
@@ -92,12 +93,12 @@ def test_examples_are_ranked_by_the_probability_of_their_true_class(project, mon
     """Best first: probabilities .8, .7, .4 of the true class, whatever was predicted; captions name both classes."""
     captions_of, draw = {}, evaluate.grid
 
-    def watch(pictures, captions, columns, **options):
+    def watch(images, captions, columns, **options):
         captions_of[options["title"]] = captions
-        return draw(pictures, captions, columns, **options)
+        return draw(images, captions, columns, **options)
 
     monkeypatch.setattr(evaluate, "grid", watch)
-    project.edit("pictures: 4", "pictures: 2")
+    project.edit("images: 4", "images: 2")
     classify(project, [0, 1, 1], [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.4, 0.1]])
     assert [caption.split("\n")[-1] for caption in captions_of["crops · best"]] == ["e1", "e0"]
     assert captions_of["crops · worst"][0] == "zero 0.50\ntrue: one 0.40\ne2"
@@ -105,12 +106,12 @@ def test_examples_are_ranked_by_the_probability_of_their_true_class(project, mon
 
 
 def detect(project, objects: list[list[tuple]], detections: list[tuple]) -> dict:
-    """Evaluate detections (picture from 1, class from 1, box, score) against objects (label, xyxy, difficult)."""
+    """Evaluate detections (image from 1, class from 1, box, score) against objects (label, xyxy, difficult)."""
     examples = []
     for number, rows in enumerate(objects):
         corners = np.array([box for _, box, _ in rows], np.float64).reshape(-1, 4)
         ragged = {
-            "originals": picture(),
+            "originals": image(),
             "boxes": corners.astype(np.float32) / np.float32([80, 100, 80, 100]),
             "original_boxes": corners,
             "box_labels": np.array([label for label, _, _ in rows], np.int32),
@@ -157,26 +158,26 @@ def test_detection_by_hand(project):
     assert curve[51] == {"recall": "0.51", "precision": "0.833333", "zero": "0.666667", "one": "1.0", "two": ""}
 
 
-def test_pictures_are_scored_by_f1_of_what_is_shown(project):
+def test_images_are_scored_by_f1_of_what_is_shown(project):
     """p1: both found, IoU 1 and .5; p2: one wrong, one missed, the difficult one and what is below the threshold apart."""
     detect(project, OBJECTS, FOUND)
-    split = evaluate.records.open_split(paths.augmented("boxes"), "test")
+    split = evaluate.packed.open_split(paths.augmented("boxes"), "test")
     found = detection.read_detections(paths.predictions("boxes") / "detections.json")
     matches = detection.match(found[found.scores >= 0.3], detection.read_objects(split))
-    f1, mean_iou = detection.score_pictures(matches, 2)
+    f1, mean_iou = detection.score_images(matches, 2)
     np.testing.assert_array_equal(f1, [1, 0])
     np.testing.assert_allclose(mean_iou, [0.75, 0])
     np.testing.assert_array_equal(matches.is_missed, [False, False, True, False])
     np.testing.assert_array_equal(matches.found, [0, 1, -1, -1])
 
 
-def test_a_picture_with_nothing_to_find_and_nothing_found_is_right(project):
+def test_a_image_with_nothing_to_find_and_nothing_found_is_right(project):
     """F1 would be 0/0; and an experiment that finds nothing at all is evaluated like any other."""
     content = detect(project, [OBJECTS[0], []], [])
     assert content["map_voc07"] == 0
-    split = evaluate.records.open_split(paths.augmented("boxes"), "test")
+    split = evaluate.packed.open_split(paths.augmented("boxes"), "test")
     found = detection.read_detections(paths.predictions("boxes") / "detections.json")
-    f1, _ = detection.score_pictures(detection.match(found, detection.read_objects(split)), 2)
+    f1, _ = detection.score_images(detection.match(found, detection.read_objects(split)), 2)
     np.testing.assert_array_equal(f1, [0, 1])
 
 
@@ -195,14 +196,14 @@ def test_of_too_many_detections_the_surest_are_drawn(project, monkeypatch):
 
 
 def segment(project) -> dict:
-    """Two pictures of 10 x 10: a void one with a row of class one, found in half; and all background, all found."""
+    """Two images of 10 x 10: a void one with a row of class one, found in half; and all background, all found."""
     first = np.full((10, 10), 255, np.uint8)
     first[0], first[1] = 2, 0
     examples = [
         (
             id,
             {"inputs": np.zeros((64, 64, 3), np.uint8)},
-            {"originals": picture(size=(10, 10)), "original_masks": np.frombuffer(encode_png(mask), np.uint8)},
+            {"originals": image(size=(10, 10)), "original_masks": np.frombuffer(encode_png(mask), np.uint8)},
         )
         for id, mask in (("first", first), ("second", np.zeros((10, 10), np.uint8)))
     ]
@@ -228,7 +229,7 @@ def test_segmentation_by_hand(project):
 
 
 def test_signals_are_drawn_and_called_signals(project):
-    """A data set without pictures gives the same figures."""
+    """A data set without images gives the same figures."""
     signals = np.random.default_rng(1).normal(size=(5, 40, 1)).astype(np.float32)
     examples = [(f"s{i}", {"inputs": signal, "labels": np.int32(i % 3)}, {}) for i, signal in enumerate(signals)]
     project.pack_test_split("signals", examples)
@@ -259,9 +260,9 @@ def test_equal_predictions_give_equal_bytes(project, name):
     assert len(first) > 8
 
 
-def test_no_pictures_draws_no_cases(project):
-    """`evaluate.pictures: 0` leaves the diagrams only."""
-    project.edit("pictures: 4", "pictures: 0")
+def test_no_images_draws_no_cases(project):
+    """`evaluate.images: 0` leaves the diagrams only."""
+    project.edit("images: 4", "images: 0")
     classify(project, [0], [[1.0, 0.0, 0.0]])
     assert not (paths.figures("crops") / "best.png").exists()
     assert (paths.figures("crops") / "confusion_matrix.png").is_file()
@@ -287,7 +288,7 @@ def test_evaluation_imports_no_framework(project):
     """The stage runs without TensorFlow, Keras, JAX and MLflow."""
     classify(project, [0, 1], [[0.7, 0.2, 0.1], [0.5, 0.4, 0.1]])
     heavy = ("tensorflow", "keras.src", "jax", "torch", "mlflow", "albumentations")  # `keras` may stand there unloaded
-    code = f"import sys; from pipeline import evaluate; evaluate.run('crops'); print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys; from pipeline.stages import evaluate; evaluate.run('crops'); print([m for m in {heavy} if m in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -17,9 +17,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipeline import fetch, places
-from pipeline.errors import InputError
-from pipeline.fetch import PublishedFile, fetch_files
+from pipeline.files import addresses, fetch
+from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.runtime.errors import InputError
 
 REPOSITORY = Path(__file__).parents[1]
 CONTENT = bytes(range(256)) * 4000
@@ -135,7 +135,7 @@ def _impatient(monkeypatch):
     monkeypatch.setattr(fetch, "ATTEMPTS", 4)
     monkeypatch.setattr(fetch, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(fetch, "PROGRESS_BYTES", 100_000)
-    monkeypatch.setattr(places, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(addresses, "READ_SECONDS", 0.5)
 
 
 def published(*urls, **changes):
@@ -344,13 +344,13 @@ def test_what_fsspec_reads_is_continued_too(folder):
     """An address of another kind (here memory://, as s3:// and gs://) is read from where an earlier run stopped."""
     fsspec.filesystem("memory").pipe_file("/bucket/data.bin", CONTENT)
     file = published("memory://bucket/data.bin")
-    with places.open_place(file.urls[0], 0, None) as opened:
+    with addresses.open_place(file.urls[0], 0, None) as opened:
         assert (opened.offset, opened.total) == (0, len(CONTENT))
         validator = opened.validator
-    with places.open_place(file.urls[0], CUT, validator) as opened:
+    with addresses.open_place(file.urls[0], CUT, validator) as opened:
         assert opened.offset == CUT
         assert opened.stream.read() == CONTENT[CUT:]
-    with places.open_place(file.urls[0], CUT, "another version") as opened:
+    with addresses.open_place(file.urls[0], CUT, "another version") as opened:
         assert opened.offset == 0
     fetch_files([file], folder, mirrors=[])
     assert (folder / "data.bin").read_bytes() == CONTENT

@@ -22,7 +22,7 @@ keras.utils.set_random_seed(1)
 input_shape, output_shape = module.PAPER_SHAPES[variant]
 model = module.build(input_shape=input_shape, output_shape=output_shape, variant=variant, input_mean=128.0, input_std=64.0, **options)
 rng = np.random.default_rng(1)
-pictures = rng.integers(0, 256, (batch, *input_shape), "uint8")
+images = rng.integers(0, 256, (batch, *input_shape), "uint8")
 task = tasks.load(module.TASKS[0])
 if module.TASKS[0] == "classification":
     encoded = task.encode_targets(rng.integers(0, output_shape[-1], batch))
@@ -31,7 +31,7 @@ elif module.TASKS[0] == "segmentation":
 else:
     boxes, labels = [np.array([[0.2, 0.3, 0.6, 0.9]])] * batch, [np.array([7])] * batch
     encoded = task.encode_targets(boxes, labels, grid=output_shape[0], classes=20)
-batches = training.Batches(pictures, lambda examples, epoch: encoded[examples], batch_size=batch)
+batches = training.Batches(images, lambda examples, epoch: encoded[examples], batch_size=batch)
 losses = []
 
 def sample():

@@ -10,11 +10,15 @@ from click.testing import CliRunner
 
 from cnnkeras import architectures, sampling
 from cnnkeras.small_nets import Network
-from pipeline import claims, lab, lab_report, paths, slides, tracking, trials
-from pipeline.claims import channels, features, geometry, mnist1d, permutation, size, toeplitz, translation
-from pipeline.claims import sampling as sampling_claim
 from pipeline.cli import main
+from pipeline.commands import lab_report
+from pipeline.lab import claims, slides, trials
+from pipeline.lab.claims import channels, features, geometry, mnist1d, permutation, size, toeplitz, translation
+from pipeline.lab.claims import sampling as sampling_claim
 from pipeline.params import load_params
+from pipeline.runtime import paths
+from pipeline.stages import lab
+from pipeline.tracking import store
 
 # MLflow 3.17 calls what SQLAlchemy 2.1 deprecates; that is between the two.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -84,7 +88,7 @@ def test_sampling_gives_the_books_answers(monkeypatch):
     found = sampling_claim.measure(settings(sampling_claim), seed=1)
     assert found.holds
     assert (found.measured["wrong_values"], found.measured["operations_checked"]) == (0, 7)
-    monkeypatch.setattr(sampling, "mean_pool", lambda picture: picture[::2, ::2])
+    monkeypatch.setattr(sampling, "mean_pool", lambda image: image[::2, ::2])
     assert not sampling_claim.measure(settings(sampling_claim), seed=1).holds
     with pytest.raises(ValueError, match="expected a map with even sides; received: 3x4"):
         sampling.max_pool(np.zeros((3, 4)))
@@ -120,10 +124,10 @@ def test_permutation_is_exact_to_rounding():
 
 def test_permutation_verdict_needs_both_halves():
     """The same errors for fully connected nets, more for convolutional ones: each alone is not enough."""
-    few = settings(permutation, seeds=2, signal_steps=1, signal_rate=0.1, picture_steps=1, picture_rate=0.1)
+    few = settings(permutation, seeds=2, signal_steps=1, signal_rate=0.1, image_steps=1, image_rate=0.1)
     errors = {
         f"{data}_{kind}{suffix}": np.array([value, value + 0.01])
-        for data in ("signals", "pictures")
+        for data in ("signals", "images")
         for kind, suffix, value in (
             ("fully_connected", "", 0.3),
             ("fully_connected", "_permuted", 0.3),
@@ -132,10 +136,10 @@ def test_permutation_verdict_needs_both_halves():
         )
     }
     alike = np.array([1.0]), np.array([1.0]), np.array([2.0])
-    exact = {"signals": alike, "pictures": alike}
+    exact = {"signals": alike, "images": alike}
     assert permutation._findings(few, errors, exact).holds
     assert not permutation._findings(
-        few, errors | {"pictures_convolutional": errors["pictures_convolutional_permuted"]}, exact
+        few, errors | {"images_convolutional": errors["images_convolutional_permuted"]}, exact
     ).holds
     assert not permutation._findings(few, errors | {"signals_fully_connected": np.array([0.1, 0.11])}, exact).holds
     for data in exact:
@@ -234,13 +238,13 @@ def test_mnist1d_verdict_is_that_of_the_numbers(monkeypatch):
 
 @pytest.fixture
 def tiny_networks(monkeypatch):
-    """Four untrained networks by role, and the settings that look into them; the detector says the same of every picture.
+    """Four untrained networks by role, and the settings that look into them; the detector says the same of every image.
 
     Of its 2 x 2 cells one has a sure box that may be any of the ten classes, and one a sure and a less sure box at the same place.
     """
     import keras
 
-    from pipeline import networks
+    from pipeline.backend import model_files
 
     keras.utils.set_random_seed(1)
     outputs = {"alexnet": (10,), "vgg": (10,), "deconvnet": (32, 32, 11), "yolo": (2, 2, 20)}
@@ -254,7 +258,7 @@ def tiny_networks(monkeypatch):
     says[3, 4], says[3, 10:12], says[3, 12:] = 1, (0.9, 0.6), 0.5
     last = next(layer for layer in reversed(models["detector"].layers) if layer.weights)
     last.set_weights([np.zeros(last.kernel.shape), says.reshape(last.bias.shape)])
-    monkeypatch.setattr(networks, "load", lambda file: models[file.parts[-3]])
+    monkeypatch.setattr(model_files, "load", lambda file: models[file.parts[-3]])
     return models, features.Settings(claim="features", networks={role: role for role in models})
 
 
@@ -314,7 +318,7 @@ def test_small_trainings_are_derived_from_their_seed():
 
 
 def test_the_stage_writes_numbers_a_figure_and_one_run(project):
-    """Twice the same bytes, no time in the picture, and one MLflow run however often it is logged."""
+    """Twice the same bytes, no time in the image, and one MLflow run however often it is logged."""
     project.edit("experiments:\n", f"{SIZE}experiments:\n")
     first = run("lab", "size")
     assert first.exit_code == 0, first.output
@@ -324,8 +328,8 @@ def test_the_stage_writes_numbers_a_figure_and_one_run(project):
     assert b"tIME" not in figure
     assert b"Software" not in figure
     assert "was logged already" in run("lab", "size").stdout
-    assert len(tracking.Store("lab").find()) == 1
-    assert tracking.Store().find() == []
+    assert len(store.Store("lab").find()) == 1
+    assert store.Store().find() == []
     assert (paths.claim_numbers("size").read_bytes(), paths.claim_figure("size").read_bytes()) == (numbers, figure)
     lab_report.write(load_params())
     text = paths.lab_report().read_text()

@@ -19,9 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import fingerprints, live, log, provenance, records, tracking, ui
-from pipeline.errors import InputError
+from pipeline.commands import ui
+from pipeline.formats import packed
 from pipeline.params import load_params
+from pipeline.runtime.errors import InputError
+from pipeline.stages import log
+from pipeline.tracking import fingerprints, live, provenance
+from pipeline.tracking import store as tracking
 
 # MLflow 3.17 calls what SQLAlchemy 2.1 deprecates; that is between the two.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -95,7 +99,7 @@ assert not heavy, heavy
 TRAIN = """
 import sys, time
 from pathlib import Path
-from pipeline import live
+from pipeline.tracking import live
 from pipeline.params import load_params
 history = Path("history.csv")
 with live.mirror(load_params(), "small", history), history.open("w") as file:
@@ -149,13 +153,13 @@ def project(tmp_path, monkeypatch, network, empty_store) -> Path:
 def _write_dataset(folder: Path) -> None:
     generator, splits = np.random.default_rng(0), {}
     for split in ("train", "val", "test"):
-        writer = records.SplitWriter(folder / split)
+        writer = packed.SplitWriter(folder / split)
         for label in range(4):
-            picture = generator.integers(0, 255, (64, 64, 3), dtype=np.uint8)
-            writer.append(f"{split}{label}", fixed={"inputs": picture, "labels": np.int32(label)})
+            image = generator.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            writer.append(f"{split}{label}", fixed={"inputs": image, "labels": np.int32(label)})
         splits[split] = writer.close()
     classes = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    index = records.Index("classification", classes, (64, 64, 3), (0.0,) * 3, (1.0,) * 3, splits, {}, {})
+    index = packed.Index("classification", classes, (64, 64, 3), (0.0,) * 3, (1.0,) * 3, splits, {}, {})
     index.write(folder)
 
 

@@ -13,17 +13,17 @@ from cnnkeras.tasks import detection
 GRID, BOXES, CLASSES = 3, 2, 4
 
 
-def random_batch(pictures: int = 20, seed: int = 0, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Targets of one to five objects a picture, and outputs (pictures, 3, 3, 4 + 5 x 2)."""
+def random_batch(images: int = 20, seed: int = 0, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Targets of one to five objects an image, and outputs (images, 3, 3, 4 + 5 x 2)."""
     rng = np.random.default_rng(seed)
     boxes, labels = [], []
-    for _ in range(pictures):
+    for _ in range(images):
         count = rng.integers(1, 6)
         centre, size = rng.uniform(0.1, 0.9, (count, 2)), rng.uniform(0.05, 0.9, (count, 2))
         boxes.append(np.concatenate([centre - size / 2, centre + size / 2], axis=1))
         labels.append(rng.integers(0, CLASSES, count))
     targets = detection.encode_targets(boxes, labels, grid=GRID, classes=CLASSES)
-    outputs = rng.normal(0.4, 0.4, (pictures, GRID, GRID, CLASSES + 5 * BOXES)) * scale
+    outputs = rng.normal(0.4, 0.4, (images, GRID, GRID, CLASSES + 5 * BOXES)) * scale
     return targets, outputs.astype(np.float32)
 
 
@@ -42,7 +42,7 @@ def loss_and_gradient(loss, targets, outputs, **function) -> tuple[float, np.nda
 
 
 def darknet(target, output, coord_scale=5.0, noobject_scale=0.5) -> tuple[float, np.ndarray]:
-    """src/detection_layer.c for one picture, scalar by scalar: half the squared errors, and `delta`."""
+    """src/detection_layer.c for one image, scalar by scalar: half the squared errors, and `delta`."""
     target, output = target.astype(float), output.astype(float)
     delta = np.zeros_like(output)
     weight = np.zeros_like(output)
@@ -87,10 +87,10 @@ def darknet(target, output, coord_scale=5.0, noobject_scale=0.5) -> tuple[float,
 @pytest.mark.parametrize("scale", [1.0, 0.01, 10.0])
 @pytest.mark.parametrize("weights", [{}, {"coord_weight": 2.0, "noobj_weight": 0.1}])
 def test_the_loss_and_its_gradient_are_darknets(scale, weights):
-    """The mean of the pictures' half squared errors; its gradient is minus darknet's delta over the batch size."""
+    """The mean of the images' half squared errors; its gradient is minus darknet's delta over the batch size."""
     targets, outputs = random_batch(scale=scale)
     scales = dict(zip(("coord_scale", "noobject_scale"), weights.values(), strict=False))
-    costs, deltas = zip(*(darknet(*picture, **scales) for picture in zip(targets, outputs, strict=True)), strict=True)
+    costs, deltas = zip(*(darknet(*image, **scales) for image in zip(targets, outputs, strict=True)), strict=True)
     value, gradient = loss_and_gradient(YoloLoss(**weights), targets, outputs)
     np.testing.assert_allclose(value, np.mean(costs), rtol=1e-5)
     np.testing.assert_allclose(gradient, -np.array(deltas) / len(targets), rtol=1e-4, atol=1e-6)
@@ -176,7 +176,7 @@ def test_no_finite_output_gives_nan():
 
 
 def test_an_empty_batch_of_objects_pays_for_confidence_only():
-    """Pictures without objects: half of .5 C² summed over all boxes."""
+    """Images without objects: half of .5 C² summed over all boxes."""
     targets = np.zeros((2, GRID, GRID, 5 + CLASSES), np.float32)
     outputs = random_batch(2)[1]
     expected = 0.25 * np.square(outputs[..., CLASSES : CLASSES + BOXES]).sum() / 2
@@ -197,7 +197,7 @@ def test_the_loss_survives_serialization():
 
 
 def test_responsible_iou_is_averaged_over_objects():
-    """IoU 1/3 (the example above) and, in another picture, 1: two thirds. Cells without an object do not count."""
+    """IoU 1/3 (the example above) and, in another image, 1: two thirds. Cells without an object do not count."""
     first = one_cell([[0.625, 0.5, 0.5, 0.5], [0.1, 0.1, 0.1, 0.1]])
     second = one_cell([[0.1, 0.1, 0.1, 0.1], [0.5, 0.5, 0.5, 0.5]])
     empty = np.zeros_like(first[0]), first[1]
@@ -208,7 +208,7 @@ def test_responsible_iou_is_averaged_over_objects():
 
 
 def segmentation_batch() -> tuple[np.ndarray, np.ndarray]:
-    """Label maps (3, 4, 5) of classes 0..2, some void, the second picture void throughout but for a pixel; scores."""
+    """Label maps (3, 4, 5) of classes 0..2, some void, the second image void throughout but for a pixel; scores."""
     rng = np.random.default_rng(4)
     labels = rng.choice(np.array([0, 1, 2, 255], np.uint8), (3, 4, 5))
     labels[1] = 255

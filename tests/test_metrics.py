@@ -62,17 +62,17 @@ def test_wrong_scores_and_labels_are_named():
 CLASSES = 4
 
 
-def random_set(seed: int, pictures: int = 12, side: int = 40) -> tuple[Detections, Objects]:
+def random_set(seed: int, examples: int = 12, side: int = 40) -> tuple[Detections, Objects]:
     """Objects with whole 1-based inclusive corners as VOC's, class 3 without any; detections near them and elsewhere.
 
     Several detections hit the same object, objects overlap, a quarter is difficult, scores are often equal.
     """
     rng = np.random.default_rng(seed)
-    count = 5 * pictures
+    count = 5 * examples
     low = rng.integers(1, side, (count, 2))
     corners = np.concatenate([low, low + rng.integers(4, 25, (count, 2))], axis=1)  # inclusive
     objects = Objects(
-        images=np.sort(rng.integers(0, pictures, count)),
+        images=np.sort(rng.integers(0, examples, count)),
         labels=rng.integers(0, CLASSES - 1, count),
         boxes=corners - np.array([1.0, 1, 0, 0]),
         difficult=rng.random(count) < 0.25,
@@ -81,9 +81,9 @@ def random_set(seed: int, pictures: int = 12, side: int = 40) -> tuple[Detection
     detected = objects.boxes[target] + rng.integers(-3, 4, (6 * count, 4))
     detected[:, 2:] = np.maximum(detected[:, 2:], detected[:, :2] + 1)
     labels = np.where(rng.random(6 * count) < 0.8, objects.labels[target], rng.integers(0, CLASSES, 6 * count))
-    by_picture = np.argsort(objects.images[target], kind="stable")
+    by_image = np.argsort(objects.images[target], kind="stable")
     scores = rng.integers(1, 60, 6 * count) / 60
-    return Detections(objects.images[target], labels, detected, scores)[by_picture], objects
+    return Detections(objects.images[target], labels, detected, scores)[by_image], objects
 
 
 def devkit_iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -154,12 +154,12 @@ def test_average_precision_equals_the_devkits(seed):
 
 
 def coco_average_precision(detections: Detections, objects: Objects, label: int, threshold: float) -> float:
-    """cocoeval.py for one class and threshold, picture by picture, with difficult objects as its ignored ones."""
+    """cocoeval.py for one class and threshold, image by image, with difficult objects as its ignored ones."""
     to_find = sum((objects.labels == label) & ~objects.difficult)
-    outcomes: list[tuple[float, int, bool | None]] = []  # score, picture, hit or wrong or neither
-    for picture in sorted(set(detections.images)):
-        rows = np.flatnonzero((detections.labels == label) & (detections.images == picture))
-        others = np.flatnonzero((objects.labels == label) & (objects.images == picture))
+    outcomes: list[tuple[float, int, bool | None]] = []  # score, image, hit or wrong or neither
+    for image in sorted(set(detections.images)):
+        rows = np.flatnonzero((detections.labels == label) & (detections.images == image))
+        others = np.flatnonzero((objects.labels == label) & (objects.images == image))
         taken: set[int] = set()
         for row in sorted(rows, key=lambda row: -detections.scores[row])[:100]:
             choice = None
@@ -176,7 +176,7 @@ def coco_average_precision(detections: Detections, objects: Objects, label: int,
             if choice is not None:
                 taken.add(choice)
             hit = choice is not None
-            outcomes.append((detections.scores[row], picture, None if hit and objects.difficult[choice] else hit))
+            outcomes.append((detections.scores[row], image, None if hit and objects.difficult[choice] else hit))
     hits, wrong, recall, precision = 0, 0, [], []
     for _, _, hit in sorted(outcomes, key=lambda outcome: -outcome[0]):
         hits, wrong = hits + (hit is True), wrong + (hit is False)
@@ -192,7 +192,7 @@ def coco_average_precision(detections: Detections, objects: Objects, label: int,
 @pytest.mark.parametrize("seed", range(3))
 def test_coco_average_precision_equals_its_rule(seed):
     """Ten thresholds, objects that are taken once, difficult ones last, 101 points."""
-    detections, objects = random_set(seed, pictures=8)
+    detections, objects = random_set(seed, examples=8)
     averages = detection.average_precisions_coco(detections, objects, classes=CLASSES)
     for label in range(CLASSES - 1):
         expected = [coco_average_precision(detections, objects, label, t) for t in np.linspace(0.5, 0.95, 10)]
@@ -200,13 +200,13 @@ def test_coco_average_precision_equals_its_rule(seed):
 
 
 def one_class(rows: list[tuple[int, float, list[float]]]) -> Detections:
-    """Detections of class 0 from (picture, score, box)."""
+    """Detections of class 0 from (image, score, box)."""
     images, scores, boxes = zip(*rows, strict=True)
     return Detections(np.array(images), np.zeros(len(rows), int), np.array(boxes, float), np.array(scores, float))
 
 
 def objects_of(rows: list[tuple[int, list[float]]], difficult: tuple[int, ...] = ()) -> Objects:
-    """Objects of class 0 from (picture, box); those listed are difficult."""
+    """Objects of class 0 from (image, box); those listed are difficult."""
     images, boxes = zip(*rows, strict=True)
     return Objects(
         np.array(images), np.zeros(len(rows), int), np.array(boxes, float), np.isin(np.arange(len(rows)), difficult)
@@ -279,8 +279,8 @@ def test_an_iou_of_exactly_one_half_is_a_hit():
 
 def test_recall_of_exactly_three_tenths_misses_the_fourth_point():
     """0, .1, ... as floats: 3/10 < .30000000000000004, so three points of eleven count, as in voc_eval.py."""
-    objects = objects_of([(picture, A) for picture in range(10)])
-    detections = one_class([(picture, 0.9, A) for picture in range(3)])
+    objects = objects_of([(image, A) for image in range(10)])
+    detections = one_class([(image, 0.9, A) for image in range(3)])
     assert detection.evaluate(detections, objects, classes=1).means["map_voc07"] == pytest.approx(3 / 11)
 
 
@@ -302,7 +302,7 @@ def test_finding_nothing_is_worth_nothing():
     assert len(results.curves[0].recall) == 0
 
 
-def test_coco_takes_a_hundred_detections_of_a_picture_and_class():
+def test_coco_takes_a_hundred_detections_of_a_image_and_class():
     """The hundred-and-first, the only right one, is not looked at; VOC has no such limit."""
     detections = one_class([(0, 0.9 - number / 1000, NOWHERE) for number in range(100)] + [(0, 0.1, A)])
     results = detection.evaluate(detections, objects_of([(0, A)]), classes=1)
@@ -359,7 +359,7 @@ def random_maps(count: int, classes: int, seed: int) -> list[tuple[np.ndarray, n
 
 
 def test_mean_iou_equals_the_devkits():
-    """VOCevalseg.m pixel by pixel: one confusion matrix over pictures of any size, void removed."""
+    """VOCevalseg.m pixel by pixel: one confusion matrix over images of any size, void removed."""
     pairs = random_maps(6, classes=5, seed=0)
     counts = np.zeros((5, 5))
     for truth, prediction in pairs:

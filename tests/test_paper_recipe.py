@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from dvc.repo import Repo
 
-from pipeline import report
-from pipeline.annotated import AnnotatedPicture
-from pipeline.augmentation import Policy
+from pipeline.commands import report
+from pipeline.images.annotated import AnnotatedImage
+from pipeline.images.augmentation import Policy
 from pipeline.params import Params, load_params
 
 REPOSITORY = Path(__file__).parents[1]
@@ -98,15 +98,15 @@ def test_dvc_resolves_every_stage(params, tmp_path):
 
 
 def test_every_policy_can_be_applied(params):
-    """Each dataset's augmentation, on a picture with a box and a mask, gives the dataset's size or what is stretched to it."""
+    """Each dataset's augmentation, on an image with a box and a mask, gives the dataset's size or what is stretched to it."""
     random = np.random.default_rng(0)
     for name, dataset in params.datasets.items():
-        picture = random.integers(0, 256, (300, 400, 3), dtype=np.uint8)
+        image = random.integers(0, 256, (300, 400, 3), dtype=np.uint8)
         policy = Policy(dataset.augmentation, name, boxes=dataset.task == "detection")
-        policy.fit(1, lambda _position, picture=picture: picture)
+        policy.fit(1, lambda _position, image=image: image)
         annotations = {"mask": np.zeros((300, 400), np.uint8)} if dataset.task == "segmentation" else {}
         if dataset.task == "detection":
             one = {"labels": np.zeros(1, np.int32), "difficult": np.zeros(1, bool)}
             annotations = {"boxes": np.array([[100.0, 100, 300, 200]]), **one}
-        found = policy.apply(AnnotatedPicture(picture, **annotations), np.random.SeedSequence([1]))
-        assert dataset.task == "detection" or found.picture.shape[:2] == dataset.size
+        found = policy.apply(AnnotatedImage(image, **annotations), np.random.SeedSequence([1]))
+        assert dataset.task == "detection" or found.image.shape[:2] == dataset.size

@@ -5,43 +5,43 @@ import colorsys
 import numpy as np
 import pytest
 
-from pipeline import paper_transforms
-from pipeline.annotated import AnnotatedPicture
-from pipeline.augmentation import Policy
-from pipeline.errors import InputError
+from pipeline.images import paper_transforms
+from pipeline.images.annotated import AnnotatedImage
+from pipeline.images.augmentation import Policy
+from pipeline.runtime.errors import InputError
 
 
-def applied(transforms: list[dict], picture: np.ndarray, seed: int = 0, fit: list | None = None, **annotations):
-    """One version of a picture."""
+def applied(transforms: list[dict], image: np.ndarray, seed: int = 0, fit: list | None = None, **annotations):
+    """One version of an image."""
     policy = Policy(transforms, "augmentation", boxes="boxes" in annotations)
     if fit is not None:
         policy.fit(len(fit), fit.__getitem__)
-    return policy.apply(AnnotatedPicture(picture, **annotations), np.random.SeedSequence([1, seed]))
+    return policy.apply(AnnotatedImage(image, **annotations), np.random.SeedSequence([1, seed]))
 
 
 @pytest.mark.parametrize("magnitude", ["eigenvalues", "deviations"])
 def test_the_light_changes_along_the_principal_components_of_the_training_set(magnitude):
-    """Over many pictures the shifts have covariance P diag(.1 m)^2 P^T, with NumPy's covariance of all pixels, in 0..1."""
+    """Over many images the shifts have covariance P diag(.1 m)^2 P^T, with NumPy's covariance of all pixels, in 0..1."""
     random = np.random.default_rng(0)
     mixing = np.array([[40, 10, 0], [30, -20, 5], [20, 5, 10.0]])
-    pictures = [np.clip(random.normal(size=(16, 16, 3)) @ mixing.T + 128, 0, 255).astype(np.uint8) for _ in range(5)]
+    images = [np.clip(random.normal(size=(16, 16, 3)) @ mixing.T + 128, 0, 255).astype(np.uint8) for _ in range(5)]
     transform = paper_transforms.PCALighting(std=0.1, magnitude=magnitude)
-    transform.fit(pictures)
+    transform.fit(images)
     transform.set_random_seed(3)
     shifts = np.array([transform.get_params()["shift"] for _ in range(20_000)]) / 255
-    values, vectors = np.linalg.eigh(np.cov(np.concatenate([p.reshape(-1, 3) for p in pictures]).T / 255, bias=True))
+    values, vectors = np.linalg.eigh(np.cov(np.concatenate([p.reshape(-1, 3) for p in images]).T / 255, bias=True))
     sizes = values if magnitude == "eigenvalues" else np.sqrt(values)
     expected = vectors @ np.diag((0.1 * sizes) ** 2) @ vectors.T
     np.testing.assert_allclose(np.cov(shifts.T), expected, atol=0.05 * expected.max())
 
 
-def test_the_shift_is_one_for_the_whole_picture():
+def test_the_shift_is_one_for_the_whole_image():
     """Every pixel moves by the same amount, up to rounding; another seed gives another one, the same seed the same."""
     random = np.random.default_rng(1)
-    pictures = [random.integers(60, 190, (8, 8, 3), dtype=np.uint8) for _ in range(3)]
+    images = [random.integers(60, 190, (8, 8, 3), dtype=np.uint8) for _ in range(3)]
     policy = [{"PCALighting": {"magnitude": "deviations"}}]
-    found = [applied(policy, pictures[0], seed, pictures).picture.astype(int) for seed in (5, 5, 6)]
-    moved = (found[0] - pictures[0]).reshape(-1, 3)
+    found = [applied(policy, images[0], seed, images).image.astype(int) for seed in (5, 5, 6)]
+    moved = (found[0] - images[0]).reshape(-1, 3)
     assert (np.ptp(moved, axis=0) <= 1).all()
     assert np.abs(moved).max() > 0
     np.testing.assert_array_equal(found[0], found[1])
@@ -49,13 +49,13 @@ def test_the_shift_is_one_for_the_whole_picture():
 
 
 def test_the_shorter_side_is_drawn_between_the_limits_and_the_aspect_kept():
-    """Boxes move along: all sides from 32 to 40 occur and no other, of a picture of 2 : 3."""
-    picture, box = np.zeros((60, 90, 3), np.uint8), np.array([[9.0, 6, 45, 30]])
+    """Boxes move along: all sides from 32 to 40 occur and no other, of an image of 2 : 3."""
+    image, box = np.zeros((60, 90, 3), np.uint8), np.array([[9.0, 6, 45, 30]])
     sides = set()
     for seed in range(80):
         labels = {"labels": np.zeros(1, np.int32), "difficult": np.zeros(1, bool)}
-        found = applied([{"ShorterSideJitter": {"limits": [32, 40]}}], picture, seed, boxes=box, **labels)
-        height, width = found.picture.shape[:2]
+        found = applied([{"ShorterSideJitter": {"limits": [32, 40]}}], image, seed, boxes=box, **labels)
+        height, width = found.image.shape[:2]
         sides.add(height)
         assert abs(width - 1.5 * height) <= 0.5
         np.testing.assert_allclose(found.boxes[0], box[0] * height / 60, atol=0.5)
@@ -64,33 +64,33 @@ def test_the_shorter_side_is_drawn_between_the_limits_and_the_aspect_kept():
 
 def test_saturation_and_exposure_are_multiplied_or_divided():
     """Pixel by pixel with Python's own colorsys; factors lie in 1 / 1.5 .. 1.5 and both directions occur."""
-    picture = np.random.default_rng(2).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    image = np.random.default_rng(2).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     transform = paper_transforms.HSVScale()
     transform.set_random_seed(0)
     factors = np.array([transform.get_params()["factors"] for _ in range(500)])
     assert factors.min() >= 1 / 1.5
     assert factors.max() <= 1.5
     assert 0.4 < (factors > 1).mean() < 0.6
-    found = transform.apply(picture, factors=[1.3, 0.7])
+    found = transform.apply(image, factors=[1.3, 0.7])
     for place in np.ndindex(4, 5):
-        hue, saturation, value = colorsys.rgb_to_hsv(*(picture[place] / 255))
+        hue, saturation, value = colorsys.rgb_to_hsv(*(image[place] / 255))
         expected = colorsys.hsv_to_rgb(hue, min(1.3 * saturation, 1), min(0.7 * value, 1))
         np.testing.assert_allclose(found[place] / 255, expected, atol=1.01 / 255)
 
 
 def test_yolos_jitter_of_the_edges_is_albumentations_own():
     """CropAndPad moves each edge by up to a fifth, its own way; where it pads it repeats the edge; the box is where its pixels are."""
-    picture = np.zeros((100, 100, 3), np.uint8)
-    picture[30:60, 40:80] = 255
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[30:60, 40:80] = 255
     policy = [
         {"CropAndPad": {"percent": [-0.2, 0.2], "sample_independently": True, "keep_size": False, "border_mode": 1}}
     ]
     shapes = set()
     for seed in range(10):
         labels = {"labels": np.zeros(1, np.int32), "difficult": np.zeros(1, bool)}
-        found = applied(policy, picture, seed, boxes=np.array([[40.0, 30, 80, 60]]), **labels)
-        shapes.add(found.picture.shape[:2])
-        rows, columns = np.nonzero(found.picture[..., 0])
+        found = applied(policy, image, seed, boxes=np.array([[40.0, 30, 80, 60]]), **labels)
+        shapes.add(found.image.shape[:2])
+        rows, columns = np.nonzero(found.image[..., 0])
         white = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         np.testing.assert_allclose(found.boxes[0], white, atol=1)
     assert len(shapes) > 5

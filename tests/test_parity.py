@@ -46,7 +46,7 @@ def convolve(x: np.ndarray, weights: list[np.ndarray], stride: int = 1, padding=
     """By the definition, with a bias where there is one; zeros of half the kernel around, as Caffe's and Darknet's `pad`."""
     kernel, *bias = weights
     padding = kernel.shape[0] // 2 if padding is None else padding
-    return np.stack([convolve_2d(picture, kernel, sum(bias), stride, padding) for picture in x])
+    return np.stack([convolve_2d(image, kernel, sum(bias), stride, padding) for image in x])
 
 
 def spread(x: np.ndarray, weights: list[np.ndarray], crop: int) -> np.ndarray:

@@ -14,16 +14,17 @@ import pytest
 from cnnkeras.boxes import Detections
 from cnnkeras.tasks import detection
 from cnnkeras.tasks.segmentation import decode_png, palette
-from pipeline import paths, postprocess
-from pipeline.errors import InputError
-from pipeline.evaluations.detection import read_detections
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.stages import postprocess
+from pipeline.stages.evaluate.detection import read_detections
 
-SIZES = [(100, 200), (30, 40)]  # height, width of the two test pictures
+SIZES = [(100, 200), (30, 40)]  # height, width of the two test images
 
 
 @pytest.fixture(autouse=True)
 def project(project):
-    """The smallest project, with two test pictures in each of its datasets."""
+    """The smallest project, with two test images in each of its datasets."""
     for dataset in ("crops", "boxes", "masks"):
         project.pack_test_split(
             dataset,
@@ -64,21 +65,21 @@ def test_probabilities_and_the_most_probable_classes():
 
 
 def scene_outputs() -> np.ndarray:
-    """Two pictures on a 2 x 2 grid with two boxes a cell, 3 classes: (2, 2, 2, 13)."""
+    """Two images on a 2 x 2 grid with two boxes a cell, 3 classes: (2, 2, 2, 13)."""
     outputs = np.zeros((2, 2, 2, 13), np.float32)
-    # First picture, row 0, column 1: two boxes in the middle of the cell, half as wide as the picture. Confidences .9
+    # First image, row 0, column 1: two boxes in the middle of the cell, half as wide as the image. Confidences .9
     # and .8, class one .5.
     outputs[0, 0, 1] = [0, 0.5, 0, 0.9, 0.8, *[0.5, 0.5, np.sqrt(0.5), np.sqrt(0.5)], *[0.5, 0.5, np.sqrt(0.5), 0.75]]
-    # Second picture, row 1, column 0: class two is sure, class zero at the threshold; and a box far outside.
+    # Second image, row 1, column 0: class two is sure, class zero at the threshold; and a box far outside.
     outputs[1, 1, 0] = [0.25, 0, 0.75, 1, 1, *[0, 1, 1, 1], *[30, 30, 0.5, 0.5]]
     return outputs
 
 
 def test_detections_in_coco_form():
-    """Pixels of the picture's own size, cut at its edges; NMS leaves the better of two; a box outside is no detection.
+    """Pixels of the image's own size, cut at its edges; NMS leaves the better of two; a box outside is no detection.
 
-    First picture, 100 x 200: centre (.75, .25), .5 by .5, so x from 100 to 200 and y from 0 to 50, score .9 x .5. The
-    second box, .5625 high, overlaps it by 8/9 and is dropped. Second picture, 30 x 40: centre (0, 1), 1 by 1, cut to x
+    First image, 100 x 200: centre (.75, .25), .5 by .5, so x from 100 to 200 and y from 0 to 50, score .9 x .5. The
+    second box, .5625 high, overlaps it by 8/9 and is dropped. Second image, 30 x 40: centre (0, 1), 1 by 1, cut to x
     0..20, y 15..30, score .75; class zero's .25 is not above the threshold.
     """
     folder = postprocessed("boxes", scene_outputs())
@@ -96,7 +97,7 @@ def test_detections_in_coco_form():
 
 
 def test_the_evaluation_reads_what_was_found():
-    """Boxes to a hundredth of a pixel, scores to a millionth, by picture and falling score."""
+    """Boxes to a hundredth of a pixel, scores to a millionth, by image and falling score."""
     outputs = np.random.default_rng(0).uniform(0.1, 1, (2, 7, 7, 13)).astype(np.float32)
     found = read_detections(postprocessed("boxes", outputs) / "detections.json")
     expected = detection.detect(outputs, classes=3, confidence_threshold=0.25, nms_iou=0.5)
@@ -125,7 +126,7 @@ def test_no_detections_are_an_empty_list():
     assert (folder / "detections.json").read_text() == "[]\n"
 
 
-def test_label_maps_at_the_pictures_own_size():
+def test_label_maps_at_the_images_own_size():
     """Left half class one, right half background; void never; palette PNGs in VOC's colours."""
     scores = np.zeros((2, 8, 8, 4), np.float16)
     scores[:, :, :4, 2], scores[:, :, 4:, 0] = 1, 1
@@ -173,10 +174,10 @@ def test_post_processing_needs_no_tensorflow():
     """Nor Keras' own code, nor JAX; it starts in a second."""
     postprocessed("boxes", scene_outputs())
     program = (
-        "import sys; from pipeline import postprocess; postprocess.run('boxes');"
+        "import sys; from pipeline.stages import postprocess; postprocess.run('boxes');"
         "print([name for name in ('tensorflow', 'jax', 'keras.src') if name in sys.modules])"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(postprocess.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )

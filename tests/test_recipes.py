@@ -17,7 +17,7 @@ RECIPES = ("bccd", "camvid", "imagenette", "voc")
 # One process for all, which imports TensorFlow once.
 STAGES = """
 import os, sys
-from pipeline import augment, download, evaluate, log, postprocess, predict, train
+from pipeline.stages import augment; from pipeline.stages import download; from pipeline.stages import evaluate; from pipeline.stages import log; from pipeline.stages import postprocess; from pipeline.stages import predict; from pipeline.stages import train
 from pipeline.params import load_params
 for folder in sys.argv[1:]:
     os.chdir(folder)
@@ -29,7 +29,7 @@ for folder in sys.argv[1:]:
         for stage in (train, predict, postprocess, evaluate, log):
             stage.run(name)
 """
-# Of each task's metrics, one that only pictures which were read, predicted and measured can give.
+# Of each task's metrics, one that only images which were read, predicted and measured can give.
 SCORES = {"classification": "top1_accuracy", "detection": "map_voc07", "segmentation": "mean_iou"}
 
 

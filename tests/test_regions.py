@@ -1,4 +1,4 @@
-"""Segmentation by parts of a picture, and the greedy inference of labels, on hand-made maps and against slow definitions."""
+"""Segmentation by parts of an image, and the greedy inference of labels, on hand-made maps and against slow definitions."""
 
 import hashlib
 import json
@@ -7,24 +7,28 @@ import numpy as np
 import pytest
 
 from cnnkeras.tasks.segmentation import decode_png, encode_png
-from pipeline import annotated, combine, evaluate, paths, postprocess, predict, regions, show
-from pipeline.errors import InputError
+from pipeline import regions
+from pipeline.commands import show
+from pipeline.formats.packed import open_split
+from pipeline.images import annotated
 from pipeline.label_inference import infer_greedily
 from pipeline.params import Boxes, Proposals, SlidingWindows, load_params
-from pipeline.records import open_split
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.stages import combine, evaluate, postprocess, predict
 
 CLASSES = 3
 
 
-def test_windows_cover_the_picture_and_end_at_its_edge():
-    """10 x 14 by squares of 6 every 4: rows 0, 4; columns 0, 4, 8; a picture smaller than the window is one window."""
+def test_windows_cover_the_image_and_end_at_its_edge():
+    """10 x 14 by squares of 6 every 4: rows 0, 4; columns 0, 4, 8; an image smaller than the window is one window."""
     windows = SlidingWindows(name="sliding_windows", side=6, stride=4)
     found = regions.boxes_of(windows, (10, 14))
     assert found == [(x, y, x + 6, y + 6) for y in (0, 4) for x in (0, 4, 8)]
     assert regions.boxes_of(windows, (5, 9)) == [(0, 0, 6, 5), (3, 0, 9, 5)]
 
 
-def test_boxes_have_the_pictures_shape():
+def test_boxes_have_the_images_shape():
     """The whole of 8 x 12, and halves of 4 x 6 every 2 x 3: 3 x 3 of them."""
     found = regions.boxes_of(Boxes(name="boxes", shares=(1.0, 0.5)), (8, 12))
     assert found == [(0, 0, 12, 8)] + [(x, y, x + 6, y + 4) for y in (0, 2, 4) for x in (0, 3, 6)]
@@ -74,10 +78,10 @@ def test_a_wrong_file_of_proposals_is_refused(tmp_path, content, message):
     assert str(error.value).startswith(message)
 
 
-def test_what_lies_beyond_the_picture_is_black():
+def test_what_lies_beyond_the_image_is_black():
     """A region one pixel over the left and the top edge, at its own size."""
-    picture = np.full((4, 5, 3), 200, np.uint8)
-    found = regions.cut(picture, (-1, -1, 3, 2), (3, 4))
+    image = np.full((4, 5, 3), 200, np.uint8)
+    found = regions.cut(image, (-1, -1, 3, 2), (3, 4))
     assert (found[0] == 0).all()
     assert (found[:, 0] == 0).all()
     assert (found[1:, 1:] == 200).all()
@@ -121,7 +125,7 @@ def test_sure_maps_are_labelled_as_they_are():
 
 
 def test_it_stops_when_the_evidence_is_too_little():
-    """The single pixel of class 1, 1 of 28 = .036, is left to the background when .05 of the picture is asked for."""
+    """The single pixel of class 1, 1 of 28 = .036, is left to the background when .05 of the image is asked for."""
     rows = ["0000022", "0000022", "0000000", "1000000"]
     found = infer_greedily(scores_of(rows, 9.0), least_share=0.05)
     assert (found == 2).sum() == 4
@@ -152,11 +156,11 @@ CHOICES = {
 
 @pytest.fixture
 def masks(project):
-    """The smallest project, a deconvolution network of random weights and two test pictures of other sizes than its input."""
+    """The smallest project, a deconvolution network of random weights and two test images of other sizes than its input."""
     import keras
 
     from cnnkeras import architectures
-    from pipeline import devices, networks
+    from pipeline.backend import devices, model_files
 
     project.edit("architecture: deconvnet\n", "architecture: deconvnet\n    predict: {batch_size: 3}\n")
     random, examples = np.random.default_rng(1), []
@@ -174,14 +178,14 @@ def masks(project):
         )
         keras.utils.set_random_seed(2)
         paths.model_folder("masks").mkdir(parents=True)
-        networks.save(network, paths.model_file("masks"))
+        model_files.save(network, paths.model_file("masks"))
     paths.history("masks").write_text("epoch,learning_rate,loss,val_loss\n1,0.1,1.0,1.0\n")
     (project.folder / "boxes.json").write_bytes(FILE)
     return project
 
 
 def test_from_regions_to_label_maps_and_what_is_said_of_them(masks):
-    """Score maps at the pictures' own sizes, end to end; the label map is their arg-max; two networks combine them; the metrics name the regions."""
+    """Score maps at the images' own sizes, end to end; the label map is their arg-max; two networks combine them; the metrics name the regions."""
     settings = "predict: {batch_size: 3}"
     for name, choice in CHOICES.items():
         masks.edit(settings, settings := f"predict: {{batch_size: 3, regions: {choice}}}")
@@ -211,7 +215,7 @@ def test_from_regions_to_label_maps_and_what_is_said_of_them(masks):
     with masks.params.open("a") as file:
         file.write("  second: {<<: *experiment, dataset: masks, architecture: deconvnet, postprocess: {}}\n")
         file.write("ensembles: {two: {dataset: masks, members: [masks, second], combine: product, ")
-        file.write("postprocess: {}, evaluate: {pictures: 1}}}\n")
+        file.write("postprocess: {}, evaluate: {images: 1}}}\n")
     raw = np.random.default_rng(3).normal(0, 3, raw.shape).astype(np.float16)  # surer than an untrained network
     np.save(paths.raw_outputs("masks") / "outputs.npy", raw)
     paths.raw_outputs("second").mkdir(parents=True)
@@ -228,7 +232,7 @@ def test_from_regions_to_label_maps_and_what_is_said_of_them(masks):
 
 
 def test_show_segments_by_the_same_regions(masks, capsys):
-    """Of the test split's first picture as a file: its classes take the pixels that they take in its label map. Proposals are refused."""
+    """Of the test split's first image as a file: its classes take the pixels that they take in its label map. Proposals are refused."""
     file = masks.folder / "a.png"
     masks.edit("predict: {batch_size: 3}", f"predict: {{batch_size: 3, regions: {CHOICES['windows']}}}")
     predict.run("masks")
@@ -243,7 +247,7 @@ def test_show_segments_by_the_same_regions(masks, capsys):
     assert {line.strip() for line in capsys.readouterr().out.splitlines() if "pixels" in line} == expected
     masks.edit(CHOICES["windows"], CHOICES["proposals"])
     with pytest.raises(
-        InputError, match=r"experiments\.masks\.predict\.regions: .* boxes\.json has none for your pict"
+        InputError, match=r"experiments\.masks\.predict\.regions: .* boxes\.json has none for your images"
     ):
         show.run("masks", [file])
 

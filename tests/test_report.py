@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from cnnkeras import architectures
-from pipeline import paths, report
+from pipeline.commands import report
 from pipeline.params import load_params
+from pipeline.runtime import paths
 
 PRETRAINED = """
   pretrained:

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from cnnkeras.tasks.detection import encode_targets
-from pipeline import paths, show
-from pipeline.errors import InputError
+from pipeline.commands import show
 from pipeline.params import ClassificationPostprocess, DetectionPostprocess, SegmentationPostprocess
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
 
 CLASSES = ("zero", "one")
 
@@ -19,7 +20,7 @@ CLASSES = ("zero", "one")
 def trained(project):
     """The smallest project with two experiments' networks, as they are before any training."""
     from cnnkeras import architectures
-    from pipeline import networks
+    from pipeline.backend import model_files
 
     for name, architecture, arguments in (
         ("crops", "vgg", {"input_shape": (32, 32, 3), "width": 1 / 32}),
@@ -27,28 +28,28 @@ def trained(project):
     ):
         paths.model_folder(name).mkdir(parents=True)
         network = architectures.load(architecture).build(output_shape=(10,), **arguments)
-        networks.save(network, paths.model_file(name))
+        model_files.save(network, paths.model_file(name))
     return project
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "RGBA", "CMYK"])
-def test_pictures_of_every_mode_become_rgb(tmp_path, mode):
+def test_images_of_every_mode_become_rgb(tmp_path, mode):
     """Grey stays the same grey, whatever the file's colours are called."""
-    file = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    file = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     Image.new("RGB", (9, 6), (51, 51, 51)).convert(mode).save(file)
-    np.testing.assert_array_equal(show.read_picture(file), np.full((6, 9, 3), 51))
+    np.testing.assert_array_equal(show.read_image(file), np.full((6, 9, 3), 51))
 
 
-def test_pictures_of_16_bits_keep_their_brightness(tmp_path):
+def test_images_of_16_bits_keep_their_brightness(tmp_path):
     """The middle of 0..65535 is the middle of 0..255, not white."""
     Image.fromarray(np.full((6, 9), 0x80FF, np.uint16)).save(tmp_path / "deep.png")
-    np.testing.assert_array_equal(show.read_picture(tmp_path / "deep.png"), np.full((6, 9, 3), 0x80))
+    np.testing.assert_array_equal(show.read_image(tmp_path / "deep.png"), np.full((6, 9, 3), 0x80))
 
 
 def test_transparency_becomes_white(tmp_path):
     """Whatever colour hides under it."""
     Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (show.read_picture(tmp_path / "clear.png") == 255).all()
+    assert (show.read_image(tmp_path / "clear.png") == 255).all()
 
 
 def test_photographs_are_turned_upright(tmp_path):
@@ -57,19 +58,19 @@ def test_photographs_are_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     lying.save(tmp_path / "photo.png", exif=exif)
-    np.testing.assert_array_equal(show.read_picture(tmp_path / "photo.png")[:, 0], [[255, 0, 0], [0, 0, 255]])
+    np.testing.assert_array_equal(show.read_image(tmp_path / "photo.png")[:, 0], [[255, 0, 0], [0, 0, 255]])
 
 
 @pytest.mark.usefixtures("trained")
-def test_files_that_are_no_pictures_are_refused_before_anything_is_written():
-    """One clear line naming the file; the good picture before it is not drawn either."""
+def test_files_that_are_no_images_are_refused_before_anything_is_written():
+    """One clear line naming the file; the good image before it is not drawn either."""
     Image.new("RGB", (50, 40)).save("good.png")
     Image.effect_noise((200, 200), 90).save("whole.jpg")
     Path("cut.jpg").write_bytes(Path("whole.jpg").read_bytes()[:4000])
-    Path("text.jpg").write_text("no picture")
+    Path("text.jpg").write_text("no image")
     Path("folder.jpg").mkdir()
     for bad in ("text.jpg", "cut.jpg", "folder.jpg", "missing.jpg"):
-        with pytest.raises(InputError, match=rf"^{re.escape(bad)}: expected a whole picture; received: .*"):
+        with pytest.raises(InputError, match=rf"^{re.escape(bad)}: expected a whole image; received: .*"):
             show.run("crops", [Path("good.png"), Path(bad)])
     assert not Path("show").exists()
 
@@ -101,7 +102,7 @@ def test_signals_come_as_numbers(tmp_path):
 
 
 @pytest.mark.usefixtures("trained")
-def test_pictures_and_signals_are_drawn_and_described(capsys):
+def test_images_and_signals_are_drawn_and_described(capsys):
     """Top-2 classes per file; a drawing per file, also for two files of one name; the same bytes again."""
     Path("sub").mkdir()
     for file in (Path("cat.jpg"), Path("sub/cat.jpg")):
@@ -129,7 +130,7 @@ def test_an_unwritable_output_is_refused():
 
 
 def test_objects_lie_where_the_network_puts_them():
-    """A certain box over the right half of a 200 x 100 picture comes out in the picture's own pixels."""
+    """A certain box over the right half of a 200 x 100 image comes out in the image's own pixels."""
     truth = encode_targets([np.array([[0.5, 0.0, 1.0, 1.0]])], [np.array([1])], grid=2, classes=2)[0]
     outputs = np.zeros((2, 2, 2 + 5), np.float32)
     row, column = np.argwhere(truth[..., 0])[0]
@@ -137,7 +138,7 @@ def test_objects_lie_where_the_network_puts_them():
     settings = DetectionPostprocess(confidence_threshold=0.1, nms_iou=0.5, display_threshold=0.5)
     shown = show.show_objects(np.zeros((100, 200, 3), np.uint8), outputs, CLASSES, settings)
     assert shown.lines == ["one 0.900 from (100, 0) to (200, 100)"]
-    assert shown.picture.shape == (240, 480, 3)
+    assert shown.image.shape == (240, 480, 3)
     higher = settings.model_copy(update={"display_threshold": 0.95})
     empty = show.show_objects(np.zeros((100, 200, 3), np.uint8), outputs, CLASSES, higher)
     assert empty.lines == ["nothing with a score of at least 0.95"]

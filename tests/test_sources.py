@@ -16,11 +16,11 @@ import scipy.sparse
 from PIL import Image
 
 from cnnkeras.tasks.segmentation import VOID, decode_png, encode_png, palette
-from pipeline.archives import Archives
-from pipeline.decoding import decode
-from pipeline.errors import InputError
+from pipeline.files.archives import Archives
+from pipeline.runtime.errors import InputError
 from pipeline.sources import SPLITS, digit_scenes, idx, mnist1d, voc
-from tests.archive_files import ANY_CHECKSUM, MIRROR, needs_mirror, picture, write_archive
+from pipeline.stages.augment.decoding import decode
+from tests.archive_files import ANY_CHECKSUM, MIRROR, image, needs_mirror, write_archive
 
 # ---- digit_scenes ----
 
@@ -49,9 +49,9 @@ def test_the_number_of_scenes_leaves_each_scene_as_it_is():
     """A scene depends on (seed, split, number) alone: a larger data set begins with the smaller one."""
     few, many = scenes_source(), scenes_source(scenes={"train": 4000, "val": 1, "test": 1})
     first, second = (digit_scenes.draw_scene(source, "train", 7) for source in (few, many))
-    np.testing.assert_array_equal(first.picture, second.picture)
+    np.testing.assert_array_equal(first.image, second.image)
     other = digit_scenes.draw_scene(scenes_source(seed=4), "train", 7)
-    assert other.picture.shape != first.picture.shape or (other.picture != first.picture).any()
+    assert other.image.shape != first.image.shape or (other.image != first.image).any()
 
 
 def test_no_handwritten_digit_serves_two_splits():
@@ -89,7 +89,7 @@ def test_digits_stand_out_from_the_ground():
     source = scenes_source()
     for number in range(40):
         scene = digit_scenes.draw_scene(source, "train", number)
-        lightness = cv2.cvtColor(scene.picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[..., 0]
+        lightness = cv2.cvtColor(scene.image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[..., 0]
         ground = lightness[scene.mask == 0]
         for label in set(scene.labels):
             digit = np.median(lightness[scene.mask == label + 1])
@@ -102,12 +102,12 @@ def test_scenes_read_like_any_voc_archive(scenes):
     for split, count in (("train", 40), ("val", 33), ("test", 5)):
         examples = digit_scenes.examples(source, scenes, task="segmentation", split=split)
         assert len(examples) == count
-    picture = Image.open(io.BytesIO(examples[0].picture))
-    assert picture.format == "JPEG"
+    image = Image.open(io.BytesIO(examples[0].image))
+    assert image.format == "JPEG"
     assert Image.open(io.BytesIO(examples[0].mask)).getpalette()[:6] == palette()[:2].ravel().tolist()
     for example in examples:
         mask = decode_png(example.mask)
-        assert mask.shape == Image.open(io.BytesIO(example.picture)).size[::-1]
+        assert mask.shape == Image.open(io.BytesIO(example.image)).size[::-1]
         assert set(np.unique(mask)) == {0, VOID} | {label + 1 for label in example.labels}
         alone = [label for label in example.labels if (example.labels == label).sum() == 1]
         for label in alone:
@@ -174,7 +174,7 @@ def voc_files(root="VOCdevkit/VOC2012", annotation=AWKWARD, ids=("awkward",)):
     mask[2:9, 3:12] = 15
     files = {}
     for id in ids:
-        files[f"{root}/JPEGImages/{id}.jpg"] = picture(40, 24)
+        files[f"{root}/JPEGImages/{id}.jpg"] = image(40, 24)
         files[f"{root}/Annotations/{id}.xml"] = annotation.encode()
         files[f"{root}/SegmentationClass/{id}.png"] = encode_png(mask)
     for folder in ("Main", "Segmentation"):
@@ -200,22 +200,22 @@ def test_awkward_annotations_are_read_as_meant(tmp_path, name, root):
     (example,) = voc.examples(voc_source(root, name), tmp_path, task="detection", split="train")
     expected = [
         [10, 4.70000076293945, 30, 20],  # (11 - 1, 5.7 - 1, 30, 20): the box of the person, not of its head
-        [0, 0, 40, 24],  # touches all edges of the 40 x 24 picture
+        [0, 0, 40, 24],  # touches all edges of the 40 x 24 image
         [29, 0, 40, 9],  # clipped
     ]
     np.testing.assert_allclose(example.boxes, expected)
     assert [voc.CLASSES[label] for label in example.labels] == ["person", "dog", "dog"]
     assert example.difficult.tolist() == [False, True, False]
-    assert example.dropped == {"boxes without area": 1, "boxes outside the picture": 1}
+    assert example.dropped == {"boxes without area": 1, "boxes outside the image": 1}
     assert example.mask is None
 
 
 def test_masks_come_with_the_segmentation_lists(tmp_path):
-    """For segmentation a picture has its label map, as published, and its boxes."""
+    """For segmentation an image has its label map, as published, and its boxes."""
     write_archive(tmp_path / "voc.tar", voc_files())
     (example,) = voc.examples(voc_source(), tmp_path, task="segmentation", split="test")
     decoded = decode(example, classes=20)
-    assert decoded.picture.shape == (24, 40, 3)
+    assert decoded.image.shape == (24, 40, 3)
     assert set(np.unique(decoded.mask)) == {0, 15}
     with pytest.raises(InputError, match=r"expected mask labels 0\.\.3 and 255; received: 15"):
         decode(example, classes=3)
@@ -223,7 +223,7 @@ def test_masks_come_with_the_segmentation_lists(tmp_path):
 
 def test_a_share_of_the_training_list_can_serve_as_validation(tmp_path):
     """`val: 0.25` takes a quarter of the training list by the seed; the rest trains; nothing is in both."""
-    ids = [f"picture_{number:02d}" for number in range(20)]
+    ids = [f"image_{number:02d}" for number in range(20)]
     write_archive(tmp_path / "voc.tar", voc_files(ids=ids))
 
     def split(name, seed):
@@ -271,8 +271,8 @@ def label_file(labels):
     return stream.getvalue()
 
 
-def test_masks_of_others_add_training_pictures(tmp_path):
-    """Pictures that no split lists join the training split for segmentation with the other map; VOC's own maps stay."""
+def test_masks_of_others_add_training_images(tmp_path):
+    """Images that no split lists join the training split for segmentation with the other map; VOC's own maps stay."""
     every = ["own", "tested", "more", "another"]
     files = voc_files(ids=every)
     root = "VOCdevkit/VOC2012"
@@ -314,7 +314,7 @@ def test_a_damaged_mask_of_others_is_named(damage):
 
 @needs_mirror
 def test_the_real_years_are_one_source():
-    """VOC 2007's samples and VOC 2012's subset: two difficult boxes in 000005, and both years' pictures."""
+    """VOC 2007's samples and VOC 2012's subset: two difficult boxes in 000005, and both years' images."""
     files = [{"name": name, "sha256": ANY_CHECKSUM} for name in ("voc2007-samples.tar", "voc2012-subset.tar")]
     splits = {"train": ["VOC2007/trainval", "VOC2012/train"], "val": "VOC2012/val", "test": "VOC2007/test"}
     source = voc_source("VOCdevkit", files=files, splits=splits)
@@ -335,13 +335,13 @@ def test_the_real_years_are_one_source():
         ),
         (voc_files(annotation=AWKWARD.replace(">11<", ">eleven<")), "expected a number in <xmin>; received: 'eleven'"),
         (voc_files(annotation=AWKWARD.replace("bndbox", "box")), "expected a <bndbox>"),
-        (voc_files() | {"VOCdevkit/VOC2012/JPEGImages/awkward.jpg": b"GIF"}, "expected a picture"),
+        (voc_files() | {"VOCdevkit/VOC2012/JPEGImages/awkward.jpg": b"GIF"}, "expected an image"),
         (
             voc_files() | {"VOCdevkit/VOC2012/ImageSets/Main/train.txt": b"../../etc/passwd\n"},
             "expected ids of letters",
         ),
         (voc_files() | {"VOCdevkit/VOC2012/ImageSets/Main/train.txt": b"\n"}, "an empty list"),
-        (voc_files() | {"VOCdevkit/VOC2012/ImageSets/Main/train.txt": b"other\n"}, r"expected a picture .*other\.jpg"),
+        (voc_files() | {"VOCdevkit/VOC2012/ImageSets/Main/train.txt": b"other\n"}, r"expected an image .*other\.jpg"),
         (voc_files(root="elsewhere"), "expected a list VOCdevkit/VOC2012/ImageSets/Main/train.txt"),
     ],
 )
@@ -375,7 +375,7 @@ def test_archives_refuse_what_is_none(tmp_path):
 
 @needs_mirror
 def test_real_voc_is_read():
-    """The mirror's VOC 2012 subset: 93 masks (43 train, 50 val) of the pictures' size, boxes inside the pictures."""
+    """The mirror's VOC 2012 subset: 93 masks (43 train, 50 val) of the images' size, boxes inside the images."""
     source = voc_source(name="voc2012-subset.tar")
     masks = collections.Counter()
     for split, count in (("train", 43), ("val", 50)):
@@ -408,13 +408,13 @@ def test_other_roots_and_classes_are_read():
 
 
 @needs_mirror
-def test_broken_pictures_are_named():
-    """A truncated JPEG is an error that names the picture, not a picture with a grey part."""
+def test_broken_images_are_named():
+    """A truncated JPEG is an error that names the image, not an image with a grey part."""
     from pipeline.sources import Example
 
     for name in ("truncated_8192B_VOC2007_000001.jpg", "truncated_tail_kangaroo_00090.jpg"):
-        with pytest.raises(InputError, match=f"{name}: expected a whole picture"):
-            decode(Example(id=name, picture=(MIRROR / "broken" / name).read_bytes()), classes=1)
+        with pytest.raises(InputError, match=f"{name}: expected a whole image"):
+            decode(Example(id=name, image=(MIRROR / "broken" / name).read_bytes()), classes=1)
 
 
 # ---- mnist1d ----
@@ -462,8 +462,8 @@ def test_mnist1d_has_the_published_counts(signals):
     labels = np.array([example.label for part in (train, val) for example in part])
     assert np.bincount(labels).tolist() == [398, 396, 411, 394, 394, 402, 401, 404, 402, 398]
     assert np.bincount([example.label for example in test]).tolist() == [102, 104, 89, 106, 106, 98, 99, 96, 98, 102]
-    assert train[0].picture.shape == (40, 1)
-    assert train[0].picture.dtype == np.float32
+    assert train[0].image.shape == (40, 1)
+    assert train[0].image.dtype == np.float32
     assert (val[0].id, test[0].id) == ("train_3600", "test_0000")
 
 
@@ -485,13 +485,13 @@ def idx_bytes(values):
 def write_idx(folder, *, train=20, test=4):
     rng = np.random.default_rng(0)
     for part, count in (("train", train), ("test", test)):
-        pictures = rng.integers(0, 256, (count, 5, 7), dtype=np.uint8)
-        (folder / f"{part}_pictures.gz").write_bytes(gzip.compress(idx_bytes(pictures)))
+        images = rng.integers(0, 256, (count, 5, 7), dtype=np.uint8)
+        (folder / f"{part}_images.gz").write_bytes(gzip.compress(idx_bytes(images)))
         (folder / f"{part}_labels").write_bytes(idx_bytes(np.arange(count, dtype=np.uint8) % 3))
 
 
 def idx_source(**changes):
-    names = ("train_pictures.gz", "train_labels", "test_pictures.gz", "test_labels")
+    names = ("train_images.gz", "train_labels", "test_images.gz", "test_labels")
     files = {name.removesuffix(".gz"): {"name": name, "sha256": ANY_CHECKSUM} for name in names}
     entry = {"kind": "idx", "classes": ["a", "b", "c"], "files": files}
     return idx.Source(**entry | changes)
@@ -503,9 +503,9 @@ def test_idx_files_are_read(tmp_path):
     train, val, test = (idx.examples(idx_source(), tmp_path, task="classification", split=split) for split in SPLITS)
     assert (len(train), len(val), len(test)) == (18, 2, 4)
     assert len({example.id for example in (*train, *val)}) == 20
-    pictures = idx.read_idx(tmp_path / "test_pictures.gz", dimensions=3)
+    images = idx.read_idx(tmp_path / "test_images.gz", dimensions=3)
     assert [example.label for example in test] == [0, 1, 2, 0]
-    np.testing.assert_array_equal(test[3].picture, np.stack([pictures[3]] * 3, axis=-1))
+    np.testing.assert_array_equal(test[3].image, np.stack([images[3]] * 3, axis=-1))
 
 
 @pytest.mark.parametrize(
@@ -516,7 +516,7 @@ def test_idx_files_are_read(tmp_path):
         ("test_labels", idx_bytes(np.zeros((4,), np.uint8))[:-1], "expected 4 bytes, as its header says; received: 3"),
         ("test_labels", b"PK..", "received: it starts with 504b2e2e"),
         (
-            "test_pictures.gz",
+            "test_images.gz",
             gzip.compress(b"abc" * 99)[:-9],
             "expected an idx file, .* cut off, run `cnnkeras download`",
         ),
@@ -532,17 +532,17 @@ def test_broken_idx_files_are_named(tmp_path, name, content, message):
 
 @needs_mirror
 def test_real_fashion_mnist_is_read():
-    """The mirror's Fashion-MNIST: 60,000 + 10,000 pictures of 28 x 28, evenly over ten classes."""
+    """The mirror's Fashion-MNIST: 60,000 + 10,000 images of 28 x 28, evenly over ten classes."""
     names = {
-        "train_pictures": "train-images-idx3-ubyte.gz",
+        "train_images": "train-images-idx3-ubyte.gz",
         "train_labels": "train-labels-idx1-ubyte.gz",
-        "test_pictures": "t10k-images-idx3-ubyte.gz",
+        "test_images": "t10k-images-idx3-ubyte.gz",
         "test_labels": "t10k-labels-idx1-ubyte.gz",
     }
     files = {key: {"name": f"fashion-mnist/{name}", "sha256": ANY_CHECKSUM} for key, name in names.items()}
     source = idx_source(files=files, classes=[str(label) for label in range(10)])
     test = idx.examples(source, MIRROR, task="classification", split="test")
-    assert test[0].picture.shape == (28, 28, 3)
+    assert test[0].image.shape == (28, 28, 3)
     assert np.bincount([example.label for example in test]).tolist() == [1000] * 10
     train, val = (idx.examples(source, MIRROR, task="classification", split=split) for split in ("train", "val"))
     assert (len(train), len(val)) == (54000, 6000)

@@ -1,4 +1,4 @@
-"""pipeline/stage.py: what is left behind by a stage that ends well, that fails, that is stopped, and that was overtaken."""
+"""pipeline/runtime/guard.py: what is left behind by a stage that ends well, that fails, that is stopped, and that was overtaken."""
 
 import errno
 import fcntl
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import paths
-from pipeline.errors import InputError
-from pipeline.stage import stage
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.guard import stage
 
 REPOSITORY = Path(__file__).parents[1]
 PARAMS = """\
@@ -40,7 +40,7 @@ stages:
       cmd: exec cnnkeras augment ${key}
       deps:
         - data/raw/${item.source}
-        - pipeline/augment.py
+        - pipeline/stages/augment/__init__.py
       params:
         - seed
         - sources.${item.source}
@@ -56,7 +56,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "dvc.yaml").write_text(DVC)
     (tmp_path / "data" / "raw" / "scenes").mkdir(parents=True)
-    (tmp_path / "data" / "raw" / "scenes" / "archive").write_text("pictures")
+    (tmp_path / "data" / "raw" / "scenes" / "archive").write_text("images")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -100,8 +100,8 @@ def test_signals_end_a_stage_cleanly(number, code):
     """SIGTERM and Ctrl-C end the process with the shell's codes, and nothing half-written stays."""
     program = """
 import os, signal, sys
-from pipeline import paths
-from pipeline.stage import stage
+from pipeline.runtime import paths
+from pipeline.runtime.guard import stage
 try:
     with stage("augment", "digits", inputs=[], outputs=[paths.augmented("digits")]) as (folder,):
         (folder / "a").write_text("half")
@@ -125,7 +125,7 @@ def test_a_full_disk_is_one_line(monkeypatch, error):
     with augment() as (folder,):
         (folder / "a").write_text("good")
     if error.errno is None:
-        monkeypatch.setattr("pipeline.stage._LEAST_FREE_BYTES", 2**70)  # more than any disk has
+        monkeypatch.setattr("pipeline.runtime.guard._LEAST_FREE_BYTES", 2**70)  # more than any disk has
     expected = (
         r"augment@digits: expected room on the disk for data/augmented/digits; received: .*(No space|999 requested)"
     )
@@ -210,7 +210,7 @@ def test_a_missing_input_that_no_entry_makes_is_named_alone():
         ("params.yaml", "[8, 8]", "[9, 9]", "params.yaml datasets.digits"),
         ("params.yaml", "scenes: {kind: voc}", "scenes: {kind: idx}", "params.yaml sources.scenes"),
         ("params.yaml", "seed: 1", "seed: [", "params.yaml"),
-        ("data/raw/scenes/archive", "pictures", "other pictures", "data/raw/scenes"),
+        ("data/raw/scenes/archive", "images", "other images", "data/raw/scenes"),
     ],
 )
 def test_a_change_during_the_run_drops_the_result(project, file, old, new, named):
@@ -231,7 +231,7 @@ def test_a_change_that_does_not_concern_the_stage_is_no_matter(project):
     assert made() == {"digits/a": "good"}
 
 
-@pytest.mark.parametrize(("is_imported", "error"), [(True, "pipeline/augment.py"), (False, None)])
+@pytest.mark.parametrize(("is_imported", "error"), [(True, "pipeline/stages/augment/__init__.py"), (False, None)])
 def test_only_source_files_that_were_imported_count(project, is_imported, error):
     """Editing code that a stage uses drops its result; editing its neighbour in the same folder does not."""
     copy = project / "pipeline"
@@ -241,14 +241,14 @@ def test_only_source_files_that_were_imported_count(project, is_imported, error)
     (copy / "augment.py").write_text("")
     program = f"""
 from pathlib import Path
-from pipeline import paths
-from pipeline.errors import InputError
-from pipeline.stage import stage
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.guard import stage
 if {is_imported}:
-    import pipeline.augment
+    import pipeline.stages.augment
 try:
     with stage("augment", "digits", inputs=[], outputs=[paths.augmented("digits")]):
-        Path("pipeline/augment.py").write_text("# edited")
+        Path("pipeline/stages/augment/__init__.py").write_text("# edited")
 except InputError as error:
     print(error)
 """

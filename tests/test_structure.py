@@ -20,7 +20,8 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 from cnnkeras import architectures
-from pipeline import claims, sources
+from pipeline import sources
+from pipeline.lab import claims
 from pipeline.params import load_params
 
 REPOSITORY = Path(__file__).parents[1]

@@ -8,8 +8,8 @@ import pytest
 from cnnkeras import layers
 from cnnkeras.architectures import alexnet, deconvnet, mnist1d_conv, vgg, yolo
 from cnnkeras.summary import build_outline, layer_table
-from pipeline import output_size, summary
-from pipeline.errors import InputError
+from pipeline.commands import output_size, summary
+from pipeline.runtime.errors import InputError
 
 
 def rows_of(module, variant, **arguments):

@@ -90,12 +90,12 @@ def test_the_most_probable_classes_come_first():
 GRID, CLASSES = 7, 5
 
 
-def random_objects(pictures: int = 6, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Pictures of nine objects with centres in different cells, boxes as fractions; the second picture is empty."""
+def random_objects(images: int = 6, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Images of nine objects with centres in different cells, boxes as fractions; the second image is empty."""
     rng = np.random.default_rng(seed)
     boxes, labels = [], []
-    for picture in range(pictures):
-        count = 0 if picture == 1 else 9
+    for image in range(images):
+        count = 0 if image == 1 else 9
         cells = rng.choice(GRID * GRID, count, replace=False)
         centres = (np.stack([cells % GRID, cells // GRID], axis=1) + rng.uniform(0, 1, (count, 2))) / GRID
         boxes.append(convert_boxes(np.hstack([centres, rng.uniform(0.02, 0.6, (count, 2))]), "cxcywh", "xyxy"))
@@ -113,13 +113,13 @@ def outputs_for(targets: np.ndarray, boxes_per_cell: int = 2) -> np.ndarray:
 
 
 def test_decoding_what_was_encoded_gives_the_objects_back():
-    """Boxes, classes and pictures, with the score 1."""
+    """Boxes, classes and images, with the score 1."""
     boxes, labels = random_objects()
     targets = detection.encode_targets(boxes, labels, grid=GRID, classes=CLASSES)
     found = detection.detect(outputs_for(targets), classes=CLASSES, confidence_threshold=0.5, nms_iou=1.0)
     np.testing.assert_allclose(found.scores, 1)
-    pictures = np.repeat(np.arange(len(boxes)), [len(picture) for picture in labels])
-    given = np.column_stack([pictures, np.concatenate(labels), np.concatenate(boxes)])
+    images = np.repeat(np.arange(len(boxes)), [len(image) for image in labels])
+    given = np.column_stack([images, np.concatenate(labels), np.concatenate(boxes)])
     decoded = np.column_stack([found.images, found.labels, found.boxes])
     np.testing.assert_allclose(*(rows[np.lexsort(rows.T[::-1].round(4))] for rows in (decoded, given)), atol=1e-5)
 
@@ -132,7 +132,7 @@ def test_targets_by_hand():
 
 
 def test_the_first_object_in_a_cell_wins():
-    """Also when others lie between, and per picture."""
+    """Also when others lie between, and per image."""
     same = np.array([[0.1, 0.1, 0.2, 0.2], [0.6, 0.6, 0.9, 0.9], [0.0, 0.0, 0.3, 0.3]])
     targets = detection.encode_targets([same, same[::-1]], [np.arange(3), np.arange(3)[::-1]], grid=2, classes=3)
     assert targets[:, 0, 0, 5:].argmax(axis=-1).tolist() == [0, 2]
@@ -141,7 +141,7 @@ def test_the_first_object_in_a_cell_wins():
 
 
 def test_tiny_objects_are_no_targets():
-    """A side of less than .005 of the picture; they take no cell from others."""
+    """A side of less than .005 of the image; they take no cell from others."""
     boxes = np.array([[0.5, 0.5, 0.5049, 0.9], [0.5, 0.5, 0.9, 0.504], [0.5, 0.5, 0.6, 0.6]])
     targets = detection.encode_targets([boxes], [np.array([0, 1, 2])], grid=1, classes=3)
     assert targets[0, 0, 0, 5:].tolist() == [0, 0, 1]
@@ -153,7 +153,7 @@ def test_an_object_whose_centre_is_on_the_far_edge_is_in_the_last_cell():
     assert targets[0, 3, 3, :3].tolist() == [1, 1, 1]
 
 
-def test_pictures_without_objects_have_empty_targets():
+def test_images_without_objects_have_empty_targets():
     """Of the right shape."""
     targets = detection.encode_targets([np.empty((0, 4))] * 2, [np.empty(0, int)] * 2, grid=3, classes=2)
     assert targets.shape == (2, 3, 3, 7)
@@ -182,10 +182,10 @@ def test_detection_equals_the_slow_way():
 
     outputs = np.random.default_rng(1).uniform(0, 1, (3, 7, 7, 5 + 2 * 5)).astype(np.float32)
     expected = []
-    for picture, label in np.ndindex(3, 5):
+    for image, label in np.ndindex(3, 5):
         candidates = []
         for row, column, box in np.ndindex(7, 7, 2):
-            cell = outputs[picture, row, column]
+            cell = outputs[image, row, column]
             x, y, w, h = cell[7 + 4 * box :][:4].astype(float)
             corners = [(x + column) / 7 - w * w / 2, (y + row) / 7 - h * h / 2]
             corners += [corners[0] + w * w, corners[1] + h * h]
@@ -195,7 +195,7 @@ def test_detection_equals_the_slow_way():
         for score, corners in sorted(candidates, key=lambda candidate: -candidate[0]):
             if all(share(corners, other) <= 0.4 for _, other in kept):
                 kept.append((score, corners))
-        expected += [(picture, label, score, *corners) for score, corners in kept]
+        expected += [(image, label, score, *corners) for score, corners in kept]
     found = detection.detect(outputs, classes=5, confidence_threshold=0.3, nms_iou=0.4)
     rows = np.column_stack([found.images, found.labels, found.scores, found.boxes])
     np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-6)
@@ -283,9 +283,9 @@ def test_label_maps_survive_the_png_file():
 
 
 def test_files_without_labels_are_refused():
-    """No picture at all, or one of colours."""
+    """No image at all, or one of colours."""
     with pytest.raises(ValueError, match="expected a PNG file of labels"):
-        segmentation.decode_png(b"no picture")
+        segmentation.decode_png(b"no image")
     colors = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
     with pytest.raises(ValueError, match="received: mode RGB"):
         segmentation.decode_png(colors)
@@ -293,7 +293,7 @@ def test_files_without_labels_are_refused():
 
 def test_a_network_learns_to_overfit_one_scene():
     """Targets, loss and decoding agree with each other: a linear net ends with the scene's objects, found once each."""
-    boxes, labels = random_objects(pictures=1, seed=6)
+    boxes, labels = random_objects(images=1, seed=6)
     targets = detection.encode_targets(boxes, labels, grid=GRID, classes=CLASSES)
     keras.utils.set_random_seed(0)
     inputs = keras.Input((1,))

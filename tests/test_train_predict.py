@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import devices, paths, train
-from pipeline.batches import Reader
-from pipeline.errors import InputError
-from pipeline.records import Index, SplitWriter, open_split
+from pipeline.backend import devices
+from pipeline.formats.packed import Index, SplitWriter, open_split
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.stages import train
+from pipeline.stages.train.batches import Reader
 
 REPOSITORY = Path(__file__).parents[1]
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -43,7 +45,7 @@ experiments:
       initial_weights: {experiment: scratch}
     predict: {batch_size: 3}
     postprocess: {top_k: 5}
-    evaluate: {pictures: 1}
+    evaluate: {images: 1}
   yolo:
     dataset: detection
     architecture: yolo
@@ -60,7 +62,7 @@ experiments:
       initial_weights: {experiment: digits, layers: ["conv*", "bn*"]}
     predict: {batch_size: 4}
     postprocess: {confidence_threshold: 0.1, nms_iou: 0.5}
-    evaluate: {pictures: 1}
+    evaluate: {images: 1}
   deconvnet:
     dataset: segmentation
     architecture: deconvnet
@@ -74,12 +76,12 @@ experiments:
       initial_weights: {experiment: scratch}
     predict: {batch_size: 64}
     postprocess: {}
-    evaluate: {pictures: 1}
+    evaluate: {images: 1}
 """
 
 RUN = """
 import sys
-from pipeline import predict, train
+from pipeline.stages import predict; from pipeline.stages import train
 for name in sys.argv[1:]:
     train.run(name)
     predict.run(name)
@@ -87,7 +89,7 @@ for name in sys.argv[1:]:
 
 
 def write_dataset(folder: Path, task: str, *, classes: tuple[str, ...] = CLASSES) -> None:
-    """Pack random pictures with random annotations."""
+    """Pack random images with random annotations."""
     splits = {}
     for number, (split, count) in enumerate(COUNTS.items()):
         random, writer = np.random.default_rng(number), SplitWriter(folder / split)
@@ -184,7 +186,7 @@ def test_history_has_a_row_an_epoch(twins):
 def test_outputs_are_those_of_the_network(twins, monkeypatch):
     """Every test example has its outputs, in order; a segmentation's are stored in half precision."""
     monkeypatch.chdir(twins[0])
-    from pipeline import predict
+    from pipeline.stages import predict
 
     shapes = {"digits": (10,), "yolo": (2, 2, 20), "deconvnet": (32, 32, 11)}
     for name, task in (("digits", "classification"), ("yolo", "detection"), ("deconvnet", "segmentation")):
@@ -207,23 +209,23 @@ def test_stored_network_is_for_use(twins):
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert json.loads(archive.read("metadata.json"))["date_saved"] == "1980-01-01@00:00:00"
         assert json.loads(archive.read("config.json"))["compile_config"] == {}
-    from pipeline import networks
+    from pipeline.backend import model_files
 
-    parameters = networks.load(path).count_params()
+    parameters = model_files.load(path).count_params()
     assert path.stat().st_size < 4 * parameters + 500_000
 
 
 def test_training_starts_from_the_other_experiment(twins, monkeypatch):
     """The detector's convolutions, batch normalisation included, are the classifier's; the rest is its own."""
     monkeypatch.chdir(twins[0])
-    from pipeline import networks
+    from pipeline.backend import model_files
 
     params = train.load_params()
     experiment = params.experiment("yolo")
     with devices.set_up(seed=1):
         network = train._build(params, experiment, train._checked_index(params, "detection", epochs=1))
         train._copy_initial_weights(network, experiment.train, "experiments.yolo.train")
-        start = networks.load(paths.model_file("digits"))
+        start = model_files.load(paths.model_file("digits"))
     for name in ("conv1", "bn1", "conv9", "bn9"):
         for copied, weights in zip(
             network.get_layer(name).get_weights(), start.get_layer(name).get_weights(), strict=True
@@ -233,14 +235,14 @@ def test_training_starts_from_the_other_experiment(twins, monkeypatch):
 
 @pytest.mark.usefixtures("project")
 def test_detection_targets_are_shuffled_anew_each_epoch():
-    """Difficult objects are no targets; which of two objects gets a cell is a function of (seed, epoch, picture)."""
+    """Difficult objects are no targets; which of two objects gets a cell is a function of (seed, epoch, image)."""
     params = train.load_params()
     columns = open_split(paths.augmented("detection"), "train")
     targets = Reader(columns, "detection", seed=params.training_seed("yolo"), grid=1, classes=10).targets
     epochs = [targets(np.arange(20), epoch) for epoch in range(8)]
-    labels = np.stack([epoch[:, 0, 0, 5:].argmax(axis=-1) for epoch in epochs], axis=1)  # (pictures, epochs)
-    for picture in range(20):
-        assert set(labels[picture]) <= set(np.asarray(columns["box_labels"][picture])[[0, 2]])
+    labels = np.stack([epoch[:, 0, 0, 5:].argmax(axis=-1) for epoch in epochs], axis=1)  # (images, epochs)
+    for image in range(20):
+        assert set(labels[image]) <= set(np.asarray(columns["box_labels"][image])[[0, 2]])
     assert any(len(set(row)) == 2 for row in labels)
     np.testing.assert_array_equal(targets(np.array([7, 3]), 5), epochs[5][[7, 3]])
 
@@ -249,8 +251,8 @@ def test_wrong_input_is_answered_before_keras_is_imported(project):
     """A missing network to start from, missing data, and data of other params name the command that helps."""
     script = """
 import shutil, sys
-from pipeline import paths, predict, train
-from pipeline.errors import InputError
+from pipeline.runtime import paths; from pipeline.stages import predict; from pipeline.stages import train
+from pipeline.runtime.errors import InputError
 def message(function, name):
     try:
         function(name)
@@ -291,7 +293,7 @@ def test_keras_comes_without_what_it_only_looks_for():
     """Packages that take seconds to import, and can be imported as ever afterwards; JAX comes where it is the backend."""
     code = (
         "import sys\n"
-        "from pipeline import devices\n"
+        "from pipeline.backend import devices\n"
         "backend = devices.import_keras()\n"
         "assert not {'matplotlib', 'pandas', 'sklearn'} & sys.modules.keys()\n"
         "assert ('jax' in sys.modules) == (backend == 'jax')\n"
@@ -323,7 +325,7 @@ def test_the_backend_is_the_one_of_keras_own_settings(monkeypatch, tmp_path):
 def test_an_operation_gets_the_threads_that_it_is_given():
     """Before TensorFlow starts, so that its sums are rounded alike on any number of cores."""
     code = (
-        "from pipeline import devices\n"
+        "from pipeline.backend import devices\n"
         "devices.set_up(seed=1, threads=1)\n"
         "import tensorflow as tf\n"
         "tf.constant(1.0)\n"
@@ -353,7 +355,7 @@ def test_ctrl_c_while_keras_loads_is_ctrl_c():
     """Raised in the middle of an import it would be caught in there, and half a package be left."""
     code = (
         "import signal, sys\n"
-        "from pipeline import devices\n"
+        "from pipeline.backend import devices\n"
         "class Interrupt:\n"
         "    def find_spec(name, path, target=None):\n"
         "        if name == 'keras.src.layers':\n"

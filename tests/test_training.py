@@ -381,11 +381,11 @@ def test_weights_are_copied_by_name():
     source, target = classifier(), segmenter()
     before = target.get_layer("fc6-deconv").get_weights()
     assert training.copy_weights(source, target, ["conv*", "fc?"]) == ["conv1_1", "fc6"]
-    pictures = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
+    images = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
     plain = classifier(batch_norm=False)
     training.copy_weights(source, plain, ["*"])
     encoder = keras.Model(target.input, target.get_layer("fc6").output)
-    np.testing.assert_allclose(encoder(pictures)[:, 0, 0], plain(pictures), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(encoder(images)[:, 0, 0], plain(images), rtol=1e-4, atol=1e-5)
     for now, then in zip(target.get_layer("fc6-deconv").get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 

@@ -1,4 +1,4 @@
-"""The test protocols: which parts of a picture are seen, that a sliding network is the same network, and what is averaged."""
+"""The test protocols: which parts of an image are seen, that a sliding network is the same network, and what is averaged."""
 
 import csv
 import json
@@ -9,19 +9,23 @@ import numpy as np
 import pytest
 
 from cnnkeras import architectures
-from pipeline import annotated, combine, evaluate, paths, postprocess, predict, show, views
-from pipeline.errors import InputError
+from pipeline import views
+from pipeline.commands import show
+from pipeline.images import annotated
 from pipeline.params import CentreCrop, CropGrid, Dense, TenPatches, load_params
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.stages import combine, evaluate, postprocess, predict
 
 
-def picture(height: int, width: int) -> np.ndarray:
-    """A picture in which every pixel is another one."""
+def image(height: int, width: int) -> np.ndarray:
+    """An image in which every pixel is another one."""
     return np.arange(height * width * 3, dtype=np.uint8).reshape(height, width, 3)
 
 
 def test_ten_patches_are_the_corners_and_the_centre_of_the_central_square_and_their_mirror_images():
     """8 x 12: the square is columns 2 to 9; patches of 5 start at rows 0, 3, the centre's at (8 - 5) // 2 = 1 and (12 - 5) // 2 = 3."""
-    whole = picture(8, 12)
+    whole = image(8, 12)
     found = views.crops(TenPatches(name="ten_patches", scales=(8,)), whole, (5, 5))
     square = whole[:, 2:10]
     expected = [square[:5, :5], square[:5, 3:], square[3:, :5], square[3:, 3:], whole[1:6, 3:8]]
@@ -30,13 +34,13 @@ def test_ten_patches_are_the_corners_and_the_centre_of_the_central_square_and_th
 
 def test_the_centre_crop_is_in_the_middle():
     """Of 8 x 12, 4 x 6: rows 2 to 5, columns 3 to 8."""
-    found = views.crops(CentreCrop(name="centre_crop", scales=(8,)), picture(8, 12), (4, 6))
-    np.testing.assert_array_equal(found, picture(8, 12)[None, 2:6, 3:9])
+    found = views.crops(CentreCrop(name="centre_crop", scales=(8,)), image(8, 12), (4, 6))
+    np.testing.assert_array_equal(found, image(8, 12)[None, 2:6, 3:9])
 
 
-def test_the_grid_spans_the_whole_picture():
+def test_the_grid_spans_the_whole_image():
     """Crops of 4 in 8 x 12 on a 5 x 5 grid: rows 0, 1, 2, 3, 4 and columns 0, 2, 4, 6, 8; twice as many with mirror images."""
-    whole, view = picture(8, 12), CropGrid(name="crop_grid", scales=(8,))
+    whole, view = image(8, 12), CropGrid(name="crop_grid", scales=(8,))
     found = views.crops(view, whole, (4, 4))
     plain = [whole[row : row + 4, column : column + 4] for row in range(5) for column in range(0, 9, 2)]
     np.testing.assert_array_equal(found, plain + [crop[:, ::-1] for crop in plain])
@@ -46,16 +50,16 @@ def test_the_grid_spans_the_whole_picture():
 def test_vggs_crops_are_150():
     """Three scales of 50."""
     view = CropGrid(name="crop_grid", scales=(256, 384, 512))
-    assert view.count == len(views.crops(view, picture(20, 30), (224, 224))) == 150
+    assert view.count == len(views.crops(view, image(20, 30), (224, 224))) == 150
 
 
 @pytest.mark.parametrize(
     ("shape", "shorter", "expected"),
     [((375, 500), 256, (256, 341)), ((500, 375), 384, (512, 384)), ((31, 47), 62, (62, 94))],
 )
-def test_pictures_are_rescaled_in_proportion(shape, shorter, expected):
+def test_images_are_rescaled_in_proportion(shape, shorter, expected):
     """The shorter side has the asked-for length, whichever it is: 500 x 256 / 375 = 341.3."""
-    assert views.rescale(picture(*shape), shorter).shape[:2] == expected
+    assert views.rescale(image(*shape), shorter).shape[:2] == expected
 
 
 def test_posteriors_are_averaged_within_a_protocol_and_then_over_the_protocols():
@@ -97,10 +101,10 @@ def test_on_one_crop_the_sliding_network_is_the_same_function(name):
     from cnnkeras.fully_convolutional import to_fully_convolutional
 
     network = trained(name, **NETWORKS[name])
-    pictures = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype("float32")
-    found = to_fully_convolutional(network).predict_on_batch(pictures)
+    images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype("float32")
+    found = to_fully_convolutional(network).predict_on_batch(images)
     assert found.shape == (2, 1, 1, 3)
-    np.testing.assert_allclose(found[:, 0, 0], network.predict_on_batch(pictures), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[:, 0, 0], network.predict_on_batch(images), rtol=1e-4, atol=1e-5)
 
 
 def test_without_padding_it_is_the_mean_over_all_crops():
@@ -130,15 +134,15 @@ def test_without_padding_it_is_the_mean_over_all_crops():
 
 
 def test_with_padding_the_convolutions_see_the_neighbourhood():
-    """VGG on a larger picture: its fully connected layers, in NumPy, at every window of the last pooling's whole map."""
+    """VGG on a larger image: its fully connected layers, in NumPy, at every window of the last pooling's whole map."""
     import keras
 
     from cnnkeras.fully_convolutional import to_fully_convolutional
 
     network = trained("vgg", **NETWORKS["vgg"])
-    pictures = np.random.default_rng(4).integers(0, 256, (1, 96, 128, 3)).astype("float32")
+    images = np.random.default_rng(4).integers(0, 256, (1, 96, 128, 3)).astype("float32")
     slid = to_fully_convolutional(network)
-    trunk = keras.Model(slid.inputs, slid.get_layer("pool5").output).predict_on_batch(pictures)[0]
+    trunk = keras.Model(slid.inputs, slid.get_layer("pool5").output).predict_on_batch(images)[0]
     assert trunk.shape[:2] == (3, 4)
     expected = np.zeros((2, 3, 3))
     for row, column in np.ndindex(2, 3):
@@ -148,7 +152,7 @@ def test_with_padding_the_convolutions_see_the_neighbourhood():
             vector = vector @ kernel + bias
             vector = np.maximum(vector, 0) if name != "fc8" else vector
         expected[row, column] = vector
-    np.testing.assert_allclose(slid.predict_on_batch(pictures)[0], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(slid.predict_on_batch(images)[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_network_without_fully_connected_layers_is_refused():
@@ -169,8 +173,8 @@ VIEWS = """{batch_size: 4, views: [{name: dense, scales: [32, 40]}, {name: ten_p
 
 @pytest.fixture
 def vgg(project):
-    """The smallest project with three test pictures of several shapes and a VGG of random weights at 32 pixels."""
-    from pipeline import devices, networks
+    """The smallest project with three test images of several shapes and a VGG of random weights at 32 pixels."""
+    from pipeline.backend import devices, model_files
 
     project.edit("predict: {batch_size: 1}", f"predict: {VIEWS}")
     project.edit("    architecture: yolo\n", "    architecture: yolo\n    predict: {batch_size: 1}\n")
@@ -185,7 +189,7 @@ def vgg(project):
     with devices.set_up(seed=1):
         network = trained("vgg", (32, 32), **NETWORKS["vgg"])
         paths.model_folder("crops").mkdir(parents=True)
-        networks.save(network, paths.model_file("crops"))
+        model_files.save(network, paths.model_file("crops"))
     paths.history("crops").write_text("epoch,learning_rate,loss,val_loss\n1,0.1,1.0,1.0\n")
     return network
 
@@ -199,7 +203,7 @@ def test_the_stages_average_what_the_protocols_see(vgg):
     original = np.random.default_rng(6).integers(0, 256, (38, 50, 3), dtype=np.uint8)
     patches = views.crops(TenPatches(name="ten_patches", scales=(36,)), original, (32, 32))
     np.testing.assert_allclose(raw[0, 4:], vgg.predict_on_batch(patches), rtol=1e-4, atol=1e-5)
-    # The third picture at its own size has one place: the classifier itself, plain and mirrored.
+    # The third image at its own size has one place: the classifier itself, plain and mirrored.
     third = raw[2, :2]
     inputs = np.asarray(predict.open_split(paths.augmented("crops"), "test")["inputs"][2])
     np.testing.assert_allclose(third, vgg.predict_on_batch(np.stack([inputs, inputs[:, ::-1]])), rtol=1e-4, atol=1e-5)
@@ -213,7 +217,7 @@ def test_the_stages_average_what_the_protocols_see(vgg):
     metrics = json.loads(paths.metrics("crops").read_text())
     assert metrics["protocol"] == "top-k accuracy of combined posteriors"
     assert metrics["conditions"] == [
-        "dense evaluation of the whole picture, each with its mirror image, shorter side 32, 40",
+        "dense evaluation of the whole image, each with its mirror image, shorter side 32, 40",
         "five patches of 32x32, the corners and the centre of the central square, each with its mirror image, shorter side 36",
     ]
 
@@ -227,16 +231,16 @@ def said_of(name: str, files: list[Path], capsys: pytest.CaptureFixture[str]) ->
 
 
 def predicted(name: str) -> list[list[str]]:
-    """The same of the test split's pictures, from what `postprocess` wrote."""
+    """The same of the test split's images, from what `postprocess` wrote."""
     postprocess.run(name)
     with (paths.predictions(name) / "top_k.csv").open(encoding="utf-8", newline="") as file:
         rows = [(row["id"], f"{row['class']} {float(row['probability']):.3f}") for row in csv.DictReader(file)]
-    return [[line for id, line in rows if id == picture] for picture in "abc"]
+    return [[line for id, line in rows if id == image] for image in "abc"]
 
 
-def test_show_sees_a_picture_as_predict_does_and_combines_as_combine_does(vgg, project, capsys):
-    """The test split's pictures as files: the same classes with the same probabilities, of an experiment with views and of an ensemble."""
-    from pipeline import networks
+def test_show_sees_a_image_as_predict_does_and_combines_as_combine_does(vgg, project, capsys):
+    """The test split's images as files: the same classes with the same probabilities, of an experiment with views and of an ensemble."""
+    from pipeline.backend import model_files
 
     project.edit(
         "  signals:\n    <<: *experiment",
@@ -244,11 +248,11 @@ def test_show_sees_a_picture_as_predict_does_and_combines_as_combine_does(vgg, p
     )
     with project.params.open("a") as file:
         file.write("ensembles: {two: {dataset: crops, members: [crops, second], combine: product, ")
-        file.write("postprocess: {top_k: 2}, evaluate: {pictures: 1}}}\n")
+        file.write("postprocess: {top_k: 2}, evaluate: {images: 1}}}\n")
     kernel, bias = vgg.get_layer("fc8").get_weights()
     vgg.get_layer("fc8").set_weights([kernel[:, ::-1], bias])
     paths.model_folder("second").mkdir(parents=True)
-    networks.save(vgg, paths.model_file("second"))
+    model_files.save(vgg, paths.model_file("second"))
     originals = predict.open_split(paths.augmented("crops"), "test")["originals"]
     files = [project.folder / f"{id}.png" for id in "abc"]
     for file, original in zip(files, originals, strict=True):
@@ -263,7 +267,7 @@ def test_show_sees_a_picture_as_predict_does_and_combines_as_combine_does(vgg, p
 
 @pytest.mark.usefixtures("vgg")
 def test_the_batch_size_does_not_change_what_is_seen(project):
-    """Batches go across pictures and protocols, and are filled up; the outputs are the same to rounding."""
+    """Batches go across images and protocols, and are filled up; the outputs are the same to rounding."""
     predict.run("crops")
     first = np.load(paths.raw_outputs("crops") / "outputs.npy")
     project.edit("{batch_size: 4, views", "{batch_size: 25, views")
@@ -281,7 +285,7 @@ def test_the_batch_size_does_not_change_what_is_seen(project):
     ],
 )  # fmt: skip
 def test_views_that_cannot_be_are_refused(project, views, message):
-    """Crops larger than the picture, unknown protocols and keys: the line of params.yaml is named."""
+    """Crops larger than the image, unknown protocols and keys: the line of params.yaml is named."""
     project.edit("predict: {batch_size: 1}", f"predict: {{batch_size: 1, views: {views}}}")
     with pytest.raises(InputError) as error:
         load_params()
@@ -289,7 +293,7 @@ def test_views_that_cannot_be_are_refused(project, views, message):
 
 
 def test_views_are_a_classifiers(project):
-    """Detection and segmentation look at the whole picture otherwise."""
+    """Detection and segmentation look at the whole image otherwise."""
     project.edit(
         "    architecture: yolo\n", "    architecture: yolo\n    predict: {views: [{name: dense, scales: [64]}]}\n"
     )

@@ -13,20 +13,20 @@ from cnnkeras.summary import build_outline
 from cnnkeras.weights import caffe, darknet, keras_applications
 from tests import foreign_formats as foreign
 
-PICTURES = {side: np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype="uint8") for side in (64, 67, 128)}
+IMAGES = {side: np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype="uint8") for side in (64, 67, 128)}
 
 
 def built(architecture: str, side: int, output_shape, statistics=None, **options) -> keras.Model:
-    """A network of ours, for pictures in RGB, 0..255."""
+    """A network of ours, for images in RGB, 0..255."""
     given = {} if statistics is None else {"input_mean": statistics.mean, "input_std": statistics.std}
     module = architectures.load(architecture)
     return module.build(input_shape=(side, side, 3), output_shape=output_shape, **given, **options)
 
 
 def computed(network: keras.Model, values: weights.Values, side: int) -> np.ndarray:
-    """What a network with these weights makes of the picture."""
+    """What a network with these weights makes of the image."""
     weights.assign(network, values)
-    return network.predict_on_batch(PICTURES[side][None])[0]
+    return network.predict_on_batch(IMAGES[side][None])[0]
 
 
 def assert_close(received: np.ndarray, expected: np.ndarray) -> None:
@@ -44,7 +44,7 @@ def assert_refused(read, content: bytes, network: keras.Model, *words: str, clas
         assert word in str(error.value)
 
 
-# Pictures of 128 pixels have 2 x 2 cells: places and channels of a map cannot be mixed up unnoticed.
+# Images of 128 pixels have 2 x 2 cells: places and channels of a map cannot be mixed up unnoticed.
 DARKNET = {
     "full": (foreign.header_of_2015(), 2, lambda x: x / 127.5 - 1),
     "fast": (foreign.header_since(1), 2, lambda x: x / 127.5 - 1),
@@ -65,7 +65,7 @@ def test_darknet_files_compute_what_darknet_does(variant):
     network = built("yolo", 128, (2, 2, classes + 5 * boxes), statistics, variant=variant, width=1 / 32)
     values = darknet.read(io.BytesIO(net.write(header)), network, classes=classes)
 
-    flat = net.forward(scale(PICTURES[128].astype("float64")).transpose(2, 0, 1))
+    flat = net.forward(scale(IMAGES[128].astype("float64")).transpose(2, 0, 1))
     expected = np.empty((2, 2, classes + 5 * boxes))
     for cell in range(cells):  # src/detection_layer.c: p_index, class_index, box_index
         row, column = divmod(cell, 2)
@@ -141,7 +141,7 @@ def caffe_case(name: str):
     statistics = caffe.statistics(architecture, variant)
     network = built(architecture, side, output_shape, statistics, variant=variant, width=1 / 32)
     net = foreign.Caffe()
-    expected = forward(net, (PICTURES[side][:, :, ::-1] - np.array(mean)).transpose(2, 0, 1))
+    expected = forward(net, (IMAGES[side][:, :, ::-1] - np.array(mean)).transpose(2, 0, 1))
     return network, net.layers, expected if expected.ndim == 1 else expected.transpose(1, 2, 0), side
 
 
@@ -227,15 +227,15 @@ def vgg_layers(network: keras.Model, seed: int = 0) -> dict[str, list[np.ndarray
 
 
 def test_keras_applications_files_load_by_name(tmp_path):
-    """VGG16 saved by Keras computes the same here, from pictures in RGB that Keras would have turned into BGR."""
+    """VGG16 saved by Keras computes the same here, from images in RGB that Keras would have turned into BGR."""
     published = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=3, classifier_activation=None)
     published.save(tmp_path / "vgg16.h5")
     network = built("vgg", 32, (3,), keras_applications.statistics("vgg", "D"), variant="D")
     with (tmp_path / "vgg16.h5").open("rb") as file:
         weights.assign(network, keras_applications.read(file, network, classes=3))
-    picture = PICTURES[64][None, :32, :32]
-    inputs = keras.applications.vgg16.preprocess_input(picture.astype("float32"))
-    assert_close(network.predict_on_batch(picture), published.predict_on_batch(inputs))
+    image = IMAGES[64][None, :32, :32]
+    inputs = keras.applications.vgg16.preprocess_input(image.astype("float32"))
+    assert_close(network.predict_on_batch(image), published.predict_on_batch(inputs))
 
 
 def test_keras_files_of_version_2():
@@ -290,7 +290,7 @@ def test_nothing_is_assigned_unless_all_fits():
 
 
 def test_every_format_says_what_its_networks_saw():
-    """Means are in RGB, for pictures of 0..255, and of architectures and variants that there are."""
+    """Means are in RGB, for images of 0..255, and of architectures and variants that there are."""
     assert weights.names() == ["caffe", "darknet", "keras_applications"]
     for name in weights.names():
         for (architecture, variant), row in weights.load(name).STATISTICS.items():

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pipeline.cli import main
 
 VOC = """\
-  pictures:
+  images:
     kind: voc
     root: VOC2007
     files: [{name: voc.tar, sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}]
@@ -36,7 +36,7 @@ def refused(*command: str) -> str:
     [
         ("params.yaml:1: seed", "seed: 1\nsources"),
         ("params.yaml:3: sources.scenes.seed", "kind: digit_scenes, seed: 1"),
-        ("params.yaml:9: sources.pictures.splits.seed", "test: test, seed: 1"),
+        ("params.yaml:9: sources.images.splits.seed", "test: test, seed: 1"),
     ],
 )
 def test_seeds_have_32_bits(project, seed, where, old):
@@ -73,7 +73,7 @@ UNKNOWN = "unknown {} {!r}; did you mean {!r}?"
         ("{name: sgd, ", "{", "19: experiments.crops.train.optimizer: expected the key 'name'; received: none"),
         # What has no effect
         ("size: [40]}", "size: [40], jpeg_quality: 90}", "7: datasets.signals.jpeg_quality: expected none for signals; received: 90"),
-        ("      batch_size: 1\n", "      batch_size: 1\n      augmentation: [HorizontalFlip: {}]\n", "26: experiments.signals.train.augmentation: expected none, or pictures to train on; received: some for size [40]"),
+        ("      batch_size: 1\n", "      batch_size: 1\n      augmentation: [HorizontalFlip: {}]\n", "26: experiments.signals.train.augmentation: expected none, or images to train on; received: some for size [40]"),
         # Values out of range
         ("test: 2}", "test: 0}", "3: sources.scenes.scenes.test: expected a number of at least 1; received: 0"),
         ("epochs: 1", "epochs: 0", "17: experiments.crops.train.epochs: expected a number greater than 0; received: 0"),
@@ -106,8 +106,8 @@ UNKNOWN = "unknown {} {!r}; did you mean {!r}?"
         # What an architecture cannot serve, or a task is not made for
         ("    dataset: crops", "    dataset: boxes", "13: experiments.crops.architecture: vgg cannot serve dataset boxes: expected a task of classification"),
         ("size: [32, 32]", "size: [16, 16]", "13: experiments.crops.architecture: vgg cannot serve dataset crops: expected an input of at least 32x32"),
-        ("size: [32, 32]", "size: [32]", "13: experiments.crops.architecture: vgg cannot serve dataset crops: expected pictures"),
-        ("detection, size: [64, 64]", "detection, size: [100, 100]", "33: experiments.boxes.architecture: yolo cannot serve dataset boxes: expected square pictures whose side is a multiple of 64, the stride of yolo 'full'; received: 100x100. The nearest sizes that work: 64x64 or 128x128"),
+        ("size: [32, 32]", "size: [32]", "13: experiments.crops.architecture: vgg cannot serve dataset crops: expected images"),
+        ("detection, size: [64, 64]", "detection, size: [100, 100]", "33: experiments.boxes.architecture: yolo cannot serve dataset boxes: expected square images whose side is a multiple of 64, the stride of yolo 'full'; received: 100x100. The nearest sizes that work: 64x64 or 128x128"),
         ("{kind: mnist1d, validation_examples: 400}\n", "{kind: mnist1d}\n  b: {kind: mnist1d, seed: 1}\n", "5: sources.b.seed: unknown key 'seed'"),
         ("{source: signals, task: classification", "{source: signals, task: detection", "7: datasets.signals.task: expected a task that a source of kind mnist1d serves"),
     ],

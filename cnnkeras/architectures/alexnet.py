@@ -115,10 +115,10 @@ PUBLISHED = (
 
 
 def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_options) -> tuple[int]:
-    """Shape (classes,) of the network's output for one picture.
+    """Shape (classes,) of the network's output for one image.
 
     Raises:
-        ValueError: Another task than classification, no picture (height, width, channels), or one too small for the poolings.
+        ValueError: Another task than classification, no image (height, width, channels), or one too small for the poolings.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for alexnet; received: {task!r}")
@@ -137,7 +137,7 @@ def build(
     input_mean=0.0,
     input_std=1.0,
 ) -> "keras.Model":
-    """The network: pictures (batch, height, width, channels) in the data's units to logits (batch, classes), float32.
+    """The network: images (batch, height, width, channels) in the data's units to logits (batch, classes), float32.
 
     Args:
         input_shape: (height, width, channels), at least 64x64; (224, 224, 3) in the paper.
@@ -148,7 +148,7 @@ def build(
         dropout: Fraction of fc6's and fc7's outputs dropped in training.
         initializer: "paper": N(0, 0.01^2), biases 1 in conv2, conv4, conv5, fc6, fc7 ("caffe": 0.1; both of Caffe's:
             N(0, 0.005^2) in fc6 and fc7). "he": He normal, biases 0.
-        input_mean: Subtracted from the pictures; one number or one a channel.
+        input_mean: Subtracted from the images; one number or one a channel.
         input_std: Divides them; 1.0 in the paper.
 
     Raises:
@@ -205,7 +205,7 @@ def _initializers(initializer: str, stddev: float = 0.01, bias: float = 0.0) -> 
 
 def _check_size(input_shape: tuple[int, ...]) -> None:
     if len(input_shape) != 3:
-        raise ValueError(f"expected pictures (height, width, channels) for alexnet; received: {tuple(input_shape)}")
+        raise ValueError(f"expected images (height, width, channels) for alexnet; received: {tuple(input_shape)}")
     stack = []
     for row in CONVOLUTIONS:
         stack.append(Window(row.name, row.kernel, row.stride, (0, OVERHANG) if row.stride > 1 else "same"))

@@ -13,7 +13,7 @@ Departures from the paper:
 - Batch normalisation: epsilon 1e-5 for their 1e-9 (a channel that is constant over a batch would be blown up), shifts
   start at 0 for their 0.001, and the statistics for prediction are moving averages over about 50 batches, where the
   authors pass over the data once more to average them.
-- Pictures of any multiple of 32 pixels: fc6 and its deconvolution are as large as the last map (7x7 at the paper's 224).
+- Images of any multiple of 32 pixels: fc6 and its deconvolution are as large as the last map (7x7 at the paper's 224).
 """
 
 from typing import Annotated, Literal
@@ -44,7 +44,7 @@ STRIDE = 32
 PAPER_SHAPES = dict.fromkeys(VARIANTS, ((224, 224, 3), (224, 224, 21)))
 TINY = {"input_shape": (32, 32, 3), "output_shape": (32, 32, 4), "variant": "vgg16", "width": 1 / 16}
 _VOC_2012 = "VOC2012 test, trained on trainval with the extra annotations"
-_PROPOSALS = "50 object proposals a picture, maximum over their scores"
+_PROPOSALS = "50 object proposals an image, maximum over their scores"
 _PAPER = "Noh, Hong & Han (2015), results on VOC2012 test"
 PUBLISHED = (
     Published("DeconvNet", "mean_iou", 0.696, _VOC_2012, _PROPOSALS, _PAPER),
@@ -57,10 +57,10 @@ PUBLISHED = (
 
 
 def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_options) -> tuple[int, int, int]:
-    """Shape (height, width, classes + 1) of the class scores of one picture; class 0 is the background.
+    """Shape (height, width, classes + 1) of the class scores of one image; class 0 is the background.
 
     Raises:
-        ValueError: Another task than segmentation, no picture (height, width, channels), or sides that the poolings do not divide.
+        ValueError: Another task than segmentation, no image (height, width, channels), or sides that the poolings do not divide.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for deconvnet; received: {task!r}")
@@ -80,7 +80,7 @@ def build(
     input_mean=0.0,
     input_std=1.0,
 ) -> "keras.Model":
-    """The network: pictures (batch, height, width, channels) in the data's units to scores (batch, height, width, classes).
+    """The network: images (batch, height, width, channels) in the data's units to scores (batch, height, width, classes).
 
     The scores are linear and float32; class 0 is the background.
 
@@ -93,7 +93,7 @@ def build(
         batch_norm: Normalise after each convolution and deconvolution, as the paper does.
         score_stddev: Standard deviation of the score layer's initial weights. With 0.01 and few channels the net first finds
             figure and ground alone, loses what the bottleneck says of the class, and rests there.
-        input_mean: Subtracted from the pictures; one number or one a channel.
+        input_mean: Subtracted from the images; one number or one a channel.
         input_std: Divides them; 1.0 in the paper.
 
     Raises:
@@ -163,11 +163,11 @@ def _names(label: str) -> dict[str, str]:
 
 def _check_size(input_shape: tuple[int, ...]) -> None:
     if len(input_shape) != 3:
-        raise ValueError(f"expected pictures (height, width, channels) for deconvnet; received: {tuple(input_shape)}")
+        raise ValueError(f"expected images (height, width, channels) for deconvnet; received: {tuple(input_shape)}")
     height, width = input_shape[:2]
     if height % STRIDE or width % STRIDE or not height or not width:
         near = "x".join(str(max(round(side / STRIDE), 1) * STRIDE) for side in (height, width))
         raise ValueError(
-            f"expected pictures whose sides are multiples of {STRIDE}, so that all poolings divide them, at least "
+            f"expected images whose sides are multiples of {STRIDE}, so that all poolings divide them, at least "
             f"{STRIDE}x{STRIDE}; received: {height}x{width}. The nearest size that works: {near}"
         )

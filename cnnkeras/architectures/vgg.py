@@ -98,10 +98,10 @@ PUBLISHED = (
 
 
 def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_options) -> tuple[int]:
-    """Shape (classes,) of the network's output for one picture.
+    """Shape (classes,) of the network's output for one image.
 
     Raises:
-        ValueError: Another task than classification, no picture (height, width, channels), or one too small for the poolings.
+        ValueError: Another task than classification, no image (height, width, channels), or one too small for the poolings.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for vgg; received: {task!r}")
@@ -121,7 +121,7 @@ def build(
     input_mean=0.0,
     input_std=1.0,
 ) -> "keras.Model":
-    """The network: pictures (batch, height, width, channels) in the data's units to logits (batch, classes), float32.
+    """The network: images (batch, height, width, channels) in the data's units to logits (batch, classes), float32.
 
     Args:
         input_shape: (height, width, channels), at least 32x32; (224, 224, 3) in the paper.
@@ -131,7 +131,7 @@ def build(
         min_channels: Channels that `width` leaves each hidden layer at least.
         dropout: Fraction of fc6's and fc7's outputs dropped in training.
         batch_norm: Normalise before each ReLU (not in the paper).
-        input_mean: Subtracted from the pictures; one number or one a channel.
+        input_mean: Subtracted from the images; one number or one a channel.
         input_std: Divides them; 1.0 in the paper.
 
     Raises:
@@ -176,5 +176,5 @@ def _hidden(x, kind, name: str, batch_norm: bool, **options):
 
 def _check_size(input_shape: tuple[int, ...]) -> None:
     if len(input_shape) != 3:
-        raise ValueError(f"expected pictures (height, width, channels) for vgg; received: {tuple(input_shape)}")
+        raise ValueError(f"expected images (height, width, channels) for vgg; received: {tuple(input_shape)}")
     output_sizes(input_shape[:2], [Window(f"pool{number}", 2, 2) for number in range(1, 6)])

@@ -4,11 +4,11 @@ Redmon, Divvala, Girshick & Farhadi (2016), You Only Look Once, section 2.1 and 
 cfg/yolo.cfg and cfg/yolo-tiny.cfg of November 2015. "full" (24 convolutions): 271,703,550 parameters; "fast" (9 convolutions):
 45,089,374. The authors' re-release (cfg/yolov1.cfg and cfg/yolov1-tiny.cfg of 2016: "rerelease", 197,301,875, and "rerelease_fast",
 27,095,374) normalises batches, and in place of the hidden fully connected layer has a locally connected one, or none; what darknet
-calls YOLO today is that, not the paper's. The output of a picture is (S, S, C + 5 B), linear, S = side / stride, the last axis in this order:
-C class probabilities, B confidences, B times (x, y, sqrt w, sqrt h), x and y within the cell, w and h relative to the picture.
+calls YOLO today is that, not the paper's. The output of an image is (S, S, C + 5 B), linear, S = side / stride, the last axis in this order:
+C class probabilities, B confidences, B times (x, y, sqrt w, sqrt h), x and y within the cell, w and h relative to the image.
 
 Departures from the paper:
-- Darknet keeps its 1470 numbers as all classes, all confidences, all boxes of the picture; here each cell has its own together.
+- Darknet keeps its 1470 numbers as all classes, all confidences, all boxes of the image; here each cell has its own together.
 - Convolutions are He normal. Darknet draws from U(-s, s), s = sqrt(2 / inputs), a third of that variance, which is too little
   to train from scratch, and starts the biases of fully connected layers at s; here they are 0.
 - The 3x3 convolutions of stride 1 use padding "same", which is darknet's padding of 1.
@@ -155,7 +155,7 @@ def output_shape(
     """Shape (S, S, classes + 5 boxes_per_cell) for detection, (classes,) for the pre-training as a classifier.
 
     Raises:
-        ValueError: Another task, no picture (height, width, channels), or a size that the grid cannot take.
+        ValueError: Another task, no image (height, width, channels), or a size that the grid cannot take.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for yolo; received: {task!r}")
@@ -179,7 +179,7 @@ def build(
     input_mean=0.0,
     input_std=1.0,
 ) -> "keras.Model":
-    """The network: pictures (batch, side, side, channels) in the data's units to float32 numbers.
+    """The network: images (batch, side, side, channels) in the data's units to float32 numbers.
 
     With an output_shape of (S, S, C + 5 B) the detector. With (classes,) the classifier of its first convolutions: they, average
     pooling, one fully connected layer (section 2.2), to logits; the layers have the detector's names.
@@ -193,11 +193,11 @@ def build(
         boxes_per_cell: B, boxes that each cell predicts; by default the variant's: 2, "rerelease" 3.
         dropout: Fraction of the last hidden layer's outputs dropped in training; by default the variant's: 0.5, "rerelease_fast" 0.
         batch_norm: Normalise after each convolution; by default the variant's: the re-release does.
-        input_mean: Subtracted from the pictures; one number or one a channel. Darknet in 2015: 127.5.
+        input_mean: Subtracted from the images; one number or one a channel. Darknet in 2015: 127.5.
         input_std: Divides them. Darknet in 2015: 127.5.
 
     Raises:
-        ValueError: As `output_shape`, or an output_shape that is not this picture's.
+        ValueError: As `output_shape`, or an output_shape that is not this image's.
     """
     network = VARIANTS[variant]
     own = {"boxes_per_cell": boxes_per_cell, "dropout": dropout, "batch_norm": batch_norm}
@@ -269,7 +269,7 @@ def _head(x, network: Network, output_shape: tuple[int, ...], width: float):
 
 def _check_size(input_shape: tuple[int, ...], variant: str, task: str) -> None:
     if len(input_shape) != 3:
-        raise ValueError(f"expected pictures (height, width, channels) for yolo; received: {tuple(input_shape)}")
+        raise ValueError(f"expected images (height, width, channels) for yolo; received: {tuple(input_shape)}")
     (height, width), stride = input_shape[:2], VARIANTS[variant].stride
     if task == "classification":
         network = VARIANTS[variant]
@@ -278,7 +278,7 @@ def _check_size(input_shape: tuple[int, ...], variant: str, task: str) -> None:
         lower, upper = max(height // stride, 1) * stride, (height // stride + 1) * stride
         near = " or ".join(f"{side}x{side}" for side in sorted({lower, upper}))
         raise ValueError(
-            f"expected square pictures whose side is a multiple of {stride}, the stride of yolo {variant!r}; "
+            f"expected square images whose side is a multiple of {stride}, the stride of yolo {variant!r}; "
             f"received: {height}x{width}. The nearest sizes that work: {near}"
         )
 
@@ -287,6 +287,6 @@ def _check_grid(shape: tuple[int, ...], input_shape: tuple[int, ...], network: N
     cells, numbers = input_shape[0] // network.stride, 5 * network.boxes_per_cell
     if tuple(shape[:2]) != (cells, cells) or shape[2] <= numbers:
         raise ValueError(
-            f"expected an output_shape ({cells}, {cells}, classes + {numbers}) for {input_shape[0]}-pixel pictures "
+            f"expected an output_shape ({cells}, {cells}, classes + {numbers}) for {input_shape[0]}-pixel images "
             f"and {network.boxes_per_cell} boxes a cell; received: {tuple(shape)}. `output_shape` computes it"
         )

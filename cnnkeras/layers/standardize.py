@@ -10,7 +10,7 @@ def build_standardize(mean: float | Sequence[float], std: float | Sequence[float
     """Layer `standardize`: (inputs - mean) / std, in float32 whatever the precision of the rest.
 
     Args:
-        mean: In the units of the inputs (0..255 for pictures); one number, or one a channel.
+        mean: In the units of the inputs (0..255 for images); one number, or one a channel.
         std: In the same units, above 0; 1.0 leaves the scale as it is.
 
     Raises:

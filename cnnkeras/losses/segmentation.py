@@ -12,8 +12,8 @@ class SegmentationCrossEntropy(keras.losses.Loss):
 
         L = -1/Σ w(yᵢ) Σ w(yᵢ) log softmax(zᵢ)[yᵢ],  sums over the pixels i of the whole batch with yᵢ ≠ 255
 
-    The batch, not the picture, is what is averaged over (`normalize: true`, `ignore_label: 255` in DeconvNet's
-    training/*/stage_*_train.prototxt, HyeonwooNoh/DeconvNet@87dd133): a picture counts by its valid pixels. A batch
+    The batch, not the image, is what is averaged over (`normalize: true`, `ignore_label: 255` in DeconvNet's
+    training/*/stage_*_train.prototxt, HyeonwooNoh/DeconvNet@87dd133): an image counts by its valid pixels. A batch
     without any has the loss 0. On several devices each averages over its own part of the batch.
 
     Departures from the paper: none while w(0) = 1. Where small objects leave most pixels to the background, a smaller weight
@@ -30,7 +30,7 @@ class SegmentationCrossEntropy(keras.losses.Loss):
         self.background_weight = background_weight
 
     def call(self, y_true, y_pred):
-        """Share of each picture, (batch,): their mean over the batch is the loss."""
+        """Share of each image, (batch,): their mean over the batch is the loss."""
         valid = ops.not_equal(y_true, VOID)
         labels = ops.cast(ops.where(valid, y_true, 0), "int32")
         entropies = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)

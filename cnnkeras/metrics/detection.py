@@ -1,16 +1,16 @@
-"""Average precision of detections by the rules of PASCAL VOC and of COCO, over a whole set of pictures at once.
+"""Average precision of detections by the rules of PASCAL VOC and of COCO, over a whole set of images at once.
 
 VOC (VOCevaldet.m of the devkit): a class's detections are taken from the highest score down; each is compared with the
-object of its class in its picture that it overlaps most. At IoU >= .5 it is a hit if no detection before it had that
+object of its class in its image that it overlaps most. At IoU >= .5 it is a hit if no detection before it had that
 object, else wrong; below, it is wrong. If the object is difficult, the detection counts neither way, and difficult
 objects are none to be found. VOC2007 averages the precision at 11 recalls, VOC2010 and later take the area under the
 curve.
 
 COCO (cocoeval.py of cocoapi): the same at each IoU of .5, .55, ... .95, except that a detection takes the object it
 overlaps most *among those not yet taken*, an object that counts before a difficult one; a difficult object, too, can be
-taken only once. At most 100 detections for each picture and class; precision at 101 recalls.
+taken only once. At most 100 detections for each image and class; precision at 101 recalls.
 
-Equal scores are taken by picture, and then in the order given. A class without objects to be found has no average
+Equal scores are taken by image, and then in the order given. A class without objects to be found has no average
 precision: NaN, left out of the mean.
 """
 
@@ -129,7 +129,7 @@ def average_precisions_coco(detections: Detections, objects: Objects, *, classes
     Args, raises: as `evaluate`.
     """
     _require(detections, objects, classes)
-    allowed = np.flatnonzero(_ranks_in_picture(detections, classes) < COCO_MOST_DETECTIONS)
+    allowed = np.flatnonzero(_ranks_in_image(detections, classes) < COCO_MOST_DETECTIONS)
     detections = detections[allowed]
     outcomes = match_coco(detections, objects, iou_thresholds=COCO_IOUS)
     to_find = np.bincount(objects.labels[~objects.difficult], minlength=classes)
@@ -168,8 +168,8 @@ def match_coco(detections: Detections, objects: Objects, *, iou_thresholds: np.n
     thresholds = np.asarray(iou_thresholds)[:, None]
     detection, object_, overlap = _overlapping_pairs(detections, objects, thresholds[0, 0])
     classes = int(max(detections.labels.max(initial=0), objects.labels.max(initial=0))) + 1
-    rank = _ranks_in_picture(detections, classes)[detection]
-    # Pictures and classes do not touch one another: the first detections of all are matched at once, then the second,
+    rank = _ranks_in_image(detections, classes)[detection]
+    # Images and classes do not touch one another: the first detections of all are matched at once, then the second,
     # ... Within a detection the object to be preferred comes last; of equal overlaps cocoeval.py takes the later
     # object.
     order = np.lexsort((object_, overlap, ~objects.difficult[object_], detection, rank))
@@ -192,7 +192,7 @@ def match_coco(detections: Detections, objects: Objects, *, iou_thresholds: np.n
 def _overlapping_pairs(
     detections: Detections, objects: Objects, least: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of detections and objects of one picture and class that overlap, and their IoU; by detection, object."""
+    """Rows of detections and objects of one image and class that overlap, and their IoU; by detection, object."""
     classes = int(max(detections.labels.max(initial=0), objects.labels.max(initial=0))) + 1
     keys = objects.images.astype(np.int64) * classes + objects.labels
     order = np.argsort(keys, kind="stable")
@@ -213,8 +213,8 @@ def _rows_by_class(detections: Detections, classes: int) -> list[np.ndarray]:
     return np.split(order, np.searchsorted(detections.labels[order], np.arange(1, classes)))
 
 
-def _ranks_in_picture(detections: Detections, classes: int) -> np.ndarray:
-    """How many detections of its picture and class come before each."""
+def _ranks_in_image(detections: Detections, classes: int) -> np.ndarray:
+    """How many detections of its image and class come before each."""
     groups = detections.images.astype(np.int64) * classes + detections.labels
     order = np.lexsort((-detections.scores, groups))
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))

@@ -44,15 +44,15 @@ def count_errors(
     alike = np.zeros((classes, classes), bool)
     for group in similar:
         alike[np.ix_(group, group)] = True
-    by_picture = np.argsort(objects.images, kind="stable")
-    pictures = objects.images[by_picture]
+    by_image = np.argsort(objects.images, kind="stable")
+    images = objects.images[by_image]
     order = np.lexsort((detections.images, -detections.scores))
     counts = np.zeros((classes, len(KINDS)), np.int64)
     for label in range(classes):
         rows = order[(detections.labels[order] == label) & (outcomes[order] != UNCOUNTED)]
         for row in rows[: to_find[label]]:
-            start, stop = np.searchsorted(pictures, (detections.images[row], detections.images[row] + 1))
-            near = by_picture[start:stop]
+            start, stop = np.searchsorted(images, (detections.images[row], detections.images[row] + 1))
+            near = by_image[start:stop]
             near = near[iou(detections.boxes[row], objects.boxes[near]) > BACKGROUND_IOU]
             counts[label, _kind(outcomes[row] == HIT, objects.labels[near], label, alike)] += 1
     return counts

@@ -1,6 +1,6 @@
 """PASCAL VOC's segmentation measures (VOCevalseg.m of the devkit) and their companions (Long et al. 2015, section 5).
 
-One confusion matrix is summed over the whole set and every measure is taken from it; a mean of the pictures' own IoUs
+One confusion matrix is summed over the whole set and every measure is taken from it; a mean of the images' own IoUs
 is another, higher number. "Classes" includes the background throughout.
 """
 
@@ -10,7 +10,7 @@ VOID = 255  # true pixels with this label do not count
 
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, *, classes: int) -> np.ndarray:
-    """How many pixels of class i were taken for class j; add the matrices of all pictures.
+    """How many pixels of class i were taken for class j; add the matrices of all images.
 
     Args:
         truth: uint8 (...), 0 background, 1.., 255 void.

@@ -1,4 +1,4 @@
-"""Classification: one of C classes for a picture or a signal. The network's outputs are C logits."""
+"""Classification: one of C classes for an image or a signal. The network's outputs are C logits."""
 
 import lazy_loader
 import numpy as np

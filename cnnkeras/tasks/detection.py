@@ -1,7 +1,7 @@
 """Detection by YOLO's grid (Redmon et al. 2016, section 2): boxes to targets, the network's outputs to boxes.
 
-The picture is divided into S x S cells. The network gives, for each cell, [C class probabilities | B confidences | B x
-(x, y, √w, √h)]: x and y are offsets within the cell, 0..1, w and h fractions of the picture.
+The image is divided into S x S cells. The network gives, for each cell, [C class probabilities | B confidences | B x
+(x, y, √w, √h)]: x and y are offsets within the cell, 0..1, w and h fractions of the image.
 """
 
 from collections.abc import Sequence
@@ -16,41 +16,41 @@ from cnnkeras.boxes import Detections, convert_boxes, non_maximum_suppression
 
 keras = lazy_loader.load("keras")
 
-# Objects narrower or lower than this fraction of the picture are no targets (fill_truth_region in src/data.c,
+# Objects narrower or lower than this fraction of the image are no targets (fill_truth_region in src/data.c,
 # pjreddie/darknet@f6afaab).
 SMALLEST_SIDE = 0.005
 
 
 def encode_targets(boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], *, grid: int, classes: int) -> np.ndarray:
-    """Targets of a batch of pictures: in each cell the object whose centre it holds.
+    """Targets of a batch of images: in each cell the object whose centre it holds.
 
-    A cell holds one object; the first in order wins it (darknet shuffles a picture's objects anew each time, so the
+    A cell holds one object; the first in order wins it (darknet shuffles an image's objects anew each time, so the
     caller does). Objects with a side below `SMALLEST_SIDE` are left out. The caller leaves out difficult ones, as
     darknet's voc_label.py does.
 
     Args:
-        boxes: For each picture (n, 4), xyxy as fractions of the picture.
-        labels: For each picture (n,), class indices.
+        boxes: For each image (n, 4), xyxy as fractions of the image.
+        labels: For each image (n,), class indices.
         grid: S, cells a side.
         classes: C.
 
     Returns:
-        float32 (pictures, S, S, 5 + C), the cell's row first, then its column: [1 where there is an object | x, y
+        float32 (images, S, S, 5 + C), the cell's row first, then its column: [1 where there is an object | x, y
         within the cell, w, h | one-hot class]; zeros where there is none.
     """
-    counts = [len(picture) for picture in labels]
+    counts = [len(image) for image in labels]
     targets = np.zeros((len(counts), grid, grid, 5 + classes), np.float32)
     if not sum(counts):
         return targets
-    picture = np.repeat(np.arange(len(counts)), counts)
+    image = np.repeat(np.arange(len(counts)), counts)
     label = np.concatenate(labels).astype(np.int64)
     centred = convert_boxes(np.concatenate(boxes).astype(np.float64), "xyxy", "cxcywh")
     cell = np.clip(np.floor(centred[:, :2] * grid), 0, grid - 1).astype(np.int64)  # column, row
     large = np.flatnonzero((centred[:, 2:] >= SMALLEST_SIDE).all(axis=1))
     # np.unique gives the first place of each cell in order.
-    first = np.unique((picture * grid + cell[:, 1])[large] * grid + cell[large, 0], return_index=True)[1]
+    first = np.unique((image * grid + cell[:, 1])[large] * grid + cell[large, 0], return_index=True)[1]
     kept = large[first]
-    place = picture[kept], cell[kept, 1], cell[kept, 0]
+    place = image[kept], cell[kept, 1], cell[kept, 0]
     targets[*place, 0] = 1
     targets[*place, 1:3] = centred[kept, :2] * grid - cell[kept]
     targets[*place, 3:5] = centred[kept, 2:]
@@ -81,30 +81,30 @@ def decode_outputs(outputs: np.ndarray, *, classes: int) -> tuple[np.ndarray, np
         classes: C.
 
     Returns:
-        boxes: float32 (n, S*S*B, 4), xyxy as fractions of the picture, not cut at its edges.
+        boxes: float32 (n, S*S*B, 4), xyxy as fractions of the image, not cut at its edges.
         scores: float32 (n, S*S*B, C).
 
     Raises:
         ValueError: The last axis fits no whole number of boxes.
     """
     outputs = np.asarray(outputs, np.float32)
-    pictures, rows, columns, numbers = outputs.shape
+    images, rows, columns, numbers = outputs.shape
     boxes_per_cell, remainder = divmod(numbers - classes, 5)
     if boxes_per_cell < 1 or remainder:
         raise ValueError(f"expected outputs (..., {classes} + 5 x boxes); received: {outputs.shape}")
     probabilities, confidences, boxes = np.split(outputs, [classes, classes + boxes_per_cell], axis=-1)
     scores = confidences[..., :, None] * probabilities[..., None, :]
-    boxes = boxes.reshape(pictures, rows, columns, boxes_per_cell, 4)
+    boxes = boxes.reshape(images, rows, columns, boxes_per_cell, 4)
     row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     corner = np.stack([column, row], axis=-1)[:, :, None].astype(np.float32)
     centres = (boxes[..., :2] + corner) / np.array([columns, rows], np.float32)
     centred = np.concatenate([centres, np.square(boxes[..., 2:])], axis=-1)
     corners = convert_boxes(centred, "cxcywh", "xyxy")
-    return corners.reshape(pictures, -1, 4), scores.reshape(pictures, -1, classes)
+    return corners.reshape(images, -1, 4), scores.reshape(images, -1, classes)
 
 
 def detect(outputs: np.ndarray, *, classes: int, confidence_threshold: float, nms_iou: float) -> Detections:
-    """Detections of a set of pictures: scores above the threshold, then NMS in each picture and class.
+    """Detections of a set of images: scores above the threshold, then NMS in each image and class.
 
     Args:
         outputs: float (n, S, S, C + 5B).
@@ -113,7 +113,7 @@ def detect(outputs: np.ndarray, *, classes: int, confidence_threshold: float, nm
         nms_iou: Of two boxes of a class whose IoU is greater, the one of lower score is dropped.
 
     Returns:
-        Boxes as fractions of the picture, not cut at its edges; by picture, class and then from the highest score down.
+        Boxes as fractions of the image, not cut at its edges; by image, class and then from the highest score down.
     """
     boxes, scores = decode_outputs(outputs, classes=classes)
     images, candidates, labels = np.nonzero(scores > confidence_threshold)

@@ -38,7 +38,7 @@ def build_metrics() -> "list[keras.metrics.Metric]":
 def decode_outputs(
     scores: np.ndarray, size: tuple[int, int], *, resize: Literal["bilinear", "nearest"] = "bilinear"
 ) -> np.ndarray:
-    """Label map of one picture at its own size: the scores are resized, then each pixel takes its highest.
+    """Label map of one image at its own size: the scores are resized, then each pixel takes its highest.
 
     Args:
         scores: float (H, W, C + 1), at the network's size.
@@ -52,7 +52,7 @@ def decode_outputs(
     height, width = (int(side) for side in size)
     best = np.full((height, width), -np.inf, np.float32)
     labels = np.zeros((height, width), np.uint8)
-    # A class at a time: a few maps of the picture's size instead of C + 1, and faster than arg-max over a short last
+    # A class at a time: a few maps of the image's size instead of C + 1, and faster than arg-max over a short last
     # axis.
     for label in range(scores.shape[-1]):
         score = cv2.resize(np.asarray(scores[..., label], np.float32), (width, height), interpolation=interpolation)
@@ -78,10 +78,10 @@ def palette() -> np.ndarray:
 
 def encode_png(labels: np.ndarray) -> bytes:
     """A label map, uint8 (H, W), as a palette PNG file in PASCAL VOC's colours; equal maps give equal bytes."""
-    picture = Image.fromarray(np.ascontiguousarray(labels, np.uint8), mode="L")
-    picture.putpalette(palette().tobytes())
+    image = Image.fromarray(np.ascontiguousarray(labels, np.uint8), mode="L")
+    image.putpalette(palette().tobytes())
     file = io.BytesIO()
-    picture.save(file, format="PNG")
+    image.save(file, format="PNG")
     return file.getvalue()
 
 
@@ -89,15 +89,13 @@ def decode_png(data: bytes) -> np.ndarray:
     """A label map, uint8 (H, W), from a palette or grayscale PNG file.
 
     Raises:
-        ValueError: The file is no picture, or its pixels are no labels (RGB).
+        ValueError: The file is no image, or its pixels are no labels (RGB).
     """
     try:
-        picture = Image.open(io.BytesIO(data))
-        picture.load()
+        image = Image.open(io.BytesIO(data))
+        image.load()
     except OSError as error:
         raise ValueError(f"expected a PNG file of labels; received: {error}") from error
-    if picture.mode not in ("P", "L"):
-        raise ValueError(
-            f"expected a palette or grayscale PNG; received: mode {picture.mode}. Save labels, not colours"
-        )
-    return np.array(picture)
+    if image.mode not in ("P", "L"):
+        raise ValueError(f"expected a palette or grayscale PNG; received: mode {image.mode}. Save labels, not colours")
+    return np.array(image)

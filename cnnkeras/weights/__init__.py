@@ -5,7 +5,7 @@ A format's module has
 - `statistics(architecture, variant)`: the `Statistics` of the inputs that its published networks were trained with;
 - `read(file, network, *, classes)`: an opened binary file to `Values`, the network's weights in our layouts.
 
-Pictures are RGB here: weights trained on BGR (Caffe's) come out with the first layer's input channels in the order RGB.
+Images are RGB here: weights trained on BGR (Caffe's) come out with the first layer's input channels in the order RGB.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,7 +90,7 @@ def flattened_maps(network: "keras.Model") -> dict[str, tuple[int, ...]]:
 
 
 def first_kernel(network: "keras.Model") -> str:
-    """Name of the layer that sees the picture's channels."""
+    """Name of the layer that sees the image's channels."""
     return next(layer.name for layer in network.layers if layer.weights)
 
 

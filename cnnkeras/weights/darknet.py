@@ -2,9 +2,9 @@
 
 Read as src/parser.c does (pjreddie/darknet@f6afaab, load_weights_upto and what it calls; little-endian):
 
-- Header of 2015 (commit 6103ecc4): float32 learning rate, momentum, decay; int32 pictures seen. 16 bytes, and the weights of
+- Header of 2015 (commit 6103ecc4): float32 learning rate, momentum, decay; int32 images seen. 16 bytes, and the weights of
   connected layers are (inputs, outputs).
-- Header since: int32 major, minor, revision; pictures seen as int32 before version 0.2 and as 64 bits from it on. Connected
+- Header since: int32 major, minor, revision; images seen as int32 before version 0.2 and as 64 bits from it on. Connected
   layers are (outputs, inputs). The first kind is known by a major or minor above 1000, which floats look like.
 - `[convolutional]`: biases, with batch normalisation scales, means, variances, then the kernel (filters, channels, rows, columns).
 - `[local]`: biases (filters, rows, columns), kernels (rows * columns, filters, channels, window's rows, window's columns).

@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from cnnkeras.by_name import Files
-from pipeline.entries import Entry
+from pipeline.runtime.entries import Entry
 
 Task = Literal["classification", "detection", "segmentation"]
 Split = Literal["train", "val", "test"]
@@ -27,13 +27,13 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Example:
-    """One picture or signal with what is known about it.
+    """One image or signal with what is known about it.
 
     Attributes:
         id: Unique within its split; safe as a file name.
-        picture: The picture file's bytes as published, a uint8 RGB array (H, W, 3), or a float32 signal (L, 1).
+        image: The image file's bytes as published, a uint8 RGB array (H, W, 3), or a float32 signal (L, 1).
         label: Class index, for classification.
-        boxes: float64 (n, 4), corners x0, y0, x1, y1 in pixels, continuous, origin at the picture's top-left corner.
+        boxes: float64 (n, 4), corners x0, y0, x1, y1 in pixels, continuous, origin at the image's top-left corner.
         labels: int32 (n,), class index of each box.
         difficult: bool (n,), PASCAL VOC's flag of each box.
         mask: Label map as the bytes of a palette or grayscale PNG, or uint8 (H, W): 0 background, 1.. classes, 255
@@ -42,7 +42,7 @@ class Example:
     """
 
     id: str
-    picture: bytes | np.ndarray
+    image: bytes | np.ndarray
     label: int | None = None
     boxes: np.ndarray | None = None
     labels: np.ndarray | None = None

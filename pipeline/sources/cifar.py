@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in their binary version: 50,000 + 10,000 pictures of 32 x 32.
+"""CIFAR-10 and CIFAR-100 in their binary version: 50,000 + 10,000 images of 32 x 32.
 
 Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009); www.cs.toronto.edu/~kriz/cifar.html,
 section "Binary version": records of the label (CIFAR-100: the coarse one, then the fine one), then 1,024 bytes of red, of
@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 
 from pipeline import sources
-from pipeline.archives import Archives
-from pipeline.entries import Seed
-from pipeline.errors import InputError
-from pipeline.fetch import PublishedFile, fetch_files
-from pipeline.shares import Share, deal
+from pipeline.files.archives import Archives
+from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.files.splits import Share, deal
+from pipeline.runtime.entries import Seed
+from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
 SIDE = 32
@@ -31,7 +31,7 @@ class Variant:
     Attributes:
         train: Members of the training part.
         test: Members of the test part.
-        label_bytes: Labels before each picture.
+        label_bytes: Labels before each image.
         label: Which of them counts.
         classes: Names, in the order of the labels.
     """
@@ -68,7 +68,7 @@ class Source(sources.SourceEntry):
     Attributes:
         variant: `cifar10`, or CIFAR-100 with its 100 classes or their 20 superclasses.
         file: The archive.
-        validation_share: Share of the training pictures, drawn by `validation_seed`, that serve as validation split.
+        validation_share: Share of the training images, drawn by `validation_seed`, that serve as validation split.
         validation_seed: Draws the share.
     """
 
@@ -89,8 +89,8 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
     fetch_files([source.file], folder, mirrors=mirrors)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":  # noqa: ARG001 - there is one task
-    """Pictures of a split.
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":  # noqa: ARG001 - there is one task
+    """Images of a split.
 
     Raises:
         InputError: A file is missing, no whole number of records, or has a label without a class.
@@ -99,9 +99,9 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
     part = "test" if split == "test" else "train"
     records = np.concatenate([read_records(archives, member, variant) for member in getattr(variant, part)])
     if split == "test":
-        return Pictures(records, variant, part, np.arange(len(records)))
+        return Images(records, variant, part, np.arange(len(records)))
     dealt = deal(len(records), {"val": source.validation_share}, source.validation_seed)
-    return Pictures(records, variant, part, dealt[split])
+    return Images(records, variant, part, dealt[split])
 
 
 def read_records(archives: Archives, member: str, variant: Variant) -> np.ndarray:
@@ -119,8 +119,8 @@ def read_records(archives: Archives, member: str, variant: Variant) -> np.ndarra
     return records
 
 
-class Pictures(Sequence[sources.Example]):
-    """Some of a part's pictures with their labels; ids are the published part and the position in it."""
+class Images(Sequence[sources.Example]):
+    """Some of a part's images with their labels; ids are the published part and the position in it."""
 
     def __init__(self, records: np.ndarray, variant: Variant, part: str, positions: np.ndarray):
         self._records, self._variant, self._part, self._positions = records, variant, part, positions
@@ -129,12 +129,12 @@ class Pictures(Sequence[sources.Example]):
         return len(self._positions)
 
     def __getitem__(self, index: int) -> sources.Example:
-        """Picture `index`."""
+        """Image `index`."""
         position = int(self._positions[index])
         record = self._records[position]
         planes = record[self._variant.label_bytes :].reshape(3, SIDE, SIDE)
         return sources.Example(
             id=f"{self._part}_{position:05d}",
-            picture=np.ascontiguousarray(planes.transpose(1, 2, 0)),
+            image=np.ascontiguousarray(planes.transpose(1, 2, 0)),
             label=int(record[self._variant.label]),
         )

@@ -1,11 +1,11 @@
-"""COCO: pictures with boxes and masks from an instances JSON, read in place from archives.
+"""COCO: images with boxes and masks from an instances JSON, read in place from archives.
 
     annotations/instances_train2017.json  train2017/000000000009.jpg
-    splits: {train: {annotations: annotations/instances_train2017.json, pictures: train2017}, ...}
+    splits: {train: {annotations: annotations/instances_train2017.json, images: train2017}, ...}
 
 Source: Lin et al., "Microsoft COCO: Common Objects in Context" (2014); cocodataset.org, "Data format".
 
-Boxes are published as x, y, width, height, continuous, and become corners; one without area or outside the picture is dropped
+Boxes are published as x, y, width, height, continuous, and become corners; one without area or outside the image is dropped
 and counted, one that sticks out is clipped. An object is an outline of polygons or a run-length code, as numbers or as text.
 A label map has each pixel whose centre lies in an object, the smaller object on top of the larger one. A crowd (`iscrowd`)
 is no single object: its box counts as difficult, neither trained on nor counted in an evaluation, and its pixels are void.
@@ -23,12 +23,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cnnkeras.tasks.segmentation import VOID
-from pipeline import picture_files, sources
-from pipeline.archives import Archives
-from pipeline.entries import Entry, Seed, unknown
-from pipeline.errors import InputError
-from pipeline.fetch import PublishedFile, fetch_files
-from pipeline.shares import Share, deal
+from pipeline import sources
+from pipeline.files import image_files
+from pipeline.files.archives import Archives
+from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.files.splits import Share, deal
+from pipeline.runtime.entries import Entry, Seed, unknown
+from pipeline.runtime.errors import InputError
 
 TASKS = ("classification", "detection", "segmentation")
 _SHIFT, _BITS = 48, 5  # a character of a run-length code is five bits and "more follow", from "0" on
@@ -39,11 +40,11 @@ class Part(Entry):
 
     Attributes:
         annotations: The JSON, its path inside the archives.
-        pictures: The pictures' folder inside the archives.
+        images: The images' folder inside the archives.
     """
 
     annotations: str
-    pictures: str
+    images: str
 
 
 class Splits(Entry):
@@ -88,8 +89,8 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
     fetch_files(source.files, folder, mirrors=mirrors)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":
-    """Pictures of a split.
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":
+    """Images of a split.
 
     Raises:
         InputError: The JSON is not there or none of instances, or a class is none of its categories.
@@ -102,7 +103,7 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
     images = instances.images
     if is_dealt:
         images = [images[position] for position in deal(len(images), shares, source.splits.seed)[split]]
-    return Pictures(archives, part, source.classes, instances, images, task)
+    return Images(archives, part, source.classes, instances, images, task)
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,9 @@ class Instances:
     """What an instances JSON says.
 
     Attributes:
-        images: (id, file name) of each picture, by id.
-        objects: Entries under `annotations` of each picture's id, those of our classes.
-        others: How many objects of other classes each picture's id has.
+        images: (id, file name) of each image, by id.
+        objects: Entries under `annotations` of each image's id, those of our classes.
+        others: How many objects of other classes each image's id has.
         labels: Our class of each category id.
     """
 
@@ -126,7 +127,7 @@ def read_instances(archives: Archives, member: str, classes: Sequence[str]) -> I
     """Read an instances JSON.
 
     Raises:
-        InputError: It is missing, no JSON of that form, names an unknown picture, or lacks a class.
+        InputError: It is missing, no JSON of that form, names an unknown image, or lacks a class.
     """
     try:
         content = json.loads(archives[member])
@@ -150,12 +151,12 @@ def read_instances(archives: Archives, member: str, classes: Sequence[str]) -> I
             f"{member}: expected COCO's JSON of instances (images, annotations, categories); received: {what}"
         ) from error
     if not images:
-        raise InputError(f"{member}: expected pictures under `images`; received: none")
+        raise InputError(f"{member}: expected images under `images`; received: none")
     return Instances(images, objects, others, labels)
 
 
-class Pictures(Sequence[sources.Example]):
-    """Pictures of a part with their boxes and, for segmentation, their label maps; an id is the picture's file name."""
+class Images(Sequence[sources.Example]):
+    """Images of a part with their boxes and, for segmentation, their label maps; an id is the image's file name."""
 
     def __init__(
         self,
@@ -168,21 +169,21 @@ class Pictures(Sequence[sources.Example]):
     ):
         self._archives, self._part, self._classes, self._instances = archives, part, classes, instances
         self._images, self._task = images, task
-        self._ids = picture_files.ids(name for _, name in images)
+        self._ids = image_files.ids(name for _, name in images)
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, index: int) -> sources.Example:
-        """Read one picture.
+        """Read one image.
 
         Raises:
-            InputError: The picture is missing or none, or an object's box or outline is not as COCO defines it.
+            InputError: The image is missing or none, or an object's box or outline is not as COCO defines it.
         """
         id, name = self._images[index]
-        member = picture_files.below(self._part.pictures) + name
-        picture = self._archives[member]
-        width, height = picture_files.size(member, picture)
+        member = image_files.below(self._part.images) + name
+        image = self._archives[member]
+        width, height = image_files.size(member, image)
         where = f"{self._part.annotations}: {name}"
         objects, boxes, dropped = [], [], Counter()
         for entry in self._instances.objects.get(id, ()):
@@ -197,7 +198,7 @@ class Pictures(Sequence[sources.Example]):
         labels = [self._instances.labels[entry["category_id"]] for entry in objects]
         return sources.Example(
             id=self._ids[index],
-            picture=picture,
+            image=image,
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
             labels=np.array(labels, np.int32),
             difficult=np.array([_is_crowd(entry) for entry in objects], bool),
@@ -211,7 +212,7 @@ def _is_crowd(entry: Mapping[str, Any]) -> bool:
 
 
 def _corners(entry: Mapping[str, Any], where: str, width: int, height: int) -> tuple[tuple[float, ...], str]:
-    """Corners of an object's box inside the picture, or why it is dropped."""
+    """Corners of an object's box inside the image, or why it is dropped."""
     box = entry.get("bbox")
     try:
         x, y, w, h = (float(value) for value in box)
@@ -222,7 +223,7 @@ def _corners(entry: Mapping[str, Any], where: str, width: int, height: int) -> t
     if w <= 0 or h <= 0:
         return (), "boxes without area"
     if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
-        return (), "boxes outside the picture"
+        return (), "boxes outside the image"
     return (max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))), ""
 
 

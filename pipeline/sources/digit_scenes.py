@@ -27,10 +27,10 @@ from pydantic import Field, model_validator
 
 from cnnkeras.tasks.segmentation import VOID, encode_png
 from pipeline import sources
-from pipeline.archives import Archives
-from pipeline.entries import Entry, Seed
+from pipeline.files.archives import Archives
+from pipeline.runtime.entries import Entry, Seed
+from pipeline.runtime.workers import available, ordered_map
 from pipeline.sources import voc
-from pipeline.workers import available, ordered_map
 
 TASKS = ("classification", "detection", "segmentation")
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -111,14 +111,14 @@ class Scene:
     """A finished scene.
 
     Attributes:
-        picture: uint8 (H, W, 3), RGB.
+        image: uint8 (H, W, 3), RGB.
         mask: uint8 (H, W): 0 background, 1 + class, 255 void.
         labels: Class of each digit, back to front.
         boxes: int (n, 4): the first and last column and row of each digit's visible pixels, 0-based, as x0, y0, x1, y1.
         hidden: float (n,): share of each digit's pixels that others hide.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     mask: np.ndarray
     labels: list[int]
     boxes: np.ndarray
@@ -141,10 +141,10 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:  # n
             _add(archive, f"{ROOT}/ImageSets/{name}", data)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> voc.Pictures:
-    """Scenes of a split, read like the pictures of any other VOC archive."""
+def examples(source: Source, folder: Path, *, task: str, split: str) -> voc.Images:
+    """Scenes of a split, read like the images of any other VOC archive."""
     archives = Archives([folder / ARCHIVE])
-    return voc.Pictures(archives, source.classes, voc.read_list(archives, ROOT, split, task), task)
+    return voc.Images(archives, source.classes, voc.read_list(archives, ROOT, split, task), task)
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -189,7 +189,7 @@ def _encode_scenes(tasks: list[tuple[str, int]]) -> list[tuple[tuple[str, str], 
         id = f"{split}_{number + 1:06d}"
         scene = draw_scene(_source, split, number)
         files = {
-            f"JPEGImages/{id}.jpg": _jpeg(scene.picture),
+            f"JPEGImages/{id}.jpg": _jpeg(scene.image),
             f"Annotations/{id}.xml": _annotation(id, scene),
             f"SegmentationClass/{id}.png": encode_png(scene.mask),
         }
@@ -197,8 +197,8 @@ def _encode_scenes(tasks: list[tuple[str, int]]) -> list[tuple[tuple[str, str], 
     return finished
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
-    encoded, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+def _jpeg(image: np.ndarray) -> bytes:
+    encoded, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert encoded
     return data.tobytes()
 
@@ -257,15 +257,15 @@ def draw_scene(source: Source, split: str, number: int) -> Scene:
     """Draw scene `number` of a split: a function of the entry, the split and the number alone."""
     rng = np.random.default_rng(np.random.SeedSequence([source.seed, sources.SPLITS.index(split), number]))
     height, width = rng.integers(source.scene_size[0], source.scene_size[1], size=2, endpoint=True)
-    lightness, picture = _draw_ground(rng, height, width)
+    lightness, image = _draw_ground(rng, height, width)
     digits = rng.choice(len(source.digits_per_scene), p=_shares(source)) + 1
     placed = _place_digits(rng, source, _handwriting(source.seed)[split], digits, (height, width))
     owner = np.full((height, width), -1, np.int16)
     for index, (_, ink) in enumerate(placed):
-        _paint(rng, picture, ink, lightness)
+        _paint(rng, image, ink, lightness)
         owner[ink >= 0.5] = index
-    picture += rng.uniform(0, 3) * rng.standard_normal(picture.shape, dtype=np.float32)
-    return _finish(np.clip(np.rint(picture), 0, 255).astype(np.uint8), owner, placed)
+    image += rng.uniform(0, 3) * rng.standard_normal(image.shape, dtype=np.float32)
+    return _finish(np.clip(np.rint(image), 0, 255).astype(np.uint8), owner, placed)
 
 
 def _shares(source: Source) -> np.ndarray:
@@ -273,7 +273,7 @@ def _shares(source: Source) -> np.ndarray:
     return shares / shares.sum()
 
 
-def _finish(picture: np.ndarray, owner: np.ndarray, placed: list[tuple[int, np.ndarray]]) -> Scene:
+def _finish(image: np.ndarray, owner: np.ndarray, placed: list[tuple[int, np.ndarray]]) -> Scene:
     """Boxes, label map and void ring from `owner`: per pixel, the index of the digit seen there, or -1."""
     mask = np.zeros(owner.shape, np.uint8)
     void = np.zeros(owner.shape, bool)
@@ -286,7 +286,7 @@ def _finish(picture: np.ndarray, owner: np.ndarray, placed: list[tuple[int, np.n
         boxes.append(_box(visible))
         hidden.append(1 - visible.sum() / (ink >= 0.5).sum())
     mask[void] = VOID
-    return Scene(picture, mask, [label for label, _ in placed], np.asarray(boxes), np.asarray(hidden))
+    return Scene(image, mask, [label for label, _ in placed], np.asarray(boxes), np.asarray(hidden))
 
 
 def _place_digits(
@@ -371,7 +371,7 @@ def _draw_colour(rng: np.random.Generator, lightness: float) -> np.ndarray:
     return 255 * np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), 0, 1)[0, 0]
 
 
-def _paint(rng: np.random.Generator, picture: np.ndarray, ink: np.ndarray, ground_lightness: float) -> None:
+def _paint(rng: np.random.Generator, image: np.ndarray, ink: np.ndarray, ground_lightness: float) -> None:
     """Paint a digit, clearly lighter or darker than the ground, with a soft shadow that parts it from others."""
     contrast = rng.uniform(38, 62)
     lighter_fits, darker_fits = ground_lightness + contrast <= 98, ground_lightness - contrast >= 2
@@ -379,7 +379,7 @@ def _paint(rng: np.random.Generator, picture: np.ndarray, ink: np.ndarray, groun
     colour = _draw_colour(rng, ground_lightness + contrast if lighter else max(2.0, ground_lightness - contrast))
     x0, y0, x1, y1 = _box(ink > 0)
     around = slice(max(0, y0 - 6), y1 + 7), slice(max(0, x0 - 6), x1 + 7)  # what the shadow reaches
-    part, ink = picture[around], ink[around][..., None]
+    part, ink = image[around], ink[around][..., None]
     shadow = cv2.GaussianBlur(ink, (0, 0), 1.5)[..., None]
     away = 0 if lighter else 255  # the shadow moves away from the digit's own lightness
     part += (away - part) * (0.35 * shadow)

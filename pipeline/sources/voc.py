@@ -1,4 +1,4 @@
-"""PASCAL VOC: pictures with boxes and label maps, read in place from .tar and .zip archives in the devkit's layout.
+"""PASCAL VOC: images with boxes and label maps, read in place from .tar and .zip archives in the devkit's layout.
 
     ROOT/JPEGImages/ID.jpg  ROOT/Annotations/ID.xml  ROOT/SegmentationClass/ID.png
     ROOT/ImageSets/Main/LIST.txt (detection)  ROOT/ImageSets/Segmentation/LIST.txt (segmentation)
@@ -7,20 +7,20 @@ Several years are one source when their lists have their folders before them, as
 
     root: VOCdevkit    splits: {train: [VOC2007/trainval, VOC2012/trainval], val: 0.1, test: VOC2007/test}
 
-With `extra_masks` the training pictures for segmentation are those of the list and others of the same archive that Hariharan et al.
+With `extra_masks` the training images for segmentation are those of the list and others of the same archive that Hariharan et al.
 have drawn label maps for (Semantic Contours from Inverse Detectors, ICCV 2011; benchmark.tgz), all that no split lists:
 
     extra_masks: {root: benchmark_RELEASE/dataset}    holds train.txt, val.txt and cls/ID.mat
 
-Beside VOC2012's train and val that makes 10,582 training pictures. These maps have no void pixels around objects. Where the archive
-has a map of its own it is taken; validation pictures that are a share of the list are drawn from the list alone.
+Beside VOC2012's train and val that makes 10,582 training images. These maps have no void pixels around objects. Where the archive
+has a map of its own it is taken; validation images that are a share of the list are drawn from the list alone.
 
 Source: Everingham et al., "The PASCAL Visual Object Classes Challenge 2012 (VOC2012) Development Kit", sections 2-5.
 
 Boxes are published as 1-based inclusive pixels and become continuous corners: (xmin, ymin, xmax, ymax) is
 (xmin - 1, ymin - 1, xmax, ymax). What genuine files contain besides is read as follows: coordinates may be fractions
 and stand in any order; a `<part>`'s own box is none of an object's; missing tags other than `<name>` and `<bndbox>`
-have their usual meaning (not difficult); a box without area or outside the picture is dropped and counted, one that
+have their usual meaning (not difficult); a box without area or outside the image is dropped and counted, one that
 sticks out is clipped.
 """
 
@@ -34,12 +34,13 @@ from xml.etree import ElementTree
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline import picture_files, sources
-from pipeline.archives import Archives
-from pipeline.entries import Entry, Seed
-from pipeline.errors import InputError
-from pipeline.fetch import PublishedFile, fetch_files
-from pipeline.shares import Share, deal
+from pipeline import sources
+from pipeline.files import image_files
+from pipeline.files.archives import Archives
+from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.files.splits import Share, deal
+from pipeline.runtime.entries import Entry, Seed
+from pipeline.runtime.errors import InputError
 
 TASKS = ("classification", "detection", "segmentation")
 # In the devkit's order: class k has palette index k + 1 in the label maps.
@@ -69,7 +70,7 @@ _SAFE_ID = re.compile(r"[\w][\w.\- ]*")
 
 ListName = Annotated[str, Field(pattern=r"^([\w\-]+/)*[\w\-]+$")]
 ListNames = Annotated[tuple[ListName, ...], Field(min_length=1)]
-Picture = tuple[str, str]  # the folder that holds JPEGImages, with its slash, and the id
+Image = tuple[str, str]  # the folder that holds JPEGImages, with its slash, and the id
 
 
 class Splits(Entry):
@@ -89,7 +90,7 @@ class Splits(Entry):
 
 
 class ExtraMasks(Entry):
-    """Label maps by others, of pictures that the archives hold.
+    """Label maps by others, of images that the archives hold.
 
     Attributes:
         root: Folder inside the archives that holds the lists and the folder `cls`.
@@ -108,7 +109,7 @@ class Source(sources.SourceEntry):
         root: Folder inside the archives that holds JPEGImages, or the years' folders; empty where they hold them themselves.
         classes: Class names in the order of the label maps' palette.
         splits: Which list serves which split.
-        extra_masks: More training pictures for segmentation.
+        extra_masks: More training images for segmentation.
     """
 
     kind: Literal["voc"]
@@ -130,8 +131,8 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
     fetch_files(source.files, folder, mirrors=mirrors)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Pictures":
-    """Pictures of a split.
+def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":
+    """Images of a split.
 
     Raises:
         InputError: The archives are not in VOC's layout.
@@ -146,24 +147,24 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> "Picture
     if carved:
         listed = [listed[position] for position in deal(len(listed), {"val": splits.val}, splits.seed)[split]]
     if source.extra_masks and task == "segmentation" and split == "train":
-        listed += _extra_pictures(archives, source)
-    return Pictures(archives, source.classes, listed, task, source.extra_masks)
+        listed += _extra_images(archives, source)
+    return Images(archives, source.classes, listed, task, source.extra_masks)
 
 
-def _read_lists(archives: Archives, source: Source, names: str | Sequence[str], task: str) -> list[Picture]:
+def _read_lists(archives: Archives, source: Source, names: str | Sequence[str], task: str) -> list[Image]:
     every = (names,) if isinstance(names, str) else names
-    return [picture for name in every for picture in read_list(archives, source.root, name, task)]
+    return [image for name in every for image in read_list(archives, source.root, name, task)]
 
 
-def _extra_pictures(archives: Archives, source: Source) -> list[Picture]:
+def _extra_images(archives: Archives, source: Source) -> list[Image]:
     """Those of the extra lists that no split lists, each once, in the lists' order."""
     given = source.splits
     splits = [names for names in (given.train, given.val, given.test) if not isinstance(names, float)]
-    own = [picture for names in splits for picture in _read_lists(archives, source, names, "segmentation")]
+    own = [image for names in splits for image in _read_lists(archives, source, names, "segmentation")]
     folders, listed = list(dict.fromkeys(below for below, _ in own)), {id for _, id in own}
-    root = picture_files.below(source.extra_masks.root)
+    root = image_files.below(source.extra_masks.root)
     extra = dict.fromkeys(id for name in source.extra_masks.lists for id in _read_ids(archives, f"{root}{name}.txt"))
-    # Which year's folder holds the picture no list says; the first one is what is missed where none does.
+    # Which year's folder holds the image no list says; the first one is what is missed where none does.
     return [
         (next((below for below in folders if f"{below}JPEGImages/{id}.jpg" in archives), folders[0]), id)
         for id in extra
@@ -171,14 +172,14 @@ def _extra_pictures(archives: Archives, source: Source) -> list[Picture]:
     ]
 
 
-def read_list(archives: Archives, root: str, name: str, task: str) -> list[Picture]:
-    """Pictures in one of VOC's lists: those of ImageSets/Segmentation for segmentation, of ImageSets/Main otherwise.
+def read_list(archives: Archives, root: str, name: str, task: str) -> list[Image]:
+    """Images in one of VOC's lists: those of ImageSets/Segmentation for segmentation, of ImageSets/Main otherwise.
 
     Raises:
         InputError: There is no such list, it is empty, or an id is not fit to be a file's name.
     """
     year, _, name = name.rpartition("/")
-    below = picture_files.below(root) + picture_files.below(year)
+    below = image_files.below(root) + image_files.below(year)
     folder = f"{below}ImageSets/{'Segmentation' if task == 'segmentation' else 'Main'}/"
     member = f"{folder}{name}.txt"
     if member not in archives:
@@ -190,61 +191,61 @@ def read_list(archives: Archives, root: str, name: str, task: str) -> list[Pictu
 
 def _read_ids(archives: Archives, member: str) -> list[str]:
     # A list of a class has a second column: 1, 0 or -1.
-    ids = [columns[0] for columns in picture_files.read_lines(archives, member)]
+    ids = [columns[0] for columns in image_files.read_lines(archives, member)]
     for id in ids:
         if not _SAFE_ID.fullmatch(id):
             raise InputError(f"{member}: expected ids of letters, digits, '.', '-' and '_'; received: {id!r}")
     return ids
 
 
-class Pictures(Sequence[sources.Example]):
-    """Pictures of an archive in VOC layout with their boxes and, for segmentation, their label maps.
+class Images(Sequence[sources.Example]):
+    """Images of an archive in VOC layout with their boxes and, for segmentation, their label maps.
 
-    For segmentation a picture without an annotation file has no boxes (None).
+    For segmentation an image without an annotation file has no boxes (None).
     """
 
     def __init__(
         self,
         archives: Archives,
         classes: Sequence[str],
-        listed: Sequence[Picture],
+        listed: Sequence[Image],
         task: str,
         extra_masks: ExtraMasks | None = None,
     ):
         self._archives, self._classes, self._listed, self._task = archives, classes, listed, task
         self._extra_masks = extra_masks
         folders = tuple({f"{below}JPEGImages/" for below, _ in listed})
-        self._pictures = {name.rpartition(".")[0]: name for name in archives if name.startswith(folders)}
+        self._images = {name.rpartition(".")[0]: name for name in archives if name.startswith(folders)}
 
     def __len__(self) -> int:
         return len(self._listed)
 
     def __getitem__(self, index: int) -> sources.Example:
-        """Read one picture.
+        """Read one image.
 
         Raises:
             InputError: Its file, its annotation or its label map is missing or not as VOC defines it.
         """
         below, id = self._listed[index]
-        if f"{below}JPEGImages/{id}" not in self._pictures:
-            raise InputError(f"expected a picture {below}JPEGImages/{id}.jpg in the archive; received: none")
-        member = self._pictures[f"{below}JPEGImages/{id}"]
-        picture = self._archives[member]
+        if f"{below}JPEGImages/{id}" not in self._images:
+            raise InputError(f"expected an image {below}JPEGImages/{id}.jpg in the archive; received: none")
+        member = self._images[f"{below}JPEGImages/{id}"]
+        image = self._archives[member]
         annotation = f"{below}Annotations/{id}.xml"
         mask = self._mask(below, id) if self._task == "segmentation" else None
         if mask is not None and annotation not in self._archives:
-            return sources.Example(id=id, picture=picture, mask=mask)
-        size = picture_files.size(member, picture)
+            return sources.Example(id=id, image=image, mask=mask)
+        size = image_files.size(member, image)
         boxes, labels, difficult, dropped = read_annotation(self._archives[annotation], annotation, self._classes, size)
         return sources.Example(
-            id=id, picture=picture, boxes=boxes, labels=labels, difficult=difficult, mask=mask, dropped=dropped
+            id=id, image=image, boxes=boxes, labels=labels, difficult=difficult, mask=mask, dropped=dropped
         )
 
     def _mask(self, below: str, id: str) -> bytes | np.ndarray:
         own = f"{below}SegmentationClass/{id}.png"
         if self._extra_masks is None or own in self._archives:
             return self._archives[own]
-        member = f"{picture_files.below(self._extra_masks.root)}cls/{id}.mat"
+        member = f"{image_files.below(self._extra_masks.root)}cls/{id}.mat"
         return read_label_map(self._archives[member], member)
 
 
@@ -266,7 +267,7 @@ def read_label_map(mat: bytes, member: str) -> np.ndarray:
         return found
 
     expected = "MATLAB's format 5 with GTcls.Segmentation, uint8 (height, width)"
-    return picture_files.read_matlab(mat, member, pick, expected=expected)
+    return image_files.read_matlab(mat, member, pick, expected=expected)
 
 
 def read_annotation(
@@ -278,7 +279,7 @@ def read_annotation(
         xml: The file.
         member: Its name, for messages.
         classes: Class names, in order.
-        size: The picture's width and height in pixels.
+        size: The image's width and height in pixels.
 
     Returns:
         Boxes float64 (n, 4) as continuous corners in pixels, labels int32 (n,), difficult bool (n,), and how many
@@ -300,7 +301,7 @@ def read_annotation(
         if x0 >= x1 or y0 >= y1:
             dropped["boxes without area"] += 1
         elif x1 <= 0 or y1 <= 0 or x0 - 1 >= width or y0 - 1 >= height:
-            dropped["boxes outside the picture"] += 1
+            dropped["boxes outside the image"] += 1
         else:
             boxes.append((max(x0 - 1, 0), max(y0 - 1, 0), min(x1, width), min(y1, height)))
             labels.append(label)

@@ -1,0 +1,1 @@
+"""Keras started, saved, run."""

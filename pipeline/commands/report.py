@@ -1,0 +1,248 @@
+"""`cnnkeras report`: what every experiment reached, beside what was published, each with its own data and protocol."""
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cnnkeras import architectures
+from cnnkeras.architectures import Published
+from pipeline.commands import lab_report
+from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published, load_params
+from pipeline.runtime import paths
+from pipeline.sources import Task
+
+NOTE = (
+    "Ours and the published numbers stand side by side, each with its own data and protocol: they can be compared only "
+    "where those agree. All numbers are fractions."
+)
+WEIGHTS = "model.weights.h5"  # of a .keras file
+# In the order of the story: what it does, how well, how it learned; then where it fails.
+FIGURES = (
+    "predictions.png",
+    "per_class.png",
+    "precision_recall.png",
+    "confusion_matrix.png",
+    "training_curves.png",
+    "best.png",
+    "worst.png",
+)
+# What a published number must be to stand beside a task's own: YOLO's mAP says nothing of its pre-training as a classifier.
+METRICS: dict[Task, tuple[str, ...]] = {
+    "classification": ("top1_accuracy", "top5_accuracy", "top1_error", "top5_error"),
+    "detection": ("map_voc07", "map_voc10", "map_coco"),
+    "segmentation": ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"),
+}
+Cell = list[tuple[str, bool]]  # lines of text, each with whether it is bold
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An experiment or an ensemble with what is known of it; `metrics`, `parameters` and `timing` are None as long as there are none."""
+
+    name: str
+    experiment: Experiment | Ensemble
+    dataset: Dataset
+    published: Sequence[Published]
+    metrics: dict[str, Any] | None
+    parameters: int | None
+    timing: dict[str, Any] | None
+
+    @property
+    def network(self) -> list[str]:
+        """What it is and what it cost, a line each."""
+        if isinstance(self.experiment, Ensemble):
+            return [f"{self.experiment.combine} of {' and '.join(self.experiment.members)}"]
+        model = self.experiment.model
+        words = [self.experiment.architecture]
+        words += [f"variant {model['variant']}"] if "variant" in model else []
+        words += [f"width {model['width']:g}"] if model.get("width", 1) != 1 else []
+        lines = [", ".join(words)]
+        if self.parameters is not None:
+            lines.append(f"{self.parameters:,} parameters")
+        if self.timing is not None:
+            lines.append(f"trained in {_duration(self.timing['seconds'])} on {self.timing['machine']}")
+        return lines
+
+    @property
+    def scores(self) -> dict[str, str]:
+        """The task's metrics as text; none without a result."""
+        return {key: _number(self.metrics[key]) for key in METRICS[self.dataset.task] if self.metrics is not None}
+
+    @property
+    def data(self) -> str:
+        """What the metrics were measured on."""
+        shape = " x ".join(map(str, self.dataset.size))
+        return f"{self.experiment.dataset}, test split, {self.metrics['examples']:,} examples, input {shape}"
+
+    @property
+    def protocol(self) -> list[str]:
+        """How the metrics were measured, or how to measure them."""
+        if self.metrics is None:
+            stage = "evaluate_ensemble" if isinstance(self.experiment, Ensemble) else "evaluate"
+            return [f"no result yet: run `dvc repro {stage}@{self.name}`"]
+        return [self.data, self.metrics["protocol"], *self._seen]
+
+    @property
+    def _seen(self) -> list[str]:
+        """Where the protocol is not the whole of it - views, regions, networks - the sentence that says it."""
+        is_plain = not isinstance(self.experiment, Ensemble) and not (
+            self.experiment.predict.views or self.experiment.predict.regions
+        )
+        return [] if is_plain else ["; ".join(self.metrics["conditions"])]
+
+
+def run(output: Path | None = None) -> None:
+    """Print the results table and write it, with the figures, as Markdown to `output` (default: results/README.md)."""
+    params = load_params()
+    entries = [_read(name, params) for name in (*params.experiments, *params.ensembles)]
+    console = Console()
+    console.print(table(entries))
+    console.print(NOTE, style="dim")
+    file = output or paths.report()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".partial-{file.name}")
+    partial.write_text(markdown(entries, file.parent.resolve()), encoding="utf-8")
+    partial.replace(file)
+    console.print(f"Written to {file}", soft_wrap=True, highlight=False)
+    if lab := lab_report.write(params):
+        console.print(f"The lecture's claims: {lab}", soft_wrap=True, highlight=False)
+
+
+def table(entries: Sequence[Entry]) -> Table:
+    """The results for the terminal."""
+    result = Table(title="Results", show_lines=True)
+    for column in ("experiment", "ours", "published"):
+        result.add_column(column, overflow="fold")
+    for entry in entries:
+        result.add_row(*(_terminal_text(cell) for cell in _cells(entry)))
+    return result
+
+
+def markdown(entries: Sequence[Entry], folder: Path) -> str:
+    """The results as a Markdown file in `folder`, to which the links are relative."""
+    lines = ["# Results", "", "Written by `cnnkeras report`.", "", NOTE, "", *_row("experiment", "ours", "published")]
+    lines.append("| --- | --- | --- |")
+    for entry in entries:
+        name, *cells = _cells(entry)
+        if entry.metrics is not None:
+            name[0] = (f"[{entry.name}](#{entry.name})", True)
+        lines += _row(*(_markdown_text(cell) for cell in (name, *cells)))
+    for entry in entries:
+        if entry.metrics is not None:
+            lines += ["", f"## {entry.name}", "", *_section(entry, folder)]
+    return "\n".join(lines) + "\n"
+
+
+def _terminal_text(cell: Cell) -> str:
+    return "\n".join(f"[bold]{escape(text)}[/bold]" if is_bold else escape(text) for text, is_bold in cell)
+
+
+def _markdown_text(cell: Cell) -> str:
+    return "<br>".join(f"**{text}**" if is_bold else text for text, is_bold in cell)
+
+
+def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
+    """An experiment's row of the first table: its first published number, and ours under the same name beside it."""
+    first = entry.published[0] if entry.published else None
+    shown = dict.fromkeys([*([first.metric] if first else []), METRICS[entry.dataset.task][0]])
+    published: Cell = [("-", False)]
+    if first:
+        more = f" (and {len(entry.published) - 1} more)" if len(entry.published) > 1 else ""
+        published = [(f"{first.metric} {_number(first.value)}", True)]
+        published += [(line, False) for line in (first.system, first.data, f"{first.protocol}{more}")]
+    return (
+        [(entry.name, True), *((line, False) for line in entry.network)],
+        [
+            *((f"{key} {entry.scores[key]}", True) for key in shown if entry.scores),
+            *((line, False) for line in entry.protocol),
+        ],
+        published,
+    )
+
+
+def _section(entry: Entry, folder: Path) -> list[str]:
+    """An experiment's numbers with their protocol, every published one with its own, and the figures."""
+    metrics = os.path.relpath(paths.metrics(entry.name), folder)
+    lines = [f"{'; '.join(entry.network)}.", ""]
+    lines += [
+        "; ".join([entry.data, entry.metrics["protocol"], *entry.metrics["conditions"]])
+        + f" ([all numbers]({metrics})).",
+        "",
+    ]
+    lines += [*_row("ours", "value"), "| --- | --- |"]
+    lines += [line for key, value in entry.scores.items() for line in _row(key, value)]
+    if entry.published:
+        lines += ["", *_row("published", "value", "system", "data", "protocol", "source"), "|" + " --- |" * 6]
+    for row in entry.published:
+        lines += _row(row.metric, _number(row.value), row.system, row.data, row.protocol, row.source)
+    for file in FIGURES:
+        figure = paths.figures(entry.name) / file
+        if figure.is_file():
+            lines += ["", f"![{entry.name}: {figure.stem.replace('_', ' ')}]({os.path.relpath(figure, folder)})"]
+    return lines
+
+
+def _row(*cells: str) -> list[str]:
+    escaped = (cell.replace("|", "\\|") for cell in cells)
+    return [f"| {' | '.join(escaped)} |"]
+
+
+def _read(name: str, params: Params) -> Entry:
+    experiment, network = params.measured(name), params.network(name)
+    dataset = params.dataset(experiment.dataset)
+    metrics, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
+    return Entry(
+        name=name,
+        experiment=experiment,
+        dataset=dataset,
+        published=_published(network, dataset.task, experiment.published),
+        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None,
+        parameters=count_parameters(model) if model.is_file() else None,
+        timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,
+    )
+
+
+def _published(network: Experiment, task: Task, result: PublishedResult | None = None) -> list[Published]:
+    """The architecture's published numbers for the task: the named result's alone, or all, those of its variant first."""
+    rows = [row for row in architectures.load(network.architecture).PUBLISHED if row.metric in METRICS[task]]
+    if result is not None:
+        return [row for row in rows if is_published(row, result)]
+    variant = str(network.model.get("variant")).lower()
+    return sorted(rows, key=lambda row: variant not in row.system.lower().split())
+
+
+def count_parameters(model_file: Path) -> int:
+    """Parameters of a network in a .keras file, as `keras.Model.count_params` counts them, without importing Keras."""
+    import h5py
+
+    total = 0
+
+    def add(name: str, item: "h5py.Dataset | h5py.Group") -> None:
+        nonlocal total
+        # A dropout layer's generator keeps its state beside the weights.
+        if isinstance(item, h5py.Dataset) and "seed_generator" not in name:
+            total += item.size
+
+    with zipfile.ZipFile(model_file) as archive, archive.open(WEIGHTS) as file, h5py.File(file, "r") as weights:
+        weights.visititems(add)
+    return total
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.0f} s"

@@ -1,0 +1,135 @@
+"""`cnnkeras summary`: an architecture's layer table, at the paper's sizes."""
+
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from cnnkeras import architectures
+from pipeline.backend import devices
+from pipeline.params import unknown
+from pipeline.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from cnnkeras.summary import LayerRow
+
+FLOAT_BYTES = 4  # of a parameter in float32
+MEBI = 2**20
+
+
+def run(architecture: str, *, variant: str | None = None, width: float | None = None, as_json: bool = False) -> None:
+    """Print every layer's output shape, parameters, multiply-adds, receptive field and memory.
+
+    Args:
+        architecture: One of `cnnkeras/architectures`.
+        variant: A row of its paper's table; its own default if None.
+        width: Factor on the hidden layers' channels; the paper's 1 if None.
+        as_json: Print JSON instead of a table.
+
+    Raises:
+        InputError: An unknown architecture or variant, or a width outside (0, 1].
+    """
+    if architecture not in architectures.names():
+        raise InputError(unknown(architecture, architectures.names(), "architecture"))
+    module = architectures.load(architecture)
+    facts = summarize(module, _variant(module, variant), _width(width))
+    if as_json:
+        rows = [asdict(row) for row in facts["layers"]]
+        print(json.dumps(facts | {"architecture": architecture, "layers": rows}, indent=2))
+        return
+    console = Console()
+    console.print(_table(f"{architecture} {facts['variant']}, width {facts['width']:g}", facts["layers"]))
+    for line in _totals(facts):
+        console.print(line, highlight=False)
+
+
+def summarize(module: ModuleType, variant: str, width: float) -> dict[str, Any]:
+    """The table's rows (`layers`) and their sums, for a variant at its paper's input and output."""
+    devices.import_keras()
+    from cnnkeras.summary import build_outline, layer_table
+
+    input_shape, output_shape = module.PAPER_SHAPES[variant]
+    model = build_outline(
+        module.build, input_shape=input_shape, output_shape=output_shape, variant=variant, width=width
+    )
+    rows = layer_table(model)
+    parameters = sum(row.parameters for row in rows)
+    return {
+        "variant": variant,
+        "width": width,
+        "input_shape": input_shape,
+        "output_shape": output_shape,
+        "parameters": parameters,
+        "statistics": model.count_params() - parameters,  # of batch normalisation: not trained
+        "multiply_adds": sum(row.multiply_adds for row in rows),
+        "activation_bytes": sum(row.activation_bytes for row in rows),
+        "layers": rows,
+    }
+
+
+def _variant(module: ModuleType, variant: str | None) -> str:
+    if variant is None:
+        return inspect.signature(module.build).parameters["variant"].default
+    if variant not in module.VARIANTS:
+        raise InputError(unknown(variant, module.VARIANTS, "variant"))
+    return variant
+
+
+def _width(width: float | None) -> float:
+    if width is None:
+        return 1.0
+    if not 0 < width <= 1:
+        raise InputError(
+            f"expected a width above 0 and at most 1; received: {width:g}. 0.125 is an eighth of the channels"
+        )
+    return width
+
+
+def _table(title: str, rows: "Sequence[LayerRow]") -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("layer", no_wrap=True)
+    table.add_column(
+        "kind", no_wrap=False, overflow="ellipsis"
+    )  # the only one that may shrink: numbers are shown whole
+    for column in ("output", "parameters", "mult-adds", "field", "KiB"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.kind,
+            _sizes(row.output_shape),
+            f"{row.parameters:,}" if row.parameters else "",
+            _millions(row.multiply_adds) if row.multiply_adds else "",
+            _field(row.receptive_field),
+            f"{row.activation_bytes / 1024:,.0f}",
+        )
+    return table
+
+
+def _millions(number: int) -> str:
+    return f"{number / 1e6:,.1f} M" if number >= 1e6 else f"{number:,}"
+
+
+def _totals(facts: dict[str, Any]) -> list[str]:
+    memory = facts["parameters"] * FLOAT_BYTES / MEBI
+    lines = [f"{facts['parameters']:,} parameters ({memory:,.1f} MiB in float32)"]
+    if facts["statistics"]:
+        lines.append(f"{facts['statistics']:,} running statistics of batch normalisation")
+    lines.append(f"{facts['multiply_adds']:,} multiply-adds for one example of {_sizes(facts['input_shape'])}")
+    lines.append(f"{facts['activation_bytes'] / MEBI:,.1f} MiB of activations for one example, all layers kept")
+    return lines
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _field(receptive_field: Sequence[int]) -> str:
+    """One number where the field is as wide as high."""
+    return _sizes(receptive_field[:1] if len(set(receptive_field)) == 1 else receptive_field)

@@ -1,0 +1,294 @@
+"""The diagrams of an evaluation, in one style: sized for a slide, equal data giving equal bytes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.drawing.overlays import class_color
+
+INK, GREY, LINE = "#1f2328", "#656d76", "#d0d7de"
+ACCENT, SECOND = "#0969da", "#cf222e"
+KIND_COLORS = ("#1a7f37", "#0969da", "#8250df", "#bc4c00", "#656d76")  # dark enough for white numbers on them
+SPLIT_COLORS = (ACCENT, SECOND, "#8c959f")  # train, val, test
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "text.color": INK,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": GREY,
+    "axes.edgecolor": LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#eaeef2",
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "lines.linewidth": 2.2,
+    "legend.frameon": False,
+    "figure.constrained_layout.h_pad": 0.12,
+    "figure.constrained_layout.w_pad": 0.12,
+}
+WIDTH = 10.0  # inches; at DPI dots per inch 1,500 pixels
+DPI = 150
+PATCH = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # behind numbers that a line may cross
+NAMED = 40  # classes up to which each has its name on an axis
+COUNTED = 21  # classes up to which the cells of a confusion matrix hold numbers: VOC's with background
+UNREADABLE = 10_000  # counts from which on the cells hold percentages instead
+
+
+def training_curves(path: Path, history: Mapping[str, np.ndarray], *, title: str) -> None:
+    """Loss, metrics and learning rate over the epochs, training against validation.
+
+    Args:
+        path: The PNG to write.
+        history: Columns of history.csv by name: epoch, loss, val_loss, ... and learning_rate.
+        title: Heading of the figure.
+    """
+    epochs = history["epoch"]
+    names = [name for name in history if name != "epoch" and not name.startswith("val_")]
+    names.sort(key=lambda name: (name != "loss", name == "learning_rate"))  # loss first, learning rate last
+    best = (
+        None if "val_loss" not in history or np.isnan(history["val_loss"]).all() else np.nanargmin(history["val_loss"])
+    )
+    reached = "" if best is None else f" · lowest validation loss after epoch {epochs[best]:g} (dotted)"
+    with _figure(path, title, f"{len(epochs)} epochs{reached}", 4.2) as figure:
+        for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+            _curves(axes, epochs, history, name)
+            if best is not None:
+                axes.axvline(epochs[best], color=GREY, linewidth=1.2, linestyle=":")
+
+
+def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], *, title: str, subtitle: str) -> None:
+    """How often each true class (row) was taken for each class (column), coloured by the share of its row.
+
+    Args:
+        path: The PNG to write.
+        counts: (C, C) integers, rows are the truth.
+        classes: C names.
+        title: Heading of the figure.
+        subtitle: The protocol in one line.
+    """
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with _figure(path, title, subtitle, 8.6) as figure:
+        axes = figure.subplots()
+        image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        is_percent = counts.max() >= UNREADABLE
+        label = (
+            "share of the true class (numbers: percent)"
+            if is_percent
+            else "share of the true class (numbers: examples)"
+        )
+        figure.colorbar(image, ax=axes, label=label, shrink=0.8).outline.set_visible(False)
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        if len(classes) <= NAMED:
+            turned = sum(map(len, classes)) > 60  # longer names would run into each other
+            axes.set_xticks(range(len(classes)), classes, rotation=90 if turned else 0)
+            axes.set_yticks(range(len(classes)), classes)
+        if len(classes) <= COUNTED:
+            visible = share >= 0.005 if is_percent else counts > 0
+            for row, column in np.argwhere(visible):
+                color = "white" if share[row, column] > 0.5 else INK
+                text = f"{100 * share[row, column]:.0f}" if is_percent else f"{counts[row, column]}"
+                axes.text(
+                    column, row, text, ha="center", va="center", color=color, fontsize=10 if len(classes) <= 12 else 9
+                )
+
+
+def precision_recall(
+    path: Path,
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    mean: tuple[np.ndarray, np.ndarray],
+    *,
+    title: str,
+    subtitle: str,
+) -> None:
+    """Precision over recall of every class.
+
+    Args:
+        path: The PNG to write.
+        curves: Per class, under the text of its legend: recall and precision.
+        mean: Recall and precision over all classes.
+        title: Heading of the figure.
+        subtitle: The protocol in one line.
+    """
+    with _figure(path, title, subtitle, 6.0) as figure:
+        axes = figure.subplots()
+        for label, (text, (recall, precision)) in enumerate(curves.items()):
+            axes.plot(recall, precision, color=_hex(label), linewidth=1.6, label=text)
+        axes.plot(*mean, color=INK, linewidth=2.8, linestyle="--", label="mean")
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
+        if len(curves) <= NAMED:
+            columns = 1 + len(curves) // 18
+            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns, title="average precision")
+
+
+def per_class(path: Path, values: Mapping[str, float], *, metric: str, title: str, subtitle: str) -> None:
+    """One bar per class, the best first, and their mean.
+
+    Args:
+        path: The PNG to write.
+        values: Metric 0..1 per class; NaN for a class that does not occur.
+        metric: Name of the axis.
+        title: Heading of the figure.
+        subtitle: The protocol in one line.
+    """
+    names = sorted(values, key=lambda name: -np.nan_to_num(values[name], nan=-1.0))
+    left_out = len(names) - NAMED
+    if left_out > 0:  # both ends tell most
+        names = names[: NAMED // 2] + names[-NAMED // 2 :]
+        subtitle += f" · the {NAMED // 2} best and the {NAMED // 2} worst of {len(values)} classes"
+    heights = np.array([values[name] for name in names])
+    with _figure(path, title, subtitle, 1.9 + 0.3 * len(names)) as figure:
+        axes = figure.subplots()
+        axes.barh(range(len(names)), np.nan_to_num(heights), color=ACCENT, height=0.72)
+        for row, height in enumerate(heights):
+            text = "does not occur" if np.isnan(height) else f"{height:.3f}"
+            place = np.nan_to_num(height) + 0.008
+            axes.text(place, row, text, va="center", color=GREY, fontsize=10, bbox=PATCH)
+        mean = float(np.nanmean(list(values.values()))) if not np.isnan(list(values.values())).all() else 0.0
+        axes.axvline(mean, color=SECOND, linewidth=1.6, linestyle="--", label=f"mean over classes {mean:.3f}")
+        axes.set(xlim=(0, 1.08), xlabel=metric, ylim=(len(names) - 0.4, -0.6))
+        axes.set_yticks(range(len(names)), names, color=INK)
+        axes.set_xticks(np.linspace(0, 1, 6))
+        axes.grid(axis="y", visible=False)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+
+
+def shares(
+    path: Path, shares: Sequence[tuple[str, Sequence[float]]], kinds: Sequence[str], *, title: str, subtitle: str
+) -> None:
+    """One bar per row, divided into kinds; of many rows only the first, which sums them up.
+
+    Args:
+        path: The PNG to write.
+        shares: Name of each row and its fractions, one a kind; NaN where there is nothing to divide.
+        kinds: Names of the kinds.
+        title: Heading of the figure.
+        subtitle: The protocol in one line.
+    """
+    shown = shares if len(shares) <= NAMED + 1 else shares[:1]
+    values = np.nan_to_num(np.array([row for _, row in shown], np.float64))
+    starts = np.cumsum(values, axis=1) - values
+    with _figure(path, title, subtitle, 2.2 + 0.32 * len(shown)) as figure:
+        axes = figure.subplots()
+        for column, kind in enumerate(kinds):
+            color = KIND_COLORS[column]
+            axes.barh(
+                range(len(shown)), values[:, column], left=starts[:, column], color=color, height=0.74, label=kind
+            )
+        for row, column in np.argwhere(values >= 0.03):
+            text = f"{100 * values[row, column]:.0f}"
+            place = starts[row, column] + values[row, column] / 2
+            axes.text(place, row, text, ha="center", va="center", color="white", fontsize=9)
+        axes.set(xlim=(0, 1), xlabel="share (numbers: percent)", ylim=(len(shown) - 0.4, -0.6))
+        axes.set_yticks(range(len(shown)), [name for name, _ in shown], color=INK)
+        axes.grid(axis="y", visible=False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(kinds), borderaxespad=0.2)
+
+
+def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str) -> None:
+    """What a packed dataset holds: its classes in each split, its colours, and for detection what grids of cells lose.
+
+    Args:
+        path: The PNG to write.
+        report: As `dataset_report` writes it.
+        title: Heading of the figure.
+        subtitle: The report in one line.
+    """
+    splits = report["splits"]
+    names = sorted(splits["train"]["per_class"], key=lambda name: -splits["train"]["per_class"][name])
+    if len(names) > NAMED:
+        subtitle += f" · the {NAMED // 2} most and the {NAMED // 2} least frequent of {len(names)} classes"
+        names = names[: NAMED // 2] + names[-NAMED // 2 :]
+    lost = {split: entry["boxes"].get("lost_by_grid") for split, entry in splits.items() if "boxes" in entry}
+    with _figure(path, title, subtitle, max(3.4, 1.7 + 0.3 * len(names))) as figure:
+        others = ("colours" in report) + any(lost.values())
+        panels = np.atleast_1d(figure.subplots(1, 1 + others, width_ratios=[1.5, *[1] * others]))
+        _class_shares(panels[0], splits, names, report["task"])
+        if "colours" in report:
+            _components(panels[-1], np.array(report["mean"]) / 255, report["colours"])
+        if any(lost.values()):
+            for (split, shares), color in zip(lost.items(), SPLIT_COLORS, strict=True):
+                if shares:
+                    panels[1].plot(
+                        [int(grid) for grid in shares], list(shares.values()), "o-", color=color, label=split
+                    )
+            panels[1].set(xlabel="cells along a side of the grid", ylabel="share of the objects", ylim=(0, None))
+            panels[1].set_title("lost in shared cells")
+            panels[1].legend()
+
+
+def _components(axes: Axes, mean: np.ndarray, colours: Mapping[str, Any]) -> None:
+    """A strip for each principal component: the mean colour, and what two deviations along the component make of it."""
+    values, vectors = np.array(colours["eigenvalues"]), np.array(colours["eigenvectors"])
+    steps = np.linspace(-2, 2, 101)
+    strips = (
+        mean + steps[None, :, None] * (np.sqrt(values)[:, None] * vectors)[:, None, :]
+    )  # (component, step, channel)
+    axes.imshow(strips.clip(0, 1), aspect="auto", extent=(-2, 2, len(values) - 0.5, -0.5), interpolation="nearest")
+    axes.axvline(0, color="white", linewidth=1)
+    axes.hlines(np.arange(1, len(values)) - 0.5, -2, 2, color="white", linewidth=6)
+    shares = values / max(values.sum(), 1e-12)
+    axes.set_yticks(range(len(values)), [f"{share:.1%}" for share in shares], color=INK)
+    axes.set(xlabel="deviations from the mean", ylabel="share of the variance")
+    axes.set_title("principal colours")
+    axes.grid(visible=False)
+
+
+def _class_shares(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], task: str) -> None:
+    """A bar per class and split: the class's share of the split."""
+    unit = {"classification": "examples", "detection": "objects", "segmentation": "pixels"}[task]
+    height = 0.8 / len(splits)
+    for number, ((split, entry), color) in enumerate(zip(splits.items(), SPLIT_COLORS, strict=True)):
+        counts = np.array([entry["per_class"][name] for name in names])
+        total = max(sum(entry["per_class"].values()), 1e-12)
+        rows = np.arange(len(names)) + (number - (len(splits) - 1) / 2) * height
+        axes.barh(rows, counts / total, height=height, color=color, label=split)
+    axes.set_yticks(range(len(names)), names, color=INK)
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"share of the split's {unit}")
+    axes.set_title("classes")
+    axes.grid(axis="y", visible=False)
+    axes.set_xlim(0, 1.6 * axes.get_xlim()[1])  # beside the bars
+    axes.legend(loc="lower right")
+
+
+@contextmanager
+def _figure(path: Path, title: str, subtitle: str, height: float) -> Iterator[Figure]:
+    """A figure with its heading, saved when the block ends; the software's version in a PNG would change its hash."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        inch = 1 / height
+        figure.text(0.015, 1 - 0.14 * inch, title, fontsize=16, fontweight="bold", va="top")
+        figure.text(0.015, 1 - 0.46 * inch, subtitle, fontsize=10.5, color=GREY, va="top")
+        figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.72 * inch))
+        yield figure
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})
+
+
+def _curves(axes: Axes, epochs: np.ndarray, history: Mapping[str, np.ndarray], name: str) -> None:
+    marker = "o" if len(epochs) == 1 else None
+    axes.plot(epochs, history[name], color=ACCENT, marker=marker, label="training")
+    if f"val_{name}" in history:
+        axes.plot(epochs, history[f"val_{name}"], color=SECOND, marker=marker, label="validation")
+        axes.legend(loc="best")
+    axes.set_title(name.replace("_", " "))
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    if name == "learning_rate":
+        axes.set_yscale("log")
+
+
+def _hex(label: int) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*class_color(label))

@@ -1,0 +1,326 @@
+"""Images with boxes, label maps, signals and captions drawn on them.
+
+Every function takes and returns uint8 RGB images (H, W, 3) and, but for `write`, changes none of its arguments. A
+image is first brought to its final size (`side`, the longer side in pixels), then drawn on, so that lines and letters
+are equally legible on a 28-pixel digit and on a 4,000-pixel photograph. Equal arguments give equal bytes.
+"""
+
+import functools
+import importlib.util
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SIDE = 320
+WHITE, PAPER, INK, GREY = (255, 255, 255), (243, 244, 246), (31, 35, 40), (101, 109, 118)
+BAR = (128, 184, 245)
+RIGHT, WRONG = (26, 127, 55), (207, 34, 46)  # captions of right and wrong predictions
+VOID = 255
+GAP = 18  # pixels between the columns of a grid
+# Sasha Trubetskoy's "20 simple, distinct colors" (sashamaps.net), reordered, a dark green for his beige, which is lost on
+# white. The VOC colour map itself is for label files: its first colours are too dark to be told apart on photographs.
+CLASS_COLORS = (
+    (230, 25, 75),
+    (60, 180, 75),
+    (0, 130, 200),
+    (245, 130, 48),
+    (145, 30, 180),
+    (70, 240, 240),
+    (240, 50, 230),
+    (255, 225, 25),
+    (0, 128, 128),
+    (210, 245, 60),
+    (170, 110, 40),
+    (250, 190, 212),
+    (128, 0, 0),
+    (170, 255, 195),
+    (128, 128, 0),
+    (220, 190, 255),
+    (0, 0, 128),
+    (255, 215, 180),
+    (128, 128, 128),
+    (0, 90, 50),
+)
+
+
+def class_color(label: int) -> tuple[int, int, int]:
+    """The RGB colour of class `label` (0-based), the same in every figure; after 20 classes the colours repeat."""
+    return CLASS_COLORS[label % len(CLASS_COLORS)]
+
+
+def fit(image: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """The image enlarged or shrunk so that its longer side is `side` pixels; its aspect is kept."""
+    scale = side / max(image.shape[:2])
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    shrinks = scale < 1
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: Sequence[int],
+    classes: Sequence[str],
+    scores: Sequence[float] | None = None,
+    *,
+    dashed: Sequence[bool] | None = None,
+    side: int = SIDE,
+) -> np.ndarray:
+    """The image with a box and a tag `class score` per object.
+
+    Args:
+        boxes: (n, 4) xyxy in pixels of `image`.
+        labels: n indices into `classes`.
+        scores: n numbers 0..1, or None for boxes without scores (annotations).
+        dashed: n flags: boxes to draw with a dashed line (missed or wrong ones).
+        side: longer side of the drawn image, pixels.
+    """
+    canvas = fit(image, side)
+    corners = _drawn_corners(np.asarray(boxes, "float64").reshape(-1, 4), image, canvas)
+    thickness = max(2, round(side / 200))
+    for index, box in enumerate(corners):
+        broken = dashed is not None and bool(dashed[index])
+        _rectangle(canvas, box, (0, 0, 0), thickness + 2, broken)
+        _rectangle(canvas, box, class_color(labels[index]), thickness, broken)
+    taken: list[tuple[int, int, int, int]] = []
+    for index, box in enumerate(corners):
+        text = str(classes[labels[index]]) + ("" if scores is None else f" {scores[index]:.2f}")
+        _tag_box(canvas, box, text, class_color(labels[index]), taken)
+    return canvas
+
+
+def draw_mask(
+    image: np.ndarray,
+    label_map: np.ndarray,
+    classes: Sequence[str] | None = None,
+    *,
+    alpha: float = 0.55,
+    side: int = SIDE,
+) -> np.ndarray:
+    """The image under its label map: every class in its colour with an outline, void (255) in white.
+
+    Args:
+        label_map: (H, W) of 0 = background (left as it is), 1..C, 255 = void; any size, it is stretched to the image.
+        classes: the C names; where given, the largest region of each class is tagged with its name.
+        alpha: how opaque the colours are, 0..1.
+        side: longer side of the drawn image, pixels.
+    """
+    canvas = fit(image, side)
+    labels = cv2.resize(np.asarray(label_map, "uint8"), canvas.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    colors = np.array([WHITE, *(class_color(label) for label in range(254)), WHITE], "uint8")
+    blended = cv2.addWeighted(canvas, 1 - alpha, colors[labels], alpha, 0)
+    canvas = np.where((labels > 0)[..., None], blended, canvas)
+    present = [int(label) for label in np.unique(labels) if label not in (0, VOID)]
+    for label in present:
+        outline, _ = cv2.findContours((labels == label).astype("uint8"), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, outline, -1, class_color(label - 1), 2, cv2.LINE_AA)
+    taken: list[tuple[int, int, int, int]] = []
+    for label in present if classes is not None else ():
+        _tag_region(canvas, labels == label, str(classes[label - 1]), class_color(label - 1), taken)
+    return canvas
+
+
+def draw_signal(signal: np.ndarray, *, side: int = SIDE) -> np.ndarray:
+    """A signal (L,) or (L, 1) as a line plot with a zero line, `side` pixels wide and 5/8 as high."""
+    values = np.asarray(signal, "float64").reshape(-1)
+    height, margin = round(side * 0.625), side * 0.05
+    canvas = np.full((height, side, 3), PAPER, "uint8")
+    limit = max(1e-6, float(np.abs(values).max()))
+    x = np.linspace(margin, side - 1 - margin, len(values))
+    y = height / 2 - values / limit * (height / 2 - margin)
+    cv2.line(canvas, (0, height // 2), (side - 1, height // 2), (201, 206, 212), 1)
+    points = np.round(np.stack([x, y], axis=1) * 16).astype("int32")  # sixteenths of a pixel: shift=4
+    cv2.polylines(canvas, [points], False, class_color(2), max(2, side // 120), cv2.LINE_AA, shift=4)
+    return canvas
+
+
+def draw_bars(names: Sequence[str], values: Sequence[float], *, side: int = SIDE) -> np.ndarray:
+    """Bars of values 0..1, one below the other, with their names: what a classifier says of one input."""
+    height = 34
+    canvas = np.full((height * len(names) + 8, side, 3), 255, "uint8")
+    for row, (name, value) in enumerate(zip(names, values, strict=True)):
+        top, bottom = height * row + 7, height * (row + 1)
+        cv2.rectangle(canvas, (0, top), (side - 1, bottom), PAPER, cv2.FILLED)
+        length = round((side - 1) * float(value))
+        cv2.rectangle(canvas, (0, top), (length, bottom), BAR, cv2.FILLED)
+        number = f"{value:.3f}"
+        write(canvas, number, (side - 8 - _text_width(number, 15, bold=row == 0), bottom - 9), 15, INK, bold=row == 0)
+        write(canvas, _shorten(name, 15, side - 80, bold=row == 0), (8, bottom - 9), 15, INK, bold=row == 0)
+    return canvas
+
+
+def beside(images: Sequence[np.ndarray], *, gap: int = 6) -> np.ndarray:
+    """Images of one height side by side with a white gap."""
+    strip = np.full((images[0].shape[0], gap, 3), 255, "uint8")
+    return np.hstack([part for image in images for part in (strip, image)][1:])
+
+
+def grid(
+    images: Sequence[np.ndarray],
+    captions: Sequence[str],
+    columns: int,
+    *,
+    title: str = "",
+    subtitle: str = "",
+    colors: Sequence[tuple[int, int, int]] | None = None,
+) -> np.ndarray:
+    """Captioned images in rows of `columns` on white, under a title and a subtitle.
+
+    Images keep their size and are centred in cells of one width. Captions may have several lines; the first is bold,
+    and in `colors[i]` if given. Text that is too wide is cut with an ellipsis, the subtitle is wrapped.
+    """
+    width = max((image.shape[1] for image in images), default=640)
+    columns = max(1, min(columns, len(images)))
+    colors = [INK] * len(images) if colors is None else colors
+    rows = [
+        _row(images[start:end], captions[start:end], colors[start:end], width, columns)
+        for start, end in ((start, start + columns) for start in range(0, len(images), columns))
+    ]
+    heading = _heading(title, subtitle, columns * width + (columns - 1) * GAP)
+    return cv2.copyMakeBorder(np.vstack([heading, *rows]), 18, 6, 24, 24, cv2.BORDER_CONSTANT, value=WHITE)
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Writes an RGB image (H, W, 3), or a grey one (H, W), as a PNG without timestamps."""
+    ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    path.write_bytes(cv2.imencode(".png", ordered)[1].tobytes())
+
+
+def _drawn_corners(boxes: np.ndarray, image: np.ndarray, canvas: np.ndarray) -> np.ndarray:
+    """Boxes (n, 4) in pixels of `image` as integer corners inside `canvas`."""
+    height, width = canvas.shape[:2]
+    scale = np.array([width / image.shape[1], height / image.shape[0]] * 2)
+    return np.clip(np.round(boxes * scale), 0, [width - 1, height - 1] * 2).astype(int)
+
+
+def _rectangle(canvas: np.ndarray, box: np.ndarray, color: tuple[int, int, int], thickness: int, dashed: bool) -> None:
+    left, top, right, bottom = (int(value) for value in box)
+    if not dashed:
+        cv2.rectangle(canvas, (left, top), (right, bottom), color, thickness, cv2.LINE_AA)
+        return
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    for start, end in itertools.pairwise(corners):
+        dashes = max(1, round(max(abs(end[0] - start[0]), abs(end[1] - start[1])) / 14))
+        stops = np.round(np.linspace(start, end, 2 * dashes + 1)).astype(int).tolist()
+        for first, last in zip(stops[0::2], stops[1::2], strict=False):
+            cv2.line(canvas, first, last, color, thickness, cv2.LINE_AA)
+
+
+def _tag_box(canvas: np.ndarray, box: np.ndarray, text: str, color: tuple[int, int, int], taken: list) -> None:
+    """Writes `text` above the box, or where that is outside or taken, inside its top or bottom, or below it."""
+    left, top, right, bottom = (int(value) for value in box)
+    width, height = _tag_size(canvas, text)
+    x = min(left, canvas.shape[1] - width)
+    places = [(x, y) for y in (top - height, top, bottom - height, bottom)]
+    places += [(min(right, canvas.shape[1]) - width, y) for y in (top, bottom - height)]
+    _write_tag(canvas, text, _free_place(places, (width, height), canvas, taken), color, taken)
+
+
+def _tag_region(canvas: np.ndarray, region: np.ndarray, text: str, color: tuple[int, int, int], taken: list) -> None:
+    """Writes `text` at the innermost point of the region."""
+    distance = cv2.distanceTransform(np.pad(region.astype("uint8"), 1), cv2.DIST_L2, 5)
+    _, radius, _, (x, y) = cv2.minMaxLoc(distance)
+    width, height = _tag_size(canvas, text)
+    if radius * 3 < height:  # a sliver: a tag would hide it
+        return
+    places = [(x - 1 - width // 2, y - 1 - height // 2 + shift) for shift in (0, height, -height)]
+    _write_tag(canvas, text, _free_place(places, (width, height), canvas, taken), color, taken)
+
+
+def _tag_size(canvas: np.ndarray, text: str) -> tuple[int, int]:
+    size = _tag_letters(canvas)
+    return _text_width(text, size) + 8, round(size * 1.5)
+
+
+def _tag_letters(canvas: np.ndarray) -> int:
+    """The size of a tag's letters: 13 pixels, more on canvases over 500 pixels."""
+    return max(13, round(max(canvas.shape[:2]) / 40))
+
+
+def _free_place(places: list, size: tuple[int, int], canvas: np.ndarray, taken: list) -> tuple[int, int]:
+    """The first place whose rectangle lies in the canvas and crosses no other tag; else the first, pushed inside."""
+    width, height = size
+    bottom, right = canvas.shape[0] - height, canvas.shape[1] - width
+    for x, y in places:
+        crossed = any(x < t[2] and t[0] < x + width and y < t[3] and t[1] < y + height for t in taken)
+        if 0 <= x <= right and 0 <= y <= bottom and not crossed:
+            return x, y
+    x, y = places[0]
+    return max(0, min(x, right)), max(0, min(y, bottom))
+
+
+def _write_tag(canvas: np.ndarray, text: str, place: tuple, color: tuple[int, int, int], taken: list) -> None:
+    width, height = _tag_size(canvas, text)
+    x, y = place
+    taken.append((x, y, x + width, y + height))
+    cv2.rectangle(canvas, (x, y), (x + width - 1, y + height - 1), color, cv2.FILLED)
+    luminance = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]  # ITU-R BT.601
+    ink = (0, 0, 0) if luminance > 130 else WHITE
+    write(canvas, text, (x + 4, y + round(height * 0.74)), _tag_letters(canvas), ink)
+
+
+def _row(images: Sequence, captions: Sequence[str], colors: Sequence, width: int, columns: int) -> np.ndarray:
+    """A row of `columns` cells, as high as its highest image and its longest caption."""
+    height = max(image.shape[0] for image in images)
+    lines = max(caption.count("\n") + 1 for caption in captions)
+    row = np.full((height + lines * 19 + 18, columns * width + (columns - 1) * GAP, 3), 255, "uint8")
+    for column, (image, caption, color) in enumerate(zip(images, captions, colors, strict=True)):
+        top = height - image.shape[0]
+        left = column * (width + GAP) + (width - image.shape[1]) // 2
+        row[top:height, left : left + image.shape[1]] = image
+        for number, line in enumerate(caption.split("\n")):
+            bold = number == 0
+            text = _shorten(line, 14, width, bold=bold)
+            write(row, text, (left, height + 17 + 19 * number), 14, color if bold else GREY, bold=bold)
+    return row
+
+
+def _heading(title: str, subtitle: str, width: int) -> np.ndarray:
+    lines = _wrap(subtitle, 15, width)
+    heading = np.full((34 * bool(title) + 22 * len(lines) + 12, width, 3), 255, "uint8")
+    write(heading, _shorten(title, 22, width, bold=True), (0, 24), 22, INK, bold=True)
+    for row, line in enumerate(lines):
+        write(heading, line, (0, 34 * bool(title) + 17 + 22 * row), 15, GREY)
+    return heading
+
+
+def write(
+    canvas: np.ndarray, text: str, origin: tuple[int, int], size: int, color: tuple, *, bold: bool = False
+) -> None:
+    """Writes a line of text, `size` pixels high, into `canvas` (in place); its baseline starts at `origin` (x, y)."""
+    if text:
+        cv2.putText(canvas, text, origin, color, _font(bold), size)
+
+
+def _text_width(text: str, size: int, *, bold: bool = False) -> int:
+    """Width of the text in pixels."""
+    _, _, width, _ = cv2.getTextSize((10_000, 1_000), text, (0, 100), _font(bold), size)
+    return width
+
+
+def _shorten(text: str, size: int, width: int, *, bold: bool = False) -> str:
+    if _text_width(text, size, bold=bold) <= width:
+        return text
+    while text and _text_width(text + "…", size, bold=bold) > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _wrap(text: str, size: int, width: int) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and _text_width(f"{lines[-1]} {word}", size) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+@functools.cache
+def _font(bold: bool) -> cv2.FontFace:
+    """DejaVu Sans, the letters of matplotlib's figures, from its folder (importing it would take half a second)."""
+    folder = Path(importlib.util.find_spec("matplotlib").submodule_search_locations[0], "mpl-data", "fonts", "ttf")
+    return cv2.FontFace(str(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")))

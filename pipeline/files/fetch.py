@@ -1,0 +1,372 @@
+"""Files fetched by name from wherever they can be had, and kept only when their checksum is right.
+
+While a file is on its way it lies beside the source's folder, in `.downloads`, as one `.part` file for each address that it
+was asked of. A run that was interrupted, killed or out of luck leaves them there, and the next one goes on where they end,
+if the address still has the same version; what is complete is not fetched twice. All files of a source are put into its
+folder together, when the last one is right.
+"""
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, BinaryIO
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from annotated_types import Ge
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.files.addresses import Opened, StaleError, TransientError, UnusableError, open_place, read_block
+from pipeline.runtime import progress
+from pipeline.runtime.entries import Entry
+from pipeline.runtime.errors import InputError
+
+PARALLEL_FILES = 4
+# Tries in a row that bring nothing new. The waits between them double: 1, 2, 4 and 8 seconds.
+ATTEMPTS, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5, 1.0, 60.0
+PROGRESS_BYTES = 2**20  # what a try must bring to count as something new
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+
+
+class PublishedFile(Entry):
+    """A file that a source is made of.
+
+    Attributes:
+        name: Its path below a mirror and below the source's folder, with forward slashes.
+        urls: Addresses to try after the mirrors, in order: https, http, file, or any other that fsspec reads (s3, gs).
+        sha256: Its checksum, or a list of those of accepted versions.
+        md5: The same, for files whose publisher says no other. It finds damage, not malice.
+        size: Its length in bytes, where known.
+        login: Where to get it by hand, for files that are behind a login.
+    """
+
+    name: str
+    urls: tuple[str, ...] = ()
+    sha256: Sha256 | tuple[Sha256, ...] = ()
+    md5: Md5 | tuple[Md5, ...] = ()
+    size: Annotated[int, Ge(0)] | None = None
+    login: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _stays_below(cls, name: str) -> str:
+        path = PurePosixPath(name)
+        if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name:
+            raise ValueError(f"expected a relative path without '..'; received: {name!r}")
+        return name
+
+    @model_validator(mode="after")
+    def _has_a_checksum(self) -> "PublishedFile":
+        if not self.checksums:
+            raise ValueError(f"expected sha256 (or md5) of {self.name}; received: neither")
+        return self
+
+    @property
+    def checksums(self) -> dict[str, tuple[str, ...]]:
+        """Accepted checksums, by algorithm."""
+        stated = {"sha256": self.sha256, "md5": self.md5}
+        return {name: (sums,) if isinstance(sums, str) else sums for name, sums in stated.items() if sums}
+
+    def describe(self) -> str:
+        """The file as it has to be."""
+        sums = " and ".join(f"{name} {' or '.join(sums)}" for name, sums in self.checksums.items())
+        return f"{self.name} with {sums}"
+
+
+class _WrongError(UnusableError):
+    """What came is another file, or not all of it."""
+
+
+class _StoppedError(Exception):
+    """Another file failed, or the user ended the run."""
+
+
+def fetch_files(files: Sequence[PublishedFile], folder: Path, *, mirrors: Sequence[str]) -> None:
+    """Put each file at `folder / name`, from the first place that has it; all of them or none.
+
+    Places are the mirrors (folders or URLs), then the file's own addresses, in order. A local place needs no network. A
+    file that is not as published is never left behind.
+
+    Raises:
+        InputError: No place had a file with an accepted checksum; the message says what each place gave.
+    """
+    downloads = folder.parent / ".downloads" / folder.name.lstrip(".")
+    with progress.bars(unit=progress.BYTES) as start_bar:
+
+        def fetch(file: PublishedFile, stop: threading.Event) -> Path:
+            work = _Work(
+                file, downloads / file.name, tuple(mirrors), folder.parent, start_bar(file.name, file.size), stop
+            )
+            return work.run()
+
+        fetched = _in_threads(fetch, files)
+    for file, path in zip(files, fetched, strict=True):
+        target = folder / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    shutil.rmtree(downloads, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another source's files may be on their way
+        downloads.parent.rmdir()
+
+
+def _in_threads(function: Callable[[Any, threading.Event], Any], items: Sequence[Any]) -> list[Any]:
+    """`function(item, stop)` of each, some at a time; the first that fails stops the others."""
+    waiting: queue.SimpleQueue = queue.SimpleQueue()
+    answers: queue.SimpleQueue = queue.SimpleQueue()
+    for position, item in enumerate(items):
+        waiting.put((position, item))
+    stop = threading.Event()
+
+    def work() -> None:
+        with contextlib.suppress(queue.Empty):
+            while not stop.is_set():
+                position, item = waiting.get_nowait()
+                try:
+                    answers.put((position, function(item, stop), None))
+                except BaseException as error:
+                    answers.put((position, None, error))
+
+    # Daemons: one that waits for a silent server must not hold up who pressed Ctrl-C.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(PARALLEL_FILES, len(items)))]
+    for thread in threads:
+        thread.start()
+    results: list[Any] = [None] * len(items)
+    try:
+        for _ in items:
+            position, result, error = answers.get()
+            if error is not None:
+                raise error
+            results[position] = result
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=1)
+    return results
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One file on its way.
+
+    Attributes:
+        file: What is wanted.
+        target: Where it is put when it is complete; `.part` files lie beside it.
+        mirrors: Folders and URLs to try first.
+        kept: Folder whose files are ours: they need not be copied.
+        bar: Shows how far it is.
+        stop: Says that nobody waits for it any more.
+    """
+
+    file: PublishedFile
+    target: Path
+    mirrors: tuple[str, ...]
+    kept: Path
+    bar: progress.Bar
+    stop: threading.Event
+
+    def run(self) -> Path:
+        """Fetch the file to `target`.
+
+        Raises:
+            InputError: No place has it.
+        """
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        if self.target.exists():  # left by a run that got this file and failed at another
+            try:
+                self._take(self.target)
+                return self.target
+            except UnusableError:
+                self.target.unlink()
+        failures = []
+        for place in [*(f"{mirror.rstrip('/')}/{self.file.name}" for mirror in self.mirrors), *self.file.urls]:
+            try:
+                size = self._from(place)
+            except UnusableError as error:
+                failures.append(f"{place}: {error}")
+            else:
+                for part in self.target.parent.glob(f"{glob.escape(self.target.name)}.*.part*"):
+                    part.unlink()
+                self.bar.update(size, f"from {place}", total=size)
+                return self.target
+        raise InputError(
+            f"expected {self.file.describe()}; received: {'; '.join(failures) or 'no address'}. {self._advice()}"
+        )
+
+    def _advice(self) -> str:
+        if self.file.login:
+            place = self.mirrors[0] if self.mirrors else "a folder"
+            return (
+                f"It is behind a login: get it from {self.file.login} and put it at {place}/{self.file.name}, "
+                "or into the folder that CNNKERAS_MIRROR names"
+            )
+        return (
+            "Check the addresses and the checksum in params.yaml, or set CNNKERAS_MIRROR to a folder or URL that has it"
+        )
+
+    def _from(self, place: str) -> int:
+        """Fetch the file from one place; returns its length."""
+        local = _local(place)
+        if local is not None and local.is_file() and local.resolve().is_relative_to(self.kept.resolve()):
+            size = self._take(local)
+            try:
+                os.link(local.resolve(), self.target)  # a hundred gigabytes are not copied to stay where they are
+            except OSError:
+                shutil.copyfile(local, self.target)
+            return size
+        part = _Part(self.target.with_name(f"{self.target.name}.{hashlib.sha256(place.encode()).hexdigest()[:8]}.part"))
+        try:
+            size = self._retried(place, part)
+        except BaseException:
+            part.remove_useless()
+            raise
+        part.data.replace(self.target)
+        return size
+
+    def _take(self, path: Path) -> int:
+        """Verify a file where it lies; returns its length."""
+        with path.open("rb") as stream:
+            checked = _Checked(self.file)
+            self._copy(Opened(stream, 0, path.stat().st_size, None), checked, None)
+            return checked.finish()
+
+    def _retried(self, place: str, part: "_Part") -> int:
+        """Fetch the file into `part`, trying again as long as that may help."""
+        failures, most = 0, part.size
+        while True:
+            try:
+                return self._attempt(place, part)
+            except TransientError as error:
+                if part.size >= most + PROGRESS_BYTES:
+                    failures, most = 0, part.size
+                failures += 1
+                if failures >= ATTEMPTS:
+                    raise
+                wait = min(max(FIRST_WAIT_SECONDS * 2 ** (failures - 1), error.wait_seconds), LONGEST_WAIT_SECONDS)
+                self.bar.update(part.size, f"{error}; again in {wait:.0f} s")
+                if self.stop.wait(wait):
+                    raise _StoppedError from error
+
+    def _attempt(self, place: str, part: "_Part") -> int:
+        checked = _Checked(self.file)
+        offset, validator = part.state()
+        try:
+            with open_place(place, offset, validator) as opened:
+                if opened.total is not None and self.file.size not in (None, opened.total):
+                    raise _WrongError(f"{opened.total:,} bytes instead of {self.file.size:,}")
+                with part.begin(opened) as sink:
+                    if opened.offset:
+                        checked.update_from(part.data, opened.offset)
+                    self.bar.begin(opened.offset)
+                    self._copy(opened, checked, sink)
+            return checked.finish(opened.total)
+        except StaleError as error:
+            part.remove()
+            raise TransientError(str(error)) from error
+        except _WrongError as error:
+            part.remove()
+            if offset:  # what was there may have been damaged since: once more, from the start
+                raise TransientError(f"{error}, continued at {offset:,} bytes") from error
+            raise
+
+    def _copy(self, opened: Opened, checked: "_Checked", sink: BinaryIO | None) -> None:
+        total = self.file.size if self.file.size is not None else opened.total
+        while block := read_block(opened.stream):
+            if self.stop.is_set():
+                raise _StoppedError
+            if sink is not None:
+                sink.write(block)
+            checked.update(block)
+            self.bar.update(checked.size, total=total, final=False)
+
+
+def _local(place: str) -> Path | None:
+    """A place on this machine as a path."""
+    if place.startswith("file://"):
+        return Path(url2pathname(urlsplit(place).path))
+    return None if "://" in place else Path(place)
+
+
+class _Checked:
+    """Length and checksums of a file's bytes as they come."""
+
+    def __init__(self, file: PublishedFile):
+        self.file, self.size = file, 0
+        self.digests = {name: hashlib.new(name, usedforsecurity=False) for name in file.checksums}
+
+    def update(self, block: bytes) -> None:
+        """Take in the next bytes."""
+        self.size += len(block)
+        for digest in self.digests.values():
+            digest.update(block)
+        if self.file.size is not None and self.size > self.file.size:
+            raise _WrongError(f"more than the {self.file.size:,} bytes expected")
+
+    def update_from(self, path: Path, size: int) -> None:
+        """Take in the first bytes of a file."""
+        with path.open("rb") as stream:
+            while size and (block := stream.read(min(size, 2**20))):
+                size -= len(block)
+                self.update(block)
+
+    def finish(self, announced: int | None = None) -> int:
+        """The length, if everything is as published."""
+        expected = self.file.size if self.file.size is not None else announced
+        if expected is not None and self.size != expected:
+            raise _WrongError(f"{self.size:,} bytes instead of {expected:,}")
+        for name, accepted in self.file.checksums.items():
+            if (received := self.digests[name].hexdigest()) not in accepted:
+                raise _WrongError(f"{name} {received} ({self.size:,} bytes)")
+        return self.size
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What has come of a file from one address, and which version of it that address said it was."""
+
+    data: Path
+
+    @property
+    def _version(self) -> Path:
+        return self.data.with_name(f"{self.data.name}.json")
+
+    @property
+    def size(self) -> int:
+        return self.data.stat().st_size if self.data.exists() else 0
+
+    def state(self) -> tuple[int, str | None]:
+        """How many bytes there are and the version that they are of; (0, None) where nothing can be continued."""
+        try:
+            validator = json.loads(self._version.read_text(encoding="utf-8"))["validator"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, None
+        return (self.size, validator) if self.size else (0, None)
+
+    @contextlib.contextmanager
+    def begin(self, opened: Opened) -> Iterator[BinaryIO]:
+        """The file to write what comes to."""
+        if not opened.offset:
+            self.remove()
+        with self.data.open("ab") as sink:
+            if opened.validator is not None:
+                self._version.write_text(json.dumps({"validator": opened.validator}) + "\n", encoding="utf-8")
+            yield sink
+
+    def remove_useless(self) -> None:
+        """Keep nothing that cannot be continued."""
+        if self.state() == (0, None):
+            self.remove()
+
+    def remove(self) -> None:
+        """Forget what came."""
+        self.data.unlink(missing_ok=True)
+        self._version.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What lies between stages: one format, one file that alone writes and reads it."""

@@ -1,0 +1,371 @@
+"""The packed format: a folder per split, a `.npy` file per column, an `index.json` that says what is in them.
+
+A column of equal shapes is one array `COLUMN.npy` (N, ...). A ragged column (boxes of an image, bytes of a file) is its
+values end to end in `COLUMN.npy` and the N + 1 places where they start in `COLUMN.offsets.npy`. Both are mapped into
+memory, so random access costs one page fault and opening costs nothing; NumPy alone reads them, and never by pickle.
+Images may be stored as JPEG files, a ragged column that reads like the array that they decode to.
+
+Columns:
+    ids: unicode (N,). inputs: uint8 (N, H, W, 3) RGB images, as they are or as JPEG files, or float32 (N, L, 1) signals.
+    classification: labels int32 (N,).
+    detection: boxes ragged float32 (n, 4), corners as fractions of the image; box_labels ragged int32; difficult ragged bool.
+    segmentation: masks uint8 (N, H, W): 0 background, 1.. classes, 255 void.
+    val and test also: sizes int32 (N, 2), original height and width; originals ragged uint8, the image's file;
+    original_boxes ragged float64 (n, 4) in original pixels; original_masks ragged uint8, a PNG file.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipeline.runtime.errors import InputError
+
+FORMAT = 1
+INDEX = "index.json"
+# Of a network's raw outputs, by task. A score map of 224 x 224 pixels x 21 classes is 4 MB an image in float32; its order survives
+# in half of that.
+OUTPUT_DTYPES = {
+    "classification": np.dtype(np.float32),
+    "detection": np.dtype(np.float32),
+    "segmentation": np.dtype(np.float16),
+}
+
+_IDS = "ids.txt"  # while a split is written
+_BLOCK_BYTES = 2**20
+
+
+class ColumnWriter:
+    """Appends items to one `.npy` file; its length is written into the header when it is closed.
+
+    Args:
+        path: The file.
+        dtype: Of the items.
+        item_shape: Of one item.
+        kept: How many items that an earlier writer left there are kept; what follows them is cut off.
+
+    Raises:
+        EOFError: There are fewer.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype, item_shape: tuple[int, ...], *, kept: int = 0):
+        self.dtype, self.item_shape, self.count = np.dtype(dtype), tuple(item_shape), kept
+        self._file = path.open("r+b" if kept else "w+b")
+        self._digest = hashlib.sha256()
+        self._write_header()  # as long for every count
+        remaining = kept * self.dtype.itemsize * math.prod(self.item_shape)
+        while remaining:
+            block = self._file.read(min(remaining, _BLOCK_BYTES))
+            if not block:
+                self._file.close()
+                raise EOFError(f"{path}: expected {kept:,} items; received: fewer")
+            self._digest.update(block)
+            remaining -= len(block)
+        self._file.seek(self._file.tell())  # ends reading, so that writing may follow
+        self._file.truncate()
+
+    def append(self, items: np.ndarray) -> None:
+        """Append (n, *item_shape) values."""
+        if items.shape[1:] != self.item_shape:
+            raise ValueError(f"expected items of shape {self.item_shape}; received: {items.shape[1:]}")
+        data = np.ascontiguousarray(items, dtype=self.dtype)
+        payload = data.view(np.uint8).reshape(-1) if data.size else np.empty(0, np.uint8)
+        self._file.write(payload)
+        self._digest.update(payload)
+        self.count += len(data)
+
+    def sync(self) -> None:
+        """Have everything appended so far on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def abandon(self) -> None:
+        """Leave the file as it is."""
+        self._file.close()
+
+    def close(self) -> dict[str, Any]:
+        """Finish the file; returns its entry in the index."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+        return {"dtype": self.dtype.str, "shape": [self.count, *self.item_shape], "sha256": self._digest.hexdigest()}
+
+    def _write_header(self) -> None:
+        # NumPy pads the header so that its first axis can grow in place.
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": (self.count, *self.item_shape),
+        }
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+class SplitWriter:
+    """Writes one split, an example at a time.
+
+    Columns are created by the first example: an array under `fixed` becomes one row of a column of equal shapes, an
+    array (n, ...) under `ragged` may have another n in each example.
+
+    Args:
+        folder: Of the split; it must not exist, unless an earlier writer's work is continued.
+        image_shape: (H, W, 3) of the images whose JPEG files are the ragged column `inputs`; none where it is no such column.
+        saved: What `save` of that writer gave. Examples that it appended afterwards are cut off.
+
+    Raises:
+        OSError, EOFError: What was saved is not there.
+    """
+
+    def __init__(
+        self, folder: Path, saved: Mapping[str, Any] | None = None, *, image_shape: Sequence[int] | None = None
+    ):
+        self._folder, self._image_shape = folder, image_shape
+        self._columns: dict[str, ColumnWriter] = {}
+        self._offsets: dict[str, ColumnWriter] = {}
+        if saved is None:
+            folder.mkdir(parents=True)
+            self._ids = (folder / _IDS).open("wb")  # text: how wide an array has to be is known at the end
+            return
+        self._ids = (folder / _IDS).open("r+b")
+        try:
+            self._continue(saved)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _continue(self, saved: Mapping[str, Any]) -> None:
+        if self._ids.seek(0, os.SEEK_END) < saved["ids_bytes"]:
+            raise EOFError(f"{self._folder / _IDS}: expected {saved['ids_bytes']:,} bytes; received: fewer")
+        self._ids.seek(saved["ids_bytes"])
+        self._ids.truncate()
+        for columns, key, ending in ((self._columns, "columns", ""), (self._offsets, "offsets", ".offsets")):
+            for name, (dtype, item_shape, count) in saved[key].items():
+                path = self._folder / f"{name}{ending}.npy"
+                columns[name] = ColumnWriter(path, np.dtype(dtype), tuple(item_shape), kept=count)
+
+    def abandon(self) -> None:
+        """Leave the files as they are."""
+        self._ids.close()
+        for column in (*self._columns.values(), *self._offsets.values()):
+            column.abandon()
+
+    def append(
+        self, id: str, *, fixed: Mapping[str, np.ndarray], ragged: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Append one example."""
+        self._ids.write(json.dumps(id).encode() + b"\n")
+        for name, value in fixed.items():
+            value = np.asarray(value)
+            self._column(name, value.dtype, value.shape).append(value[None])
+        for name, values in (ragged or {}).items():
+            column = self._column(name, values.dtype, values.shape[1:])
+            if name not in self._offsets:
+                self._offsets[name] = ColumnWriter(self._folder / f"{name}.offsets.npy", np.dtype(np.int64), ())
+                self._offsets[name].append(np.zeros(1, np.int64))
+            column.append(values)
+            self._offsets[name].append(np.array([column.count], np.int64))
+
+    def _column(self, name: str, dtype: np.dtype, item_shape: tuple[int, ...]) -> ColumnWriter:
+        if name not in self._columns:
+            self._columns[name] = ColumnWriter(self._folder / f"{name}.npy", dtype, item_shape)
+        return self._columns[name]
+
+    def save(self) -> dict[str, Any]:
+        """Have everything on the disk; returns what another writer needs to continue here, fit for JSON."""
+        self._ids.flush()
+        os.fsync(self._ids.fileno())
+        saved: dict[str, Any] = {"ids_bytes": self._ids.tell()}
+        for key, columns in (("columns", self._columns), ("offsets", self._offsets)):
+            saved[key] = {}
+            for name, column in columns.items():
+                column.sync()
+                saved[key][name] = [column.dtype.str, list(column.item_shape), column.count]
+        return saved
+
+    def close(self) -> dict[str, Any]:
+        """Finish the split; returns its entry in the index: examples and columns."""
+        columns = {name: writer.close() for name, writer in self._columns.items()}
+        for name, offsets in self._offsets.items():
+            offsets.close()
+            columns[name]["ragged"] = True
+        if self._image_shape and "inputs" in columns:
+            columns["inputs"]["jpeg"] = list(self._image_shape)
+        self._ids.close()
+        text = self._folder / _IDS
+        ids = np.asarray([json.loads(line) for line in text.read_bytes().splitlines()], dtype=np.str_)
+        text.unlink()
+        np.save(self._folder / "ids.npy", ids)
+        columns["ids"] = {
+            "dtype": ids.dtype.str,
+            "shape": list(ids.shape),
+            "sha256": hashlib.sha256(ids.tobytes()).hexdigest(),
+        }
+        return {"examples": len(ids), "columns": dict(sorted(columns.items()))}
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a packed dataset holds.
+
+    Attributes:
+        task: classification, detection or segmentation.
+        classes: Class names in order, without background.
+        shape: Of one input: (H, W, 3) or (L, 1).
+        mean: Per channel, over the training split, in the input's own unit (0..255 for images).
+        std: Per channel, over the training split.
+        splits: Per split: examples, and each column's dtype, shape and sha256.
+        dropped: What was left out, and how often.
+        versions: Versions of the libraries that the bytes depend on.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    splits: dict[str, Any]
+    dropped: dict[str, int]
+    versions: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write `index.json`."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+        (folder / INDEX).write_text(text, encoding="utf-8")
+
+
+def open_index(folder: Path) -> Index:
+    """Read a packed dataset's index.
+
+    Raises:
+        InputError: There is none, or another format wrote it.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        raise InputError(
+            f"expected a packed dataset at {path}; received: nothing. Run `cnnkeras augment {folder.name}`"
+        )
+    entry = json.loads(path.read_text(encoding="utf-8"))
+    if (received := entry.pop("format", None)) != FORMAT:
+        raise InputError(
+            f"{path}: expected format {FORMAT}; received: {received}. Run `cnnkeras augment {folder.name}` again"
+        )
+    for key in ("classes", "shape", "mean", "std"):
+        entry[key] = tuple(entry[key])
+    return Index(**entry)
+
+
+class Ragged:
+    """A ragged column: `column[i]` is the array (n_i, ...) of example i."""
+
+    def __init__(self, values: np.ndarray, offsets: np.ndarray):
+        self.values, self.offsets = values, offsets
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        index = range(len(self))[index]
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+
+class Images:
+    """A column of JPEG files that reads like the array uint8 (N, H, W, 3): rows are decoded when they are asked for."""
+
+    dtype, ndim = np.dtype(np.uint8), 4
+
+    def __init__(self, files: Ragged, shape: Sequence[int], where: Path):
+        self._files, self._where, self.shape = files, where, (len(files), *shape)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        """One image (H, W, 3) in RGB, or several (n, H, W, 3).
+
+        Raises:
+            InputError: A file is damaged.
+        """
+        if isinstance(rows, int | np.integer):
+            return self._decoded(rows)
+        chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
+        found = np.empty((len(chosen), *self.shape[1:]), np.uint8)
+        for place, row in enumerate(chosen):
+            found[place] = self._decoded(row)
+        return found
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """All images."""
+        return self[:] if dtype is None else self[:].astype(dtype, copy=bool(copy))
+
+    def _decoded(self, row: int) -> np.ndarray:
+        image = decode_jpeg(self._files[row])
+        if image is None or image.shape != self.shape[1:]:
+            received = "none" if image is None else image.shape
+            raise InputError(
+                f"{self._where}: expected a JPEG file of shape {self.shape[1:]} in row {row}; received: {received}. "
+                "Run augment again"
+            )
+        return image
+
+
+def encode_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """The JPEG file, uint8 (n,), of an image (H, W, 3) in RGB, its colours at half the resolution (4:2:0)."""
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+
+
+def decode_jpeg(file: np.ndarray) -> np.ndarray | None:
+    """The image (H, W, 3) in RGB of a JPEG file; nothing if it is none."""
+    return cv2.imdecode(np.asarray(file), cv2.IMREAD_COLOR_RGB) if len(file) else None
+
+
+class Split:
+    """One split of a packed dataset: `len(split)` examples; `split["boxes"]` is a column, an array or what reads like one."""
+
+    def __init__(self, folder: Path, columns: Mapping[str, Any], examples: int):
+        self._folder, self._columns, self._examples = folder, columns, examples
+
+    def __len__(self) -> int:
+        return self._examples
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
+    def __getitem__(self, name: str) -> "np.ndarray | Ragged | Images":
+        entry = self._columns[name]
+        values = self._load(name, entry["shape"])
+        if not entry.get("ragged"):
+            return values
+        column = Ragged(values, self._load(f"{name}.offsets", [self._examples + 1]))
+        return Images(column, entry["jpeg"], self._folder / f"{name}.npy") if "jpeg" in entry else column
+
+    def _load(self, name: str, shape: list[int]) -> np.ndarray:
+        path = self._folder / f"{name}.npy"
+        try:
+            # An empty file cannot be mapped.
+            array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
+        except (OSError, EOFError, ValueError) as error:
+            raise InputError(f"{path}: expected a whole .npy file; received: {error}. Run augment again") from error
+        if list(array.shape) != shape:
+            raise InputError(f"{path}: expected shape {shape}; received: {list(array.shape)}. Run augment again")
+        return array
+
+
+def split_files(folder: Path, *splits: str) -> list[Path]:
+    """What opening these splits of the packed dataset in `folder` reads: what a stage that does so depends on."""
+    return [folder / INDEX, *(folder / split for split in splits)]
+
+
+def open_split(folder: Path, split: str) -> Split:
+    """Open one split ("train", "val" or "test") of the packed dataset in `folder`.
+
+    Raises:
+        InputError: The folder is no packed dataset, or (when a column is read) a column is not as its index says.
+    """
+    entry = open_index(folder).splits[split]
+    return Split(folder / split, entry["columns"], entry["examples"])

@@ -1,0 +1,69 @@
+"""The lecture's claims: one file each, found by its name (`claim: size` in params.yaml is `pipeline/lab/claims/size.py`).
+
+A claim's file defines
+
+- `class Settings(ClaimEntry)`: the keys of its entry under `lab:`;
+- `measure(settings, *, seed)`: the measurement, as `Findings`. Equal arguments give equal numbers.
+
+What is arithmetic or a definition is in `cnnkeras/`; a claim's file compares it with what happens.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cnnkeras.by_name import Files
+from pipeline.runtime.entries import Entry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Networks(Entry):
+    """Trained experiments that a claim looks into; `scratch` where it needs none."""
+
+    classifier: str
+    encoder: str
+    segmenter: str
+    detector: str
+
+
+class ClaimEntry(Entry):
+    """What every entry under `lab:` has; a claim adds its own keys.
+
+    Attributes:
+        claim: Its file.
+        networks: What dvc.yaml makes it depend on.
+    """
+
+    claim: str
+    networks: Networks
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a measurement found.
+
+    Attributes:
+        claim: The lecture's statement.
+        published: Numbers from the literature, by the names of `measured`; only those that there are.
+        measured: Ours; the mean where there are several seeds.
+        spread: Standard deviation over the seeds, by the names of `measured`; empty where nothing is random.
+        holds: Whether the measurement agrees with the claim.
+        paragraph: Measurement and verdict, as the report prints them after the claim.
+        title: Heading of the figure.
+        draw: Draws it.
+    """
+
+    claim: str
+    published: Mapping[str, Any]
+    measured: Mapping[str, Any]
+    holds: bool
+    paragraph: str
+    title: str
+    draw: "Callable[[Figure], None]"
+    spread: Mapping[str, float] = field(default_factory=dict)
+
+
+_files = Files(__name__, "a claim")
+names, load = _files.names, _files.load

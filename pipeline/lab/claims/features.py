@@ -1,0 +1,246 @@
+"""Claim 9: what the convolutions see, in the trained default experiments.
+
+Filters of the first layer (Krizhevsky et al. 2012, figure 3); feature maps of one scene down the encoder and up the decoder with the
+poolings' switches (Noh et al. 2015, figure 4); YOLO's grid with its boxes before and after threshold and non-maximum suppression,
+the line as wide as the box is sure (Redmon et al. 2016, figure 2).
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from cnnkeras.boxes import Detections
+from cnnkeras.tasks import detection
+from pipeline.backend import devices
+from pipeline.lab import slides
+from pipeline.lab.claims import ClaimEntry, Findings
+from pipeline.runtime import paths
+from pipeline.sources import digit_scenes
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SEED = 2  # of the default scenes, so that the digits of the test split are new to the networks
+CLASSES = len(digit_scenes.CLASSES)
+
+
+class Settings(ClaimEntry):
+    """Which scene, and what counts as a detection.
+
+    Attributes:
+        scene: Number of a scene of the test split.
+        confidence_threshold: Boxes below it are not kept.
+        nms_iou: Of two boxes of a class that overlap more, the less sure one is not kept.
+    """
+
+    scene: Annotated[int, Field(ge=0)] = 3
+    confidence_threshold: Annotated[float, Field(ge=0, le=1)] = 0.2
+    nms_iou: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+def measure(settings: Settings, *, seed: int) -> Findings:
+    """Run one scene through the four networks and count what the figure shows."""
+    with devices.set_up(seed=seed):
+        from pipeline.backend import model_files
+
+        models = {
+            role: model_files.load(paths.model_file(name)) for role, name in settings.networks.model_dump().items()
+        }
+        scene = _scene(settings.scene)
+        filters = _first_filters(models["classifier"])
+        down = {role: _maps(models[role], scene) for role in ("classifier", "encoder", "segmenter")}
+        unpooling = _unpooling(models["segmenter"], scene)
+        outputs = np.asarray(models["detector"].predict_on_batch(_fitted(models["detector"], scene)))
+    boxes = {
+        "all": detection.detect(outputs, classes=CLASSES, confidence_threshold=0.0, nms_iou=1.0),
+        "sure": detection.detect(
+            outputs, classes=CLASSES, confidence_threshold=settings.confidence_threshold, nms_iou=1.0
+        ),
+        "kept": detection.detect(
+            outputs, classes=CLASSES, confidence_threshold=settings.confidence_threshold, nms_iou=settings.nms_iou
+        ),
+    }
+    smoothness, error = _smoothness(filters)
+    widths = {role: [maps.shape[1] for maps in found.values()] for role, found in down.items()}
+    measured = {
+        "first_filters": int(filters.shape[-1]),
+        "filter_smoothness": smoothness,
+        "cells": int(outputs.shape[1] * outputs.shape[2]),
+        "boxes_before": len(boxes["all"].scores),
+        "boxes_above_threshold": len(boxes["sure"].scores),
+        "boxes_after_nms": len(boxes["kept"].scores),
+        "objects_in_scene": len(scene.labels),
+        "misplaced_unpooled_values": unpooling["misplaced"],
+        "unpooled_fraction": unpooling["fraction"],
+        "narrowest_map": min(widths["segmenter"]),
+        "decoder_output_side": widths["segmenter"][-1],
+    }
+    segmenter = widths["segmenter"]
+    narrowest = segmenter.index(min(segmenter))
+    holds = (
+        measured["boxes_before"] > measured["boxes_above_threshold"] >= measured["boxes_after_nms"] >= 1
+        and unpooling["misplaced"] == 0
+        and all(list(each) == sorted(each, reverse=True) for each in (widths["classifier"], widths["encoder"]))
+        and segmenter[: narrowest + 1] == sorted(segmenter[: narrowest + 1], reverse=True)
+        and segmenter[narrowest:] == sorted(segmenter[narrowest:])
+        and smoothness > 4 * error
+    )
+    return Findings(
+        claim=(
+            "Maps shrink down the encoder and grow again up the decoder, where the switches put values back where they came from; "
+            "YOLO proposes many boxes, of which threshold and non-maximum suppression leave few."
+        ),
+        published={},
+        measured=measured,
+        holds=bool(holds),
+        paragraph=(
+            f"One test scene with {len(scene.labels)} digits through {', '.join(settings.networks.model_dump().values())}: "
+            f"{measured['cells']} cells propose {measured['boxes_before']:,} pairs of a box and a class with a score above 0; "
+            f"{measured['boxes_above_threshold']} are above {settings.confidence_threshold:g}, {measured['boxes_after_nms']} are left after "
+            f"suppression. The segmenter's maps go from {segmenter[0]} to {min(segmenter)} and back to {segmenter[-1]} pixels; of the "
+            f"values of the last unpooling {measured['unpooled_fraction']:.0%} are filled, {unpooling['misplaced']} of them at another "
+            f"place than the pooling found them. Neighbouring weights of the classifier's first filters correlate by "
+            f"{smoothness:.2f} (0 ± {error:.2f} for noise)."
+        ),
+        title="What the convolutions see",
+        draw=lambda figure: _draw(figure, scene, filters, down, outputs, boxes),
+    )
+
+
+def _scene(number: int) -> digit_scenes.Scene:
+    source = digit_scenes.Source(
+        kind="digit_scenes",
+        seed=SEED,
+        scenes={"train": 1, "val": 1, "test": 1},
+        digits_per_scene=(0.0, 1.0),
+        scene_size=(96, 112),
+        digit_height=(50, 72),
+        largest_covered_share=0.1,
+    )
+    return digit_scenes.draw_scene(source, "test", number)
+
+
+def _fitted(model: "keras.Model", scene: digit_scenes.Scene) -> np.ndarray:
+    """The scene as a batch of one in the network's size."""
+    height, width = model.input_shape[1:3]
+    return cv2.resize(scene.image, (width, height), interpolation=cv2.INTER_AREA)[None]
+
+
+def _first_filters(model: "keras.Model") -> np.ndarray:
+    """Weights (K, K, 3, filters) of the first convolution."""
+    return np.asarray(next(layer.kernel for layer in model.layers if hasattr(layer, "kernel_size")))
+
+
+def _smoothness(filters: np.ndarray) -> tuple[float, float]:
+    """Correlation of neighbouring weights over all filters (K, K, 3, n): 0 for independent ones, and the standard error of that 0.
+
+    Each filter's mean is taken off, which by itself makes the correlation of any two of its weights -1 / (K K - 1).
+    """
+    centred = filters - filters.mean(axis=(0, 1))
+    products = np.concatenate([(centred[:-1] * centred[1:]).ravel(), (centred[:, :-1] * centred[:, 1:]).ravel()])
+    places = filters.shape[0] * filters.shape[1]
+    return float(products.mean() / (centred**2).mean() + 1 / (places - 1)), len(products) ** -0.5
+
+
+def _maps(model: "keras.Model", scene: digit_scenes.Scene) -> dict[str, np.ndarray]:
+    """Maps (1, H, W, C) of every convolution, pooling and unpooling, in order."""
+    import keras
+
+    layers = [layer for layer in model.layers if hasattr(layer, "kernel_size") or hasattr(layer, "pool_size")]
+    outputs = [layer.output[0] if isinstance(layer.output, list | tuple) else layer.output for layer in layers]
+    values = keras.Model(model.input, outputs).predict_on_batch(_fitted(model, scene))
+    return {layer.name: np.asarray(value) for layer, value in zip(layers, values, strict=True)}
+
+
+def _unpooling(model: "keras.Model", scene: digit_scenes.Scene) -> dict[str, Any]:
+    """Of the last unpooling: the fraction of places filled, and how many lie elsewhere than the first pooling's maxima."""
+    import keras
+
+    from cnnkeras.layers import MaxPoolingWithSwitches, MaxUnpooling
+
+    pool = next(layer for layer in model.layers if isinstance(layer, MaxPoolingWithSwitches))
+    unpool = [layer for layer in model.layers if isinstance(layer, MaxUnpooling)][-1]
+    part = keras.Model(model.input, [pool.input, pool.output[0], unpool.output])
+    before, maxima, after = (np.asarray(value)[0] for value in part.predict_on_batch(_fitted(model, scene)))
+    is_maximum = before == maxima.repeat(pool.pool_size, axis=0).repeat(pool.pool_size, axis=1)
+    return {"misplaced": int(((after != 0) & ~is_maximum).sum()), "fraction": float((after != 0).mean())}
+
+
+def _draw(
+    figure: "Figure", scene, filters: np.ndarray, down: dict, outputs: np.ndarray, boxes: dict[str, Detections]
+) -> None:
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1, 1.15])
+    left, centre, right = top.subplots(1, 3, width_ratios=[1.3, 1.5, 1.5])
+    slides.show_image(left, _tiled(_scaled_colours(filters), columns=8), "classifier's first filters")
+    for axes, role, kind in ((centre, "classifier", "conv"), (right, "encoder", "pool")):
+        _strip(axes, down[role], [name for name in down[role] if name.startswith(kind)][:3], f"maps of the {role}")
+    names = [name for name in down["segmenter"] if name.startswith(("pool", "unpool"))]
+    _strip(middle.subplots(), down["segmenter"], names, "segmenter: down by pooling, up by unpooling with its switches")
+    titles = {"all": "every box", "sure": "above the threshold", "kept": "after suppression"}
+    axes = bottom.subplots(1, 4)
+    slides.show_image(axes[0], scene.image, f"grid {outputs.shape[1]}x{outputs.shape[2]}")
+    height, width = scene.image.shape[:2]
+    for line in range(1, outputs.shape[1]):
+        axes[0].axhline(line / outputs.shape[1] * height - 0.5, color="white", linewidth=1.5)
+        axes[0].axvline(line / outputs.shape[2] * width - 0.5, color="white", linewidth=1.5)
+    for place, key in zip(axes[1:], titles, strict=True):
+        slides.show_image(place, scene.image, titles[key])
+        _draw_boxes(place, boxes[key], (height, width))
+
+
+def _draw_boxes(axes: "Axes", found: Detections, size: tuple[int, int]) -> None:
+    """Every pair of a box and a class, the surest on top; lines as wide as it is sure."""
+    from matplotlib.patches import Rectangle
+
+    height, width = size
+    for label, box, score in sorted(
+        zip(found.labels, found.boxes, found.scores, strict=True), key=lambda each: each[2]
+    ):
+        left, upper, right, lower = box * [width, height, width, height] - 0.5
+        axes.add_patch(
+            Rectangle(
+                (left, upper),
+                right - left,
+                lower - upper,
+                fill=False,
+                linewidth=0.3 + 6 * float(score),
+                edgecolor=slides.COLORS[label % len(slides.COLORS)],
+            )
+        )
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+
+
+def _scaled_colours(filters: np.ndarray) -> np.ndarray:
+    """Weights (K, K, 3, n) as images (n, K, K, 3), each from its smallest to its largest weight."""
+    images = np.moveaxis(filters, -1, 0)
+    low, high = images.min(axis=(1, 2, 3), keepdims=True), images.max(axis=(1, 2, 3), keepdims=True)
+    return (images - low) / np.maximum(high - low, 1e-9)
+
+
+def _tiled(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images (n, K, K, 3) side by side in rows, with white between them."""
+    rows = -(-len(images) // columns)
+    side = images.shape[1]
+    sheet = np.ones((rows * (side + 1) + 1, columns * (side + 1) + 1, 3))
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        sheet[row * (side + 1) + 1 :, column * (side + 1) + 1 :][:side, :side] = image
+    return sheet
+
+
+def _strip(axes: "Axes", maps: dict[str, np.ndarray], names, title: str) -> None:
+    """The liveliest channel of each of some maps, side by side at one size."""
+    shown = []
+    for name in names:
+        channels = maps[name][0]
+        channel = channels[..., channels.std(axis=(0, 1)).argmax()].astype(np.float32)
+        scaled = (channel - channel.min()) / max(float(np.ptp(channel)), 1e-9)
+        shown.append(np.pad(cv2.resize(scaled, (64, 64), interpolation=cv2.INTER_NEAREST), 2, constant_values=1))
+    slides.show_image(axes, np.hstack(shown), title)
+    labels = [f"{name}\n{maps[name].shape[1]}x{maps[name].shape[2]}" for name in names]
+    axes.set_xticks([68 * place + 34 for place in range(len(shown))], labels)
+    axes.tick_params(axis="x", labelsize=13, length=0)

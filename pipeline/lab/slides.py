@@ -1,0 +1,119 @@
+"""Figures for a lecture hall: 16:9, few and large letters, equal data giving equal bytes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS = FIRST, SECOND, THIRD, FOURTH, FIFTH = "#0969da", "#cf222e", "#1a7f37", "#8250df", "#9a6700"
+SIZE = (12.8, 7.2)  # inches; at DPI dots per inch 1,920 x 1,080 pixels
+DPI = 150
+STYLE = {  # over that of pipeline.figures
+    "font.size": 19,
+    "axes.titlesize": 19,
+    "axes.linewidth": 1.4,
+    "grid.linewidth": 1.2,
+    "xtick.labelsize": 17,
+    "ytick.labelsize": 17,
+    "legend.fontsize": 18,
+    "lines.linewidth": 3.5,
+    "lines.markersize": 10,
+}
+
+
+@contextmanager
+def slide(path: Path, title: str) -> "Iterator[Figure]":
+    """A figure with its heading, saved when the block ends; the software's version in a PNG would change its hash."""
+    # Here, so that the claims' settings can be read without it: matplotlib takes half a second.
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from pipeline.drawing import diagrams
+
+    inked = dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), diagrams.INK)
+    with matplotlib.rc_context(diagrams.STYLE | STYLE | inked):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        figure.suptitle(title, x=0.015, ha="left", fontsize=25, fontweight="bold")
+        yield figure
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})
+
+
+def show_numbers(
+    axes: "Axes", values: np.ndarray, title: str, *, marked: np.ndarray | None = None, size: float = 20
+) -> None:
+    """A small matrix as a table of numbers on the colours of their size; `marked` cells stand out."""
+    from pipeline.drawing import diagrams
+
+    values = np.asarray(values, float)
+    axes.imshow(values, cmap="Blues", vmin=0, vmax=max(values.max(), 1e-9) * 2.4)
+    for (row, column), value in np.ndenumerate(values):
+        bold = marked is not None and bool(marked[row, column])
+        axes.text(
+            column,
+            row,
+            f"{value:g}",
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=SECOND if bold else diagrams.INK,
+            fontweight="bold" if bold else "normal",
+        )
+    axes.set_title(title, loc="center")
+    bare(axes)
+
+
+def show_image(axes: "Axes", image: np.ndarray, title: str = "", *, cmap: str = "gray", **options) -> None:
+    """An image without axes."""
+    axes.imshow(image, cmap=cmap, **options)
+    axes.set_title(title, loc="center")
+    bare(axes)
+
+
+def bare(axes: "Axes") -> None:
+    """No ticks, no grid, a thin frame."""
+    from pipeline.drawing import diagrams
+
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.spines[:].set(visible=True, color=diagrams.LINE)
+
+
+def bars(
+    axes: "Axes",
+    names: Sequence[str],
+    values: Sequence[float],
+    spread: Sequence[float] | None = None,
+    *,
+    place: int = 0,
+    of: int = 1,
+    size: float = 18,
+    form: str = ".3g",
+    **options,
+) -> None:
+    """Bars with their numbers above them, and their spread as whiskers; number `place` of `of` bars side by side for each name."""
+    from pipeline.drawing import diagrams
+
+    width = 0.68 if of == 1 else 0.84 / of
+    places = np.arange(len(names)) + (place - (of - 1) / 2) * width
+    errors = np.zeros(len(names)) if spread is None else np.asarray(spread)
+    whiskers = {"yerr": errors, "capsize": 8 / of, "error_kw": {"linewidth": 2.5, "ecolor": diagrams.GREY}}
+    axes.bar(places, values, width, **{"color": FIRST} | options | ({} if spread is None else whiskers))
+    for at, value, error in zip(places, values, errors, strict=True):
+        axes.annotate(
+            f"{value:{form}}",
+            (at, value + error),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=size,
+        )
+    axes.set_xticks(np.arange(len(names)), names)
+    axes.grid(axis="x", visible=False)
+    axes.margins(y=0.15)

@@ -1,0 +1,170 @@
+"""What the lab's trainings share: small data, the lecture's small networks, and many trainings spread over the cores."""
+
+import functools
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from cnnkeras.architectures import mnist1d_conv, mnist1d_fc
+from cnnkeras.small_nets import (
+    SGD,
+    Adam,
+    BidirectionalGru,
+    Convolution,
+    Dense,
+    Layer,
+    MeanPool,
+    Network,
+    Relu,
+    Residual,
+    orders,
+    train,
+)
+from pipeline.runtime.workers import available, ordered_map
+from pipeline.sources import mnist1d
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples (n, positions, 1), float32, with their labels (n,).
+
+    Attributes:
+        sizes: Length, or height and width, of an example.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    test_inputs: np.ndarray
+    test_labels: np.ndarray
+    sizes: tuple[int, ...]
+
+    def permuted(self, order: np.ndarray) -> "Data":
+        """The same examples with their positions in another order."""
+        return Data(self.inputs[:, order], self.labels, self.test_inputs[:, order], self.test_labels, self.sizes)
+
+
+@functools.cache
+def load_signals() -> Data:
+    """MNIST-1D, all 4,000 training and 1,000 test signals, as published."""
+    with tempfile.TemporaryDirectory() as folder:
+        mnist1d.fetch(mnist1d.Source(kind="mnist1d"), Path(folder), mirrors=())
+        with np.load(Path(folder) / mnist1d.ARCHIVE) as data:
+            return Data(
+                data["x"][:, :, None], data["y"], data["x_test"][:, :, None], data["y_test"], data["x"].shape[1:]
+            )
+
+
+@functools.cache
+def load_digits(side: int = 8) -> Data:
+    """scikit-learn's 1,797 digits of 8x8 pixels in the middle of images of this side, from 0 to 1; every third is for testing."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    before = (side - 8) // 2
+    images = np.pad(found.images / 16, ((0, 0), (before, side - 8 - before), (before, side - 8 - before)))
+    inputs = images.reshape(len(images), -1, 1).astype(np.float32)
+    is_test = np.arange(len(inputs)) % 3 == 0
+    return Data(inputs[~is_test], found.target[~is_test], inputs[is_test], found.target[is_test], (side, side))
+
+
+def lecture_convolutional() -> list[Layer]:
+    """The book's network of 2,050 parameters (`cnnkeras.architectures.mnist1d_conv`)."""
+    layers: list[Layer] = []
+    length, channels = 40, 1
+    for row in mnist1d_conv.VARIANTS["udl"]:
+        convolution = Convolution((length,), channels, row.channels, (row.kernel,), row.stride)
+        layers += [convolution, Relu()]
+        length, channels = convolution.positions, row.channels
+    return [*layers, Dense(length * channels, CLASSES)]
+
+
+def lecture_fully_connected() -> list[Layer]:
+    """The book's network of 59,065 parameters (`cnnkeras.architectures.mnist1d_fc`)."""
+    layers: list[Layer] = []
+    inputs = 40
+    for units in mnist1d_fc.VARIANTS["udl"]:
+        layers += [Dense(inputs, units), Relu()]
+        inputs = units
+    return [*layers, Dense(inputs, CLASSES)]
+
+
+def benchmark_networks() -> dict[str, list[Layer]]:
+    """The networks of MNIST-1D's own table: greydanus/mnist1d, notebooks/models.py; 410, 15,210, 5,210 and 5,134 parameters.
+
+    Departure: He normal weights and biases of 0 but for the GRU; the authors start from PyTorch's own values.
+    """
+    first = Convolution((40,), 1, 25, (5,), 2, 1)
+    second = Convolution((19,), 25, 25, (3,), 2, 1)
+    third = Convolution((10,), 25, 25, (3,), 2, 1)
+    return {
+        "logistic": [Dense(40, CLASSES)],
+        "mlp": [Dense(40, 100), Relu(), Residual(100), Dense(100, CLASSES)],
+        "cnn": [first, Relu(), second, Relu(), third, Relu(), Dense(third.outputs, CLASSES)],
+        "gru": [BidirectionalGru(1, 6), Dense(40 * 12, CLASSES)],
+    }
+
+
+def image_networks(side: int) -> dict[str, list[Layer]]:
+    """For images of one channel: fully connected, convolutional, and convolutional with a mean over all places at its end."""
+    first = Convolution((side, side), 1, 8, (3, 3), padding=1)
+    second = Convolution((side, side), 8, 16, (3, 3), 2, 1)
+    half = (side + 1) // 2
+    third = Convolution((half, half), 16, 32, (3, 3), padding=1)
+    stack = [first, Relu(), second, Relu()]
+    return {
+        "fully connected": [Dense(side * side, 96), Relu(), Dense(96, 48), Relu(), Dense(48, CLASSES)],
+        "convolutional": [*stack, Dense(second.outputs, CLASSES)],
+        "convolutional, mean": [*stack, third, Relu(), MeanPool(), Dense(32, CLASSES)],
+    }
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of one network, measured on the test examples.
+
+    Attributes:
+        layers: Of the network.
+        data: What it learns from.
+        seed: Of its weights and its order.
+        optimizer: "sgd" without momentum, or "adam".
+        shuffled: A new order each epoch, instead of the examples' own.
+    """
+
+    layers: list[Layer]
+    data: Data
+    seed: int
+    steps: int
+    rate: float
+    batch_size: int = 100
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    shuffled: bool = True
+
+    def train(self) -> tuple[Network, np.ndarray]:
+        """The trained network, and its loss at each step."""
+        network = Network(self.layers, self.seed)
+        optimizer = SGD(self.rate) if self.optimizer == "sgd" else Adam(self.rate)
+        batches = orders(len(self.data.inputs), self.batch_size, self.seed if self.shuffled else None)
+        return network, train(network, optimizer, self.data.inputs, self.data.labels, batches=batches, steps=self.steps)
+
+
+def test_error(trial: Trial) -> float:
+    """Of the trained network."""
+    network, _ = trial.train()
+    return network.error(trial.data.test_inputs, trial.data.test_labels)
+
+
+def run_all(function: Callable[[Trial], Any], trials: Iterable[Trial]) -> list[Any]:
+    """`function` of every trial, in order; as many at once as there are cores, each on one."""
+    with ordered_map(function, list(trials), workers=available(), initializer=_use_one_core) as results:
+        return list(results)
+
+
+def _use_one_core() -> None:
+    threadpool_limits(1, "blas")

@@ -1,0 +1,228 @@
+"""The report on a packed dataset, results/datasets/DATASET: what is in it, and what a network could not learn from it.
+
+`report.json` has counts per class and split, the images' own sizes, the input's mean and deviation, the principal components of
+its colours, statistics of boxes, what was dropped and skipped, and which images occur twice; `report.png` draws it. All is of the
+plain examples, without the augmented copies.
+
+Two examples are the same when their packed inputs are, pixel by pixel. One in two splits is a leak, and an error unless allowed.
+"""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkeras.tasks.segmentation import VOID
+from pipeline.drawing import diagrams
+from pipeline.formats import packed as records
+from pipeline.formats.packed import Index, Split
+from pipeline.images.principal_components import IMAGES, evenly_spaced, principal_components
+from pipeline.runtime.errors import InputError
+
+REPORT, FIGURE = "report.json", "report.png"
+GRIDS = (5, 7, 10, 13, 14, 19, 20, 26)  # cells along a side: YOLO's 7, and those of larger inputs and later nets
+NAMED_PAIRS = 100  # pairs of equal examples that the report names
+
+
+@dataclass
+class Notes:
+    """What packing sees and the packed dataset does not hold.
+
+    Attributes:
+        sizes: How many images of each height and width a split's source has.
+        skipped: Examples that could not be read, each with its split and the reason.
+    """
+
+    sizes: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
+    skipped: list[dict[str, str]] = field(default_factory=list)
+
+    def saved(self) -> dict[str, Any]:
+        """The same, fit for JSON."""
+        sizes = {split: [[*size, count] for size, count in counts.items()] for split, counts in self.sizes.items()}
+        return {"sizes": sizes, "skipped": self.skipped}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what `saved` gave."""
+        for split, counts in saved["sizes"].items():
+            self.sizes[split].update({(height, width): count for height, width, count in counts})
+        self.skipped += saved["skipped"]
+
+
+def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks: str, notes: Notes) -> None:
+    """Write the report on the packed dataset `packed` into `folder`.
+
+    Args:
+        folder: Where the report goes.
+        packed: The packed dataset.
+        name: Its name.
+        versions: Rows of each training example: itself and its copies.
+        leaks: `fail` or `allow`: what an example in two splits is.
+        notes: Of the packing.
+
+    Raises:
+        InputError: An example is in two splits, and that is not allowed.
+    """
+    index = records.open_index(packed)
+    plain = {
+        split: _Plain(records.open_split(packed, split), versions if split == "train" else 1) for split in index.splits
+    }
+    within, across = _duplicates(plain)
+    if across and leaks == "fail":
+        (first, second), (id, other) = across[0]
+        raise InputError(
+            f"params.yaml: datasets.{name}: expected each image in one split; received: {len(across):,} in two, such as "
+            f"{id} of {first} and {other} of {second}. Take them out of the source's splits, or set leaks: allow"
+        )
+    report = {
+        "dataset": name,
+        "task": index.task,
+        "splits": {
+            split: {
+                "examples": len(rows),
+                "per_class": _per_class(index, rows),
+                "sizes": _sizes(notes.sizes[split]),
+                **({"boxes": _boxes(rows)} if index.task == "detection" else {}),
+            }
+            for split, rows in plain.items()
+        },
+        "mean": index.mean,
+        "std": index.std,
+        **({"colours": _colours(plain["train"])} if len(index.shape) == 3 else {}),
+        "dropped": index.dropped,
+        "skipped": notes.skipped,
+        "duplicates": {
+            "within": within,
+            "across": len(across),
+            "pairs": [dict(zip(splits, ids, strict=True)) for splits, ids in across[:NAMED_PAIRS]],
+        },
+    }
+    (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    diagrams.dataset(folder / FIGURE, report, title=f"{name} · {index.task}", subtitle=summary(report))
+
+
+def summary(report: dict[str, Any]) -> str:
+    """A report in one line."""
+    counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in report["splits"].items())
+    left_out = [f"{count:,} {reason} dropped" for reason, count in report["dropped"].items()]
+    left_out += [f"{len(report['skipped']):,} unreadable skipped"] if report["skipped"] else []
+    left_out += [f"{report['duplicates']['across']:,} in two splits"] if report["duplicates"]["across"] else []
+    return " · ".join([counts, *left_out])
+
+
+class _Plain:
+    """The rows of a split that are no augmented copies."""
+
+    def __init__(self, split: Split, versions: int):
+        self.split, self.rows = split, range(0, len(split), versions)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def column(self, name: str) -> Iterator[np.ndarray]:
+        column = self.split[name]
+        return (np.asarray(column[row]) for row in self.rows)
+
+
+def _duplicates(plain: dict[str, _Plain]) -> tuple[dict[str, int], list]:
+    """How many examples repeat one of their own split; and the splits and ids of each that repeats one of another."""
+    seen: dict[bytes, tuple[str, str]] = {}
+    within, across = dict.fromkeys(plain, 0), []
+    for split, rows in plain.items():
+        for inputs, id in zip(rows.column("inputs"), rows.column("ids"), strict=True):
+            digest = hashlib.blake2b(inputs.tobytes(), digest_size=16).digest()
+            first = seen.setdefault(digest, (split, str(id)))
+            if first[0] != split:
+                across.append(((first[0], split), (first[1], str(id))))
+            elif first[1] != str(id):
+                within[split] += 1
+    return within, across
+
+
+def _per_class(index: Index, rows: _Plain) -> dict[str, float]:
+    """Examples of each class; objects for detection, without difficult ones; shares of the pixels for segmentation."""
+    names = ["background", *index.classes] if index.task == "segmentation" else list(index.classes)
+    counts = np.zeros(max(len(names), VOID + 1), np.int64)
+    if index.task == "classification":
+        labels = rows.column("labels")
+    elif index.task == "detection":
+        labels = (
+            labels[~difficult]
+            for labels, difficult in zip(rows.column("box_labels"), rows.column("difficult"), strict=True)
+        )
+    else:
+        labels = rows.column("masks")
+    for each in labels:
+        counts += np.bincount(each.ravel(), minlength=len(counts))
+    counts = counts[: len(names)]
+    if index.task == "segmentation":
+        shares = counts / max(counts.sum(), 1)
+        return {name: round(share, 6) for name, share in zip(names, shares.tolist(), strict=True)}
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def _colours(rows: _Plain) -> dict[str, Any]:
+    """Principal components of the RGB values, in 0..1, of the training images, the largest first, towards brighter colours."""
+    column, chosen = rows.split["inputs"], evenly_spaced(len(rows), IMAGES)
+    values, vectors = principal_components(np.asarray(column[rows.rows[place]]) for place in chosen)
+    vectors = vectors * np.where(vectors.sum(axis=0) < 0, -1, 1)
+    return {
+        "images": len(chosen),
+        "eigenvalues": values[::-1].round(6).tolist(),
+        "eigenvectors": (vectors.T[::-1].round(4) + 0.0).tolist(),  # no -0.0
+    }
+
+
+def _sizes(sizes: Counter) -> dict[str, Any]:
+    """Heights and widths of the images as published; nothing for signals."""
+    if not sizes:
+        return {}
+    by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    heights, widths = np.array(sorted(sizes)).T
+    counts = [sizes[size] for size in sorted(sizes)]
+    return {
+        "smallest": list(by_area[0]),
+        "largest": list(by_area[-1]),
+        "median": [int(np.median(np.repeat(sides, counts))) for sides in (heights, widths)],
+        "different": len(sizes),
+    }
+
+
+def _boxes(rows: _Plain) -> dict[str, Any]:
+    """Objects per image, their sizes as shares of the image's sides, and how many share their centre's cell.
+
+    A cell of YOLO's grid predicts one class; of the objects in a cell, a grid of S x S loses all but one.
+    """
+    boxes = [
+        boxes[~difficult].astype(np.float64)
+        for boxes, difficult in zip(rows.column("boxes"), rows.column("difficult"), strict=True)
+    ]
+    counts = np.array([len(each) for each in boxes])
+    if not counts.sum():
+        return {"objects": 0}
+    sides = np.concatenate(boxes)
+    sides = sides[:, 2:] - sides[:, :2]
+    lost = {str(grid): sum(_lost(each, grid) for each in boxes) / int(counts.sum()) for grid in GRIDS}
+    return {
+        "objects": int(counts.sum()),
+        "per_image": {"mean": round(float(counts.mean()), 3), "most": int(counts.max())},
+        "width": _quantiles(sides[:, 0]),
+        "height": _quantiles(sides[:, 1]),
+        "lost_by_grid": {grid: round(share, 4) for grid, share in lost.items()},
+    }
+
+
+def _lost(boxes: np.ndarray, grid: int) -> int:
+    """How many of an image's objects are not the only or first one whose centre lies in its cell."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    cells = np.floor(centres * grid).clip(0, grid - 1)
+    return len(boxes) - len(np.unique(cells, axis=0))
+
+
+def _quantiles(values: np.ndarray) -> dict[str, float]:
+    least, quarter, median, three_quarters, most = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).round(4).tolist()
+    return {"least": least, "quarter": quarter, "median": median, "three_quarters": three_quarters, "most": most}

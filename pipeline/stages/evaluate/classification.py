@@ -1,0 +1,78 @@
+"""Class probabilities against labels: top-k accuracy, the confusion matrix, the best and worst examples."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cnnkeras.metrics import classification as metrics
+from pipeline.drawing import diagrams
+from pipeline.drawing.overlays import RIGHT, WRONG, draw_signal, fit
+from pipeline.formats.packed import Split
+from pipeline.params import ClassificationPostprocess
+from pipeline.stages.evaluate import Case, Evaluation, read_protocol
+
+SIDE = 224
+
+
+def evaluate(
+    split: Split,
+    classes: Sequence[str],
+    predictions: Path,
+    postprocess: ClassificationPostprocess,  # noqa: ARG001 - as in the other tasks
+) -> Evaluation:
+    """Measure `predictions/probabilities.npy`, float (N, C), against the labels of the split."""
+    probabilities = np.load(predictions / "probabilities.npy")
+    labels = np.asarray(split["labels"])
+    counts = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), classes=len(classes))
+    accuracies = np.divide(
+        counts.diagonal(), counts.sum(axis=1), out=np.full(len(classes), np.nan), where=counts.sum(axis=1) > 0
+    )
+    is_signal = split["inputs"].ndim == 3
+    views = read_protocol(predictions)
+    of_truth = probabilities[np.arange(len(labels)), labels]
+    return Evaluation(
+        metrics=metrics.evaluate(probabilities, labels),
+        headline="top1_accuracy",
+        per_class=[
+            {"class": name, "top1_accuracy": accuracy, "examples": int(examples)}
+            for name, accuracy, examples in zip(classes, accuracies, counts.sum(axis=1), strict=True)
+        ],
+        shown_per_class=("top1_accuracy", "top-1 accuracy"),
+        protocol=f"top-k accuracy of {'combined posteriors' if views else 'one view'}",
+        conditions=views
+        or ["each example is seen once, as it is" if is_signal else "each image is seen once, whole and resized"],
+        unit="signals" if is_signal else "images",
+        tables={
+            "confusion": [
+                {"actual": classes[actual], "predicted": classes[predicted]}
+                for actual, predicted in zip(labels, probabilities.argmax(axis=1), strict=True)
+            ]
+        },
+        diagrams={
+            "confusion_matrix.png": (
+                "confusion matrix",
+                functools.partial(diagrams.confusion_matrix, counts=counts, classes=classes),
+            )
+        },
+        ranking=np.argsort(-of_truth, kind="stable"),
+        ranked_by="probability of the true class",
+        key="caption: predicted class and its probability; true class and its probability; the example's id",
+        columns=6,
+        show=functools.partial(_case, split, classes, probabilities),
+    )
+
+
+def _case(split: Split, classes: Sequence[str], probabilities: np.ndarray, index: int) -> Case:
+    truth, predicted = int(split["labels"][index]), int(probabilities[index].argmax())
+    inputs = np.asarray(split["inputs"][index])
+    image = draw_signal(inputs, side=SIDE) if inputs.ndim == 2 else fit(inputs, SIDE)
+    caption = "\n".join(
+        (
+            f"{classes[predicted]} {probabilities[index, predicted]:.2f}",
+            f"true: {classes[truth]} {probabilities[index, truth]:.2f}",
+            str(split["ids"][index]),
+        )
+    )
+    return Case(image, caption, RIGHT if truth == predicted else WRONG)

@@ -1,0 +1,245 @@
+"""Detections against annotated objects: average precision by the VOC and COCO rules, precision over recall, cases."""
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cnnkeras.boxes import Detections, Objects, convert_boxes, iou, non_maximum_suppression
+from cnnkeras.metrics import detection as metrics
+from cnnkeras.metrics.detection_errors import KINDS, count_errors
+from pipeline.drawing import diagrams
+from pipeline.drawing.overlays import INK, RIGHT, WRONG, beside, draw_boxes
+from pipeline.formats.packed import Split
+from pipeline.images.reading import read_image
+from pipeline.params import DetectionPostprocess
+from pipeline.stages.evaluate import Case, Evaluation, Row
+
+SIDE = 300
+MOST_BOXES = 30  # drawn in an image: an untrained network finds thousands
+RECALLS = np.linspace(0, 1, 101)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """How the detections that are shown meet the objects, by VOC's rule.
+
+    Attributes:
+        detections: Those of at least the display threshold; n rows.
+        objects: All of them; m rows, by image.
+        outcomes: int (n,), `HIT`, `WRONG` or `UNCOUNTED` (a difficult object).
+        found: int (n,), row of the object that a hit found; -1 for the others.
+        overlaps: float (n,), IoU of a hit with its object; 0 for the others.
+    """
+
+    detections: Detections
+    objects: Objects
+    outcomes: np.ndarray
+    found: np.ndarray
+    overlaps: np.ndarray
+
+    @functools.cached_property
+    def is_missed(self) -> np.ndarray:
+        """(m,) whether an object was to be found and was not."""
+        missed = ~self.objects.difficult
+        missed[self.found[self.found >= 0]] = False
+        return missed
+
+
+def evaluate(
+    split: Split,
+    classes: Sequence[str],
+    predictions: Path,
+    postprocess: DetectionPostprocess,
+    *,
+    similar_classes: Sequence[Sequence[str]] = (),
+) -> Evaluation:
+    """Measure `predictions/detections.json`, COCO results in original pixels, against the objects of the split.
+
+    Beside the arguments of every task: `similar_classes`, groups of class names for the analysis of errors.
+    """
+    detections, objects = read_detections(predictions / "detections.json"), read_objects(split)
+    measured = metrics.evaluate(detections, objects, classes=len(classes))
+    rows = [
+        {
+            "class": name,
+            **{key: float(values[label]) for key, values in measured.per_class.items()},
+            "objects": curve.objects,
+        }
+        for label, (name, curve) in enumerate(zip(classes, measured.curves, strict=True))
+    ]
+    matches = match(displayed(detections, postprocess), objects)
+    f1, mean_iou = score_images(matches, len(split))
+    table = precision_table(measured.curves, classes)
+    similar = [[list(classes).index(name) for name in group] for group in similar_classes]
+    errors = error_table(count_errors(detections, objects, classes=len(classes), similar=similar), classes)
+    return Evaluation(
+        metrics=measured.means,
+        headline="map_voc07",
+        per_class=rows,
+        shown_per_class=("ap_voc07", "average precision (VOC 2007: 11 points, IoU ≥ 0.5)"),
+        protocol="VOC 2007, VOC 2010 and COCO average precision",
+        conditions=[
+            "VOC: IoU of at least 0.5, objects marked difficult count neither way; COCO: mean over IoU 0.5 to 0.95",
+            f"boxes of score above {postprocess.confidence_threshold:g}, NMS per class at IoU {postprocess.nms_iou:g}",
+        ],
+        unit="images",
+        tables={"precision_recall": table},
+        diagrams={
+            "precision_recall.png": (
+                "precision and recall at IoU ≥ 0.5",
+                functools.partial(_diagram, rows, measured.curves, table),
+            ),
+            "errors.png": (
+                "what the surest detections are, as many as there are objects",
+                functools.partial(
+                    diagrams.shares,
+                    shares=[(row["class"], [row[kind] for kind in KINDS]) for row in errors],
+                    kinds=KINDS,
+                ),
+            ),
+        },
+        ranking=np.lexsort((-mean_iou, -f1)),
+        ranked_by="F1 (ties: mean IoU of what was found)",
+        key="left: annotated, right: predicted with its score; dashed: missed (left), wrong (right) · shown and "
+        f"counted: score ≥ {postprocess.display_threshold:g}{_suppressed(postprocess)}; found: right class, IoU ≥ {metrics.VOC_IOU:g}"
+        + ("; objects marked difficult count neither way" if objects.difficult.any() else ""),
+        columns=3,
+        show=functools.partial(_case, split, classes, matches, f1),
+        analyses={"error_analysis": errors},
+    )
+
+
+def error_table(counts: np.ndarray, classes: Sequence[str]) -> list[Row]:
+    """Shares of the kinds of detections, the mean over the classes that have any first: Redmon et al. (2016), figure 4."""
+    looked_at = counts.sum(axis=1)
+    shares = np.divide(counts, looked_at[:, None], out=np.full(counts.shape, np.nan), where=looked_at[:, None] > 0)
+    mean = shares[looked_at > 0].mean(axis=0) if looked_at.any() else shares[0]
+    rows = [("mean over classes", mean, looked_at.sum()), *zip(classes, shares, looked_at, strict=True)]
+    return [
+        {"class": name, **dict(zip(KINDS, map(float, values), strict=True)), "detections": int(count)}
+        for name, values, count in rows
+    ]
+
+
+def read_detections(file: Path) -> Detections:
+    """Detections of a COCO results file; an image is its position in the split, `image_id` - 1."""
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+    return Detections(
+        images=np.array([row["image_id"] for row in rows], np.int64) - 1,
+        labels=np.array([row["category_id"] for row in rows], np.int64) - 1,
+        boxes=convert_boxes(boxes, "xywh", "xyxy"),
+        scores=np.array([row["score"] for row in rows], np.float64),
+    )
+
+
+def read_objects(split: Split) -> Objects:
+    """Annotated objects of a split, in pixels of the original images."""
+    boxes = split["original_boxes"]
+    return Objects(
+        images=np.repeat(np.arange(len(split)), np.diff(boxes.offsets)),
+        labels=np.asarray(split["box_labels"].values),
+        boxes=np.asarray(boxes.values).reshape(-1, 4),
+        difficult=np.asarray(split["difficult"].values),
+    )
+
+
+def _suppressed(settings: DetectionPostprocess) -> str:
+    return "" if settings.display_nms_iou is None else f", NMS at IoU {settings.display_nms_iou:g}"
+
+
+def displayed(detections: Detections, settings: DetectionPostprocess) -> Detections:
+    """Those that are sure enough to be drawn, in the order given, after the display's own suppression if there is one."""
+    shown = detections[np.flatnonzero(detections.scores >= settings.display_threshold)]
+    if settings.display_nms_iou is None:
+        return shown
+    groups = shown.images * (1 + shown.labels.max(initial=0)) + shown.labels
+    kept = non_maximum_suppression(shown.boxes, shown.scores, groups, iou_threshold=settings.display_nms_iou)
+    return shown[np.sort(kept)]
+
+
+def match(detections: Detections, objects: Objects) -> Matches:
+    """Match detections with objects, which come by image."""
+    outcomes = metrics.match_voc(detections, objects, iou_threshold=metrics.VOC_IOU)
+    found, overlaps = np.full(len(detections), -1), np.zeros(len(detections))
+    for row in np.flatnonzero(outcomes == metrics.HIT):
+        image = detections.images[row]
+        start, stop = np.searchsorted(objects.images, (image, image + 1))
+        overlap = iou(detections.boxes[row], objects.boxes[start:stop])
+        overlap = np.where(objects.labels[start:stop] == detections.labels[row], overlap, -1)
+        found[row], overlaps[row] = start + overlap.argmax(), overlap.max()
+    return Matches(detections, objects, outcomes, found, overlaps)
+
+
+def score_images(matches: Matches, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """F1 of each image (1: nothing to be found, nothing found) and the mean IoU of what was found (0: nothing)."""
+
+    def count(images: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        return np.bincount(images, weights, minlength=total)
+
+    images = matches.detections.images
+    hits = count(images[matches.outcomes == metrics.HIT])
+    errors = count(images[matches.outcomes == metrics.WRONG]) + count(matches.objects.images[matches.is_missed])
+    f1 = np.divide(2 * hits, 2 * hits + errors, out=np.ones(total), where=hits + errors > 0)
+    return f1, count(images, matches.overlaps) / np.maximum(hits, 1)
+
+
+def precision_table(curves: Sequence[metrics.Curve], classes: Sequence[str]) -> list[Row]:
+    """Highest precision at 101 recalls or above: mean over the classes that have objects, and each class's."""
+    columns = {}
+    for name, curve in zip(classes, curves, strict=True):
+        best_from_here = np.maximum.accumulate(np.append(curve.precision, 0.0)[::-1])[::-1]
+        precision = best_from_here[np.searchsorted(curve.recall, RECALLS)]
+        columns[name] = precision if curve.objects else np.full(len(RECALLS), np.nan)
+    values = np.stack(list(columns.values()))
+    present = ~np.isnan(values[:, 0])
+    mean = values[present].mean(axis=0) if present.any() else values[0]
+    return [
+        {"recall": RECALLS[row], "precision": mean[row], **{name: values[row] for name, values in columns.items()}}
+        for row in range(len(RECALLS))
+    ]
+
+
+def _diagram(
+    rows: Sequence[Row], curves: Sequence[metrics.Curve], table: Sequence[Row], path: Path, **heading: str
+) -> None:
+    """Precision at every hit, from the surest on; detections between two hits only lower it."""
+    drawn = {}
+    for row, curve in zip(rows, curves, strict=True):
+        is_hit = np.diff(curve.recall, prepend=0.0) > 0
+        label = f"{row['class']} {row['ap_voc07']:.2f}" if curve.objects else f"{row['class']}: no objects"
+        drawn[label] = (curve.recall[is_hit], curve.precision[is_hit])
+    mean = np.array([row["recall"] for row in table]), np.array([row["precision"] for row in table])
+    diagrams.precision_recall(path, drawn, mean, **heading)
+
+
+def _case(split: Split, classes: Sequence[str], matches: Matches, f1: np.ndarray, index: int) -> Case:
+    image = read_image(split["originals"][index])
+    objects, detections = matches.objects, matches.detections
+    annotated, predicted = objects.images == index, detections.images == index
+    is_wrong = (matches.outcomes == metrics.WRONG)[predicted]
+    left = draw_boxes(
+        image,
+        objects.boxes[annotated],
+        objects.labels[annotated],
+        classes,
+        dashed=matches.is_missed[annotated],
+        side=SIDE,
+    )
+    shown = detections[predicted]
+    surest = np.sort(np.argsort(-shown.scores, kind="stable")[:MOST_BOXES])
+    drawn = shown[surest]
+    right = draw_boxes(image, drawn.boxes, drawn.labels, classes, drawn.scores, dashed=is_wrong[surest], side=SIDE)
+    overlaps = matches.overlaps[predicted & (matches.outcomes == metrics.HIT)]
+    caption = f"{split['ids'][index]}   F1 {f1[index]:.2f}\n"
+    caption += f"{len(overlaps)} found · {matches.is_missed[annotated].sum()} missed · {is_wrong.sum()} wrong"
+    if len(overlaps):
+        caption += f" · mean IoU {overlaps.mean():.2f}"
+    if len(drawn) < len(shown):
+        caption += f" · the surest {len(drawn)} drawn"
+    color = RIGHT if f1[index] == 1 else WRONG if f1[index] == 0 else INK
+    return Case(beside([left, right]), caption, color)

@@ -1,0 +1,59 @@
+"""`cnnkeras import-weights NAME`: from a file of weights that others trained to a network like those that are trained here."""
+
+from typing import TYPE_CHECKING
+
+from cnnkeras import architectures, weights
+from pipeline.backend import devices
+from pipeline.params import Import, load_params
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.guard import stage
+
+if TYPE_CHECKING:
+    import keras
+
+_SEED = 0  # every weight comes from the file
+
+
+def run(name: str) -> None:
+    """Write the network of an entry under `imports:`.
+
+    Raises:
+        InputError: No such entry; its file does not exist, is none of its format, or of another network.
+    """
+    entry = load_params().imported(name)
+    file = paths.imported(entry.file)
+    if not file.is_file():
+        raise InputError(
+            f"imports.{name}.file: expected the file {entry.file}; received: none. Put the published one there, "
+            f"for example with `dvc import-url URL {entry.file}`, or name another"
+        )
+    with (
+        stage("import-weights", name, inputs=[file], outputs=[paths.model_folder(name)]) as (folder,),
+        devices.set_up(seed=_SEED),
+    ):
+        # Keras is imported this late so that wrong input is answered before those seconds.
+        from pipeline.backend import model_files
+
+        network = _build(entry)
+        try:
+            with file.open("rb") as content:
+                values = weights.load(entry.format).read(content, network, classes=entry.classes)
+            weights.assign(network, values)
+        except ValueError as error:
+            raise InputError(f"{entry.file}: {error}") from error
+        model_files.save(network, folder / paths.model_file(name).name)
+
+
+def _build(entry: Import) -> "keras.Model":
+    architecture = architectures.load(entry.architecture)
+    output_shape = architecture.output_shape(
+        task=architecture.TASKS[0], classes=entry.classes, input_shape=entry.input_shape, **entry.model
+    )
+    return architecture.build(
+        input_shape=entry.input_shape,
+        output_shape=output_shape,
+        input_mean=entry.input.mean,
+        input_std=entry.input.std,
+        **entry.model,
+    )

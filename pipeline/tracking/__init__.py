@@ -1,0 +1,1 @@
+"""MLflow, and only here: the store, live curves, serving, fingerprints, provenance."""

@@ -1,0 +1,108 @@
+"""What makes two trainings, or two results, the same: fingerprints over params and over the bytes of files.
+
+A training's fingerprint is known before it starts, so that the curves shown while it runs and the result logged after it
+find each other. A result's fingerprint covers its params and everything that came out of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.formats.packed import INDEX
+from pipeline.params import Params
+from pipeline.runtime import paths
+
+_AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
+_ORIGIN = ("source.", "import.")  # where bytes came from, which say for themselves what they are
+# What becomes of examples that are not as they should be: without effect on a result unless set otherwise.
+_AT_DEFAULT = {"dataset.on_error": "fail", "dataset.leaks": "fail"}
+
+
+def result_params(params: Params, experiment: str) -> dict[str, str]:
+    """Every number that an experiment's or ensemble's result depends on, by its place: `train.epochs`, `dataset.size`, `seed`."""
+    entry = params.measured(experiment)
+    dataset = params.dataset(entry.dataset)
+    leaves = {
+        **dict(_flatten(entry.model_dump(mode="json"))),
+        **dict(_flatten(dataset.model_dump(mode="json"), "dataset")),
+        **dict(_flatten(params.source(dataset.source).model_dump(mode="json"), "source")),
+        "seed": params.seed,
+    }
+    if experiment in params.experiments and (start := entry.train.initial_weights.experiment) in params.imports:
+        leaves |= dict(_flatten(params.imported(start).model_dump(mode="json"), "import"))
+    return {
+        place: value if isinstance(value, str) else json.dumps(value)
+        for place, value in leaves.items()
+        if _AT_DEFAULT.get(place) != value
+    }
+
+
+def _flatten(entry: Any, place: str = "", *, is_listed: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings and lists, each with its place; a list of plain values is one leaf.
+
+    Within a list an empty mapping is one too: a transform without arguments is none of the others.
+    """
+    if isinstance(entry, Mapping) and (entry or not is_listed):
+        children = entry.items()
+    elif isinstance(entry, list) and any(isinstance(value, Mapping | list) for value in entry):
+        children, is_listed = enumerate(entry), True
+    else:
+        yield place, entry
+        return
+    for key, value in children:
+        yield from _flatten(value, f"{place}.{key}" if place else str(key), is_listed=is_listed)
+
+
+def training_params(params: Params, experiment: str) -> dict[str, str]:
+    """Those of `result_params` that are in force before anything is predicted."""
+    leaves = result_params(params, experiment)
+    return {key: value for key, value in leaves.items() if not key.startswith(_AFTER_TRAINING)}
+
+
+def training_fingerprint(params: Params, experiment: str) -> str:
+    """SHA-256 (hexadecimal) of a training's params, those of the trainings that it starts from, and its dataset's index.
+
+    The index holds a digest of every column, so it stands for the data.
+    """
+    chain = [experiment]
+    while (start := params.experiment(chain[-1]).train.initial_weights.experiment) in params.experiments:
+        chain.append(start)
+    facts = {
+        "chain": [(name, training_params(params, name)) for name in chain],
+        "dataset": digest(paths.augmented(params.experiment(experiment).dataset) / INDEX),
+    }
+    return _digest_json(facts)
+
+
+def result_fingerprint(params: Params, experiment: str) -> str:
+    """SHA-256 (hexadecimal) of a result: its params, and the content of its model, history, predictions and metrics.
+
+    An ensemble has no model and no history of its own; its predictions stand for its members'.
+
+    The source's entry is no part of it, nor is an import's. Another address of the same files gives the same result, and DVC does
+    not run `log` again for it: the receipt would name a fingerprint that is no more.
+    """
+    trained = () if experiment in params.ensembles else (paths.model_folder, paths.history)
+    made = (*trained, paths.predictions, paths.metrics)
+    leaves = result_params(params, experiment)
+    facts = {
+        "experiment": experiment,
+        "params": {key: value for key, value in leaves.items() if not key.startswith(_ORIGIN)},
+        "content": [digest(place(experiment)) for place in made],
+    }
+    return _digest_json(facts)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 (hexadecimal) of a file's bytes, or of the names and digests of all files below a folder."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return _digest_json([(file.relative_to(path).as_posix(), digest(file)) for file in files])
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_json(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
