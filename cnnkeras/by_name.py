@@ -1,10 +1,28 @@
-"""Modules that params.yaml names: one file of a package, and the file's name is the module's."""
+"""Modules that params.yaml names: one file of a package, and the file's name is the module's; what a misspelt name may mean."""
 
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
+
+# More names than these are no help in one line.
+_MOST_LISTED = 30
+
+
+def nearest(received: str, known: Iterable[str]) -> str:
+    """End of a sentence that asks for the nearest of the known names; empty if none is near."""
+    found = difflib.get_close_matches(str(received), [str(name) for name in known], n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def unknown(received: str, known: Iterable[str], what: str) -> str:
+    """Sentence for a name that is not one of the known ones, with the nearest."""
+    known = sorted(known)
+    listed = ", ".join(known[:_MOST_LISTED]) or "none"
+    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    return f"unknown {what} {received!r}{nearest(received, known)} (known: {listed}{more})"
 
 
 @dataclass(frozen=True)
@@ -31,11 +49,6 @@ class Files:
         """
         known = self.names()
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            fix = (
-                f"; did you mean {near[0]!r}?"
-                if near
-                else f". Add {self.package.replace('.', '/')}/{name}.py to make one"
-            )
+            fix = nearest(name, known) or f". Add {self.package.replace('.', '/')}/{name}.py to make one"
             raise ValueError(f"expected {self.what} of {', '.join(known)}; received: {name!r}{fix}")
         return importlib.import_module(f"{self.package}.{name}")

@@ -24,7 +24,7 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from pipeline.params import unknown
+            from cnnkeras.by_name import unknown
 
             raise click.UsageError(unknown(args[0], self.commands, "command"), ctx) from error
 

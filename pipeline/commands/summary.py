@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnkeras import architectures
+from cnnkeras.by_name import unknown
 from pipeline.backend import devices
-from pipeline.params import unknown
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ Source: Buslaev et al., "Albumentations: Fast and Flexible Image Augmentations" 
 the last under the MIT licence.
 """
 
-import difflib
 import inspect
 import os
 import warnings
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkeras.by_name import nearest
 from pipeline.images.annotated import AnnotatedImage
 from pipeline.images.principal_components import evenly_spaced
 from pipeline.runtime.errors import InputError
@@ -146,13 +146,13 @@ def transform_names() -> list[str]:
 
 def _build(name: str, arguments: Mapping[str, Any], where: str) -> BasicTransform:
     if name not in transform_names():
-        raise InputError(f"{where}: unknown transform {name!r}{_nearest(name, transform_names())}")
+        raise InputError(f"{where}: unknown transform {name!r}{nearest(name, transform_names())}")
     transform = paper_transforms.TRANSFORMS.get(name) or getattr(albumentations, name)
     known = [parameter for parameter in inspect.signature(transform.__init__).parameters if parameter != "self"]
     for argument in arguments:
         if argument not in known:
             raise InputError(
-                f"{where}.{name}: unknown argument {argument!r}{_nearest(argument, known)} (known: {', '.join(known)})"
+                f"{where}.{name}: unknown argument {argument!r}{nearest(argument, known)} (known: {', '.join(known)})"
             )
     try:
         with warnings.catch_warnings():
@@ -160,11 +160,6 @@ def _build(name: str, arguments: Mapping[str, Any], where: str) -> BasicTransfor
             return transform(**arguments)
     except (ValueError, TypeError, UserWarning) as error:
         raise InputError(f"{where}.{name}: {_value_error(error, arguments)}") from error
-
-
-def _nearest(received: str, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(received, known, n=1, cutoff=0.5)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def _value_error(error: Exception, arguments: Mapping[str, Any]) -> str:

@@ -1,11 +1,26 @@
-"""What every mapping in params.yaml has in common: its keys are known, and it does not change; and a seed."""
+"""What the mappings in params.yaml have in common: known keys, values that do not change, signatures of functions as schemas."""
 
-import difflib
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import reduce
+from operator import or_
+from types import ModuleType
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    create_model,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from cnnkeras.by_name import unknown
 
 # NumPy's global generator, which `keras.utils.set_random_seed` sets, takes 32 bits; a `numpy.random.SeedSequence` of
 # (seed, number) would take a larger seed for two numbers.
@@ -19,14 +34,6 @@ def _in_range(seed: Any) -> Any:
 
 
 Seed = Annotated[int, BeforeValidator(_in_range)]
-
-
-def unknown(received: str, known: Iterable[str], what: str) -> str:
-    """Sentence for a name that is not one of the known ones, with the nearest."""
-    known = sorted(known)
-    nearest = difflib.get_close_matches(str(received), known, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"unknown {what} {received!r}{hint} (known: {', '.join(known) or 'none'})"
 
 
 def _without_lists(value: Any) -> Any:
@@ -50,3 +57,103 @@ class Entry(BaseModel):
             # YAML has lists only; tuples do not change.
             return {key: _without_lists(value) for key, value in entry.items()}
         return entry
+
+
+class Arguments(Mapping[str, Any]):
+    """Keyword arguments of a function, which do not change: `function(**arguments)`."""
+
+    def __init__(self, arguments: Mapping[str, Any]):
+        self._arguments = dict(arguments)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._arguments[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arguments)
+
+    def __len__(self) -> int:
+        return len(self._arguments)
+
+    def __repr__(self) -> str:
+        return repr(self._arguments)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """As a field of an entry: any mapping; in a dump a plain dictionary."""
+        return core_schema.no_info_after_validator_function(
+            cls,
+            handler.generate_schema(Mapping[str, Any]),
+            serialization=core_schema.plain_serializer_function_ser_schema(dict),
+        )
+
+
+class Named:
+    """A function that params.yaml names, with its checked arguments: `{name: sgd, learning_rate: 0.1}`.
+
+    Attributes:
+        name: The function's.
+        arguments: Keyword arguments; those that the file leaves out have the function's defaults.
+    """
+
+    def __init__(self, name: str, arguments: Mapping[str, Any]):
+        self.name, self.arguments = name, Arguments(arguments)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Named) and self.dump() == other.dump()
+
+    def __repr__(self) -> str:
+        return f"Named({self.name!r}, {self.arguments!r})"
+
+    def dump(self) -> dict[str, Any]:
+        """As params.yaml has it, with all defaults."""
+        return {"name": self.name, **self.arguments}
+
+
+def arguments_schema(function: Callable, *, reserved: Iterable[str] = (), **fields: Any) -> type[Entry]:
+    """Schema of the keyword arguments that params.yaml may give to a function: its signature.
+
+    Args:
+        function: Ranges of an argument stand in its annotation: `Annotated[float, annotated_types.Gt(0)]`.
+        reserved: Names of the arguments that come from elsewhere.
+        fields: Further keys, as `pydantic.create_model` takes them.
+    """
+    parameters = inspect.signature(function).parameters.items()
+    arguments = {
+        name: (parameter.annotation, ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in parameters
+        if name not in reserved
+    }
+    return create_model(function.__name__, __base__=Entry, **fields, **arguments)
+
+
+def functions(module: ModuleType) -> dict[str, Callable]:
+    """The public functions that a module defines, by their names."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+
+def one_of(choices: Mapping[str, Callable], *, reserved: Iterable[str] = (), check: bool = False) -> Any:
+    """Type of a field of an entry that names one function and its arguments; its value is a `Named`.
+
+    Args:
+        choices: The functions by their names, such as `functions(module)`.
+        reserved: Names of arguments that come from elsewhere, in whichever function has them.
+        check: Call the function with the arguments: its `ValueError` says what is wrong with them together.
+    """
+
+    def named(entry: Entry) -> Named:
+        arguments = {key: getattr(entry, key) for key in type(entry).model_fields if key != "name"}
+        if check:
+            choices[entry.name](**arguments)
+        return Named(entry.name, arguments)
+
+    reserved = tuple(reserved)
+    schemas = [
+        arguments_schema(function, reserved=reserved, name=(Literal[name], ...)) for name, function in choices.items()
+    ]
+    union = reduce(or_, schemas) if len(schemas) > 1 else schemas[0]
+    tagged = Annotated[union, Field(discriminator="name")] if len(schemas) > 1 else union
+    return Annotated[tagged, AfterValidator(named), PlainSerializer(Named.dump)]

@@ -25,12 +25,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
 from pipeline.files.fetch import PublishedFile, fetch_files
 from pipeline.files.splits import Share, deal
-from pipeline.runtime.entries import Entry, Seed, unknown
+from pipeline.runtime.entries import Entry, Seed
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)

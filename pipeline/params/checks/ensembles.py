@@ -1,0 +1,58 @@
+"""Entries under `ensembles:`, in view of their members."""
+
+from cnnkeras.by_name import unknown
+from pipeline.params.experiments import Ensemble
+from pipeline.params.parsed import ParsedFile
+from pipeline.params.sentences import validate
+from pipeline.params.testing import POSTPROCESS
+from pipeline.params.whole import Params
+from pipeline.runtime import paths
+from pipeline.runtime.paths import SCRATCH
+
+
+def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
+    """An entry under `ensembles:` with all its defaults."""
+    ensemble, location = params.ensembles[name], ("ensembles", name)
+    if name in (*params.experiments, *params.imports, SCRATCH, paths.DATASETS, paths.LAB):
+        raise file.error(location, f"expected a name of its own; received: {name!r}, which is another result's")
+    if ensemble.dataset not in params.datasets:
+        raise file.error((*location, "dataset"), unknown(ensemble.dataset, params.datasets, "dataset"))
+    dataset = params.datasets[ensemble.dataset]
+    if dataset.task not in ("classification", "segmentation"):
+        raise file.error(
+            location, f"expected a dataset for classification or segmentation; received: one for {dataset.task}"
+        )
+    for member in _networks(file, params, name, (name,)):
+        other = params.datasets[params.experiments[member].dataset]
+        for key in ("source", "task", "examples", *(["size"] if dataset.task == "segmentation" else [])):
+            if getattr(other, key) != getattr(dataset, key):
+                raise file.error(
+                    (*location, "members"),
+                    f"expected experiments whose datasets have the {key} of {ensemble.dataset}, "
+                    f"{getattr(dataset, key)!r}; received: {member} with {getattr(other, key)!r}",
+                )
+    return ensemble.model_copy(
+        update={
+            "postprocess": validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], ensemble.postprocess)
+        }
+    )
+
+
+def _networks(file: ParsedFile, params: Params, name: str, above: tuple[str, ...]) -> list[str]:
+    """The experiments of an ensemble, each once, those of the ensembles among its members included."""
+    location, found = ("ensembles", above[0], "members"), []
+    for member in params.ensembles[name].members:
+        if member in above:
+            raise file.error(
+                location,
+                f"expected ensembles that are not within each other; received: {' <- '.join([*above, member])}",
+            )
+        if member not in params.experiments and member not in params.ensembles:
+            known = [*params.experiments, *params.ensembles]
+            raise file.error(location, unknown(member, known, "experiment"))
+        is_one = member in params.experiments
+        found += [member] if is_one else _networks(file, params, member, (*above, member))
+    twice = sorted({member for member in found if found.count(member) > 1})
+    if twice:
+        raise file.error(location, f"expected every network once; received: {', '.join(twice)} twice")
+    return found

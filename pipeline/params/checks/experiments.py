@@ -1,0 +1,90 @@
+"""Entries under `experiments:`, in view of their dataset and architecture."""
+
+from collections.abc import Sequence
+
+from cnnkeras import architectures, tasks
+from cnnkeras.by_name import unknown
+from pipeline.params.checks.networks import check_input, checked_network
+from pipeline.params.datasets import Dataset
+from pipeline.params.experiments import Experiment, is_published
+from pipeline.params.parsed import ParsedFile
+from pipeline.params.sentences import checked_arguments, validate
+from pipeline.params.testing import POSTPROCESS, View
+from pipeline.params.whole import Params, output_shape
+from pipeline.runtime import paths
+from pipeline.runtime.paths import SCRATCH
+
+
+def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experiment:
+    """An entry under `experiments:` with all its defaults."""
+    experiment, location = params.experiments[name], ("experiments", name)
+    if name == SCRATCH:
+        raise file.error(location, f"expected another name: {SCRATCH!r} means weights that come from no experiment")
+    if name in (paths.DATASETS, paths.LAB):
+        raise file.error(location, f"expected another name: results/{name} belongs to no experiment")
+    if experiment.dataset not in params.datasets:
+        raise file.error((*location, "dataset"), unknown(experiment.dataset, params.datasets, "dataset"))
+    dataset = params.datasets[experiment.dataset]
+    check_input(file, location, experiment.input, dataset.input_shape[-1])
+    architecture, model = checked_network(file, location, experiment)
+    try:
+        output_shape(architecture, params, experiment.dataset, model)
+    except ValueError as error:
+        raise file.error(
+            (*location, "architecture"), f"{experiment.architecture} cannot serve dataset {experiment.dataset}: {error}"
+        ) from error
+    _check_similar_classes(file, params, name)
+    if experiment.predict.regions and dataset.task != "segmentation":
+        raise file.error((*location, "predict", "regions"), f"expected none for {dataset.task}; received: some")
+    _check_views(file, (*location, "predict", "views"), dataset, experiment.predict.views)
+    if experiment.train.augmentation and (len(dataset.size) != 2 or not experiment.train.epochs):
+        received = f"some for size {list(dataset.size)}" if experiment.train.epochs else "some with epochs: 0"
+        raise file.error(
+            (*location, "train", "augmentation"), f"expected none, or images to train on; received: {received}"
+        )
+    loss = checked_arguments(
+        file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss
+    )
+    postprocess = validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)
+    return experiment.model_copy(
+        update={"model": model, "train": experiment.train.model_copy(update={"loss": loss}), "postprocess": postprocess}
+    )
+
+
+def _check_similar_classes(file: ParsedFile, params: Params, name: str) -> None:
+    experiment, location = params.experiments[name], ("experiments", name, "evaluate", "similar_classes")
+    groups = experiment.evaluate.similar_classes
+    if groups and params.datasets[experiment.dataset].task != "detection":
+        raise file.error(location, f"expected none, as only detections have an analysis of errors; received: {groups}")
+    for position, group in enumerate(groups):
+        for label in group:
+            if label not in params.classes(experiment.dataset):
+                raise file.error((*location, position), unknown(label, params.classes(experiment.dataset), "class"))
+
+
+def _check_views(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, views: Sequence[View]) -> None:
+    if views and (dataset.task != "classification" or len(dataset.size) != 2):
+        raise file.error(location, f"expected none for {dataset.task} of size {list(dataset.size)}; received: {views}")
+    for position, view in enumerate(views):
+        if min(view.scales) < max(dataset.size):
+            raise file.error(
+                (*location, position, "scales"),
+                f"expected shorter sides of at least {max(dataset.size)} pixels, the size of the dataset's inputs; "
+                f"received: {min(view.scales)}",
+            )
+
+
+def check_published(file: ParsedFile, params: Params, location: tuple[str, str]) -> None:
+    """Refuse a published result that the architecture does not have."""
+    published = params.measured(location[1]).published
+    if published is None:
+        return
+    rows = architectures.load(params.network(location[1]).architecture).PUBLISHED
+    systems = sorted({row.system for row in rows})
+    if published.system not in systems:
+        raise file.error((*location, "published", "system"), unknown(published.system, systems, "published system"))
+    if not any(is_published(row, published) for row in rows):
+        raise file.error(
+            (*location, "published", "table"),
+            f"expected a table with a number of {published.system}; received: {published.table}",
+        )

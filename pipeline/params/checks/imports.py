@@ -1,0 +1,39 @@
+"""Entries under `imports:`: models that others trained."""
+
+from pathlib import PurePosixPath
+
+from cnnkeras import weights
+from cnnkeras.by_name import unknown
+from pipeline.params.checks.networks import check_input, checked_network
+from pipeline.params.experiments import Import, Input
+from pipeline.params.parsed import ParsedFile
+from pipeline.params.whole import Params
+from pipeline.runtime import paths
+from pipeline.runtime.paths import SCRATCH
+
+
+def checked_import(file: ParsedFile, params: Params, name: str) -> Import:
+    """An entry under `imports:` with all its defaults."""
+    entry, location = params.imports[name], ("imports", name)
+    if name in (*params.experiments, SCRATCH, paths.DATASETS, paths.LAB):
+        raise file.error(location, "expected a name that no experiment has; received: one that is taken")
+    if entry.format not in weights.names():
+        raise file.error((*location, "format"), unknown(entry.format, weights.names(), "format"))
+    place = PurePosixPath(entry.file)
+    if place.is_absolute() or ".." in place.parts or not place.name:
+        raise file.error((*location, "file"), f"expected the path of a file in the project; received: {entry.file!r}")
+    architecture, model = checked_network(file, location, entry)
+    try:
+        published = weights.load(entry.format).statistics(entry.architecture, str(model.get("variant")))
+        architecture.output_shape(
+            task=architecture.TASKS[0], classes=entry.classes, input_shape=entry.input_shape, **model
+        )
+    except ValueError as error:
+        raise file.error(location, str(error)) from error
+    given = entry.input or Input(mean=published.mean, std=published.std)
+    check_input(file, location, given, entry.input_shape[-1])
+    if "dataset" in (given.mean, given.std):
+        raise file.error(
+            (*location, "input"), "expected the numbers that the network was trained with; received: 'dataset'"
+        )
+    return entry.model_copy(update={"model": model, "input": given})

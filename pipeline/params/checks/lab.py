@@ -1,0 +1,28 @@
+"""Entries under `lab:`, by their claim."""
+
+from collections.abc import Mapping
+
+from cnnkeras.by_name import unknown
+from pipeline.lab import claims
+from pipeline.lab.claims import ClaimEntry
+from pipeline.params.parsed import ParsedFile
+from pipeline.params.sentences import validate
+from pipeline.params.whole import Params
+from pipeline.runtime.paths import SCRATCH
+
+
+def checked_claim(file: ParsedFile, params: Params, name: str) -> ClaimEntry:
+    """An entry under `lab:` as the settings of its claim."""
+    entry, location = file.plain["lab"][name], ("lab", name)
+    if not isinstance(entry, Mapping) or "claim" not in entry:
+        raise file.error(
+            location, f"expected a mapping with a claim ({', '.join(claims.names())}); received: {entry!r}"
+        )
+    if entry["claim"] not in claims.names():
+        raise file.error((*location, "claim"), unknown(entry["claim"], claims.names(), "claim"))
+    settings = validate(file, location, claims.load(entry["claim"]).Settings, entry)
+    for key, network in settings.networks.model_dump().items():
+        if network not in (*params.experiments, SCRATCH):
+            known = [*params.experiments, SCRATCH]
+            raise file.error((*location, "networks", key), unknown(network, known, "experiment"))
+    return settings

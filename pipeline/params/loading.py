@@ -1,0 +1,40 @@
+"""Reading params.yaml and checking it whole, before anything runs."""
+
+from pathlib import Path
+
+from pipeline.params.checks.datasets import check_dataset
+from pipeline.params.checks.ensembles import checked_ensemble
+from pipeline.params.checks.experiments import check_published, checked_experiment
+from pipeline.params.checks.imports import checked_import
+from pipeline.params.checks.initial_weights import check_initial_weights
+from pipeline.params.checks.lab import checked_claim
+from pipeline.params.checks.sources import checked_source
+from pipeline.params.parsed import ParsedFile
+from pipeline.params.sentences import validate
+from pipeline.params.whole import Params
+from pipeline.runtime import paths
+
+
+def load_params(path: Path | None = None) -> Params:
+    """Read and validate a params file, by default the project's.
+
+    Raises:
+        InputError: Naming the file, the line, the key, what was expected and what was received.
+    """
+    path = path or paths.params_file()
+    file = ParsedFile(path)
+    params = validate(file, (), Params, file.plain)
+    params = params.model_copy(update={"sources": {name: checked_source(file, name) for name in params.sources}})
+    for name in params.datasets:
+        check_dataset(file, params, name)
+    experiments = {name: checked_experiment(file, params, name) for name in params.experiments}
+    imports = {name: checked_import(file, params, name) for name in params.imports}
+    params = params.model_copy(update={"experiments": experiments, "imports": imports})
+    for name in params.experiments:
+        check_initial_weights(file, params, name)
+    ensembles = {name: checked_ensemble(file, params, name) for name in params.ensembles}
+    params = params.model_copy(update={"ensembles": ensembles})
+    for section in ("experiments", "ensembles"):
+        for name in getattr(params, section):
+            check_published(file, params, (section, name))
+    return params.model_copy(update={"lab": {name: checked_claim(file, params, name) for name in params.lab}})

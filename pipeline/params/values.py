@@ -1,0 +1,20 @@
+"""Kinds of values that several sections of params.yaml have: names, counts, rates, transforms."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch("[a-z0-9][a-z0-9_]*", name):
+        raise ValueError(f"expected a name of lower-case letters, digits and _; received: {name!r}")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Transforms = tuple[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)], ...]

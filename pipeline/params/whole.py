@@ -1,0 +1,114 @@
+"""The whole of params.yaml as one frozen object, and what follows from several of its entries."""
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from pydantic import Field
+
+from cnnkeras.by_name import unknown
+from pipeline.lab.claims import ClaimEntry
+from pipeline.params.datasets import Dataset
+from pipeline.params.experiments import Ensemble, Experiment, Import
+from pipeline.params.values import Name
+from pipeline.runtime import paths
+from pipeline.runtime.entries import Entry, Seed
+from pipeline.runtime.errors import InputError
+from pipeline.sources import SourceEntry, Task
+
+
+class Params(Entry):
+    """The whole of params.yaml.
+
+    Attributes:
+        seed: Of augmentation and training.
+        mirror: Folder or URL to try first for every file that a source downloads.
+        sources: Where bytes come from.
+        datasets: Sources prepared for a task.
+        experiments: What is trained and measured.
+        ensembles: What is measured of several experiments together.
+        lab: The lecture's claims, measured.
+        imports: Networks that others trained, for `initial_weights`.
+    """
+
+    seed: Seed
+    mirror: str | None = None
+    sources: dict[Name, Any]
+    datasets: dict[Name, Dataset]
+    experiments: dict[Name, Experiment]
+    ensembles: dict[Name, Ensemble] = Field(default_factory=dict)
+    lab: dict[Name, Any] = Field(default_factory=dict)
+    imports: dict[Name, Import] = Field(default_factory=dict)
+
+    def source(self, name: str) -> SourceEntry:
+        """Entry of a source, or an `InputError` that names the known ones."""
+        return _entry(self.sources, name, "source")
+
+    def dataset(self, name: str) -> Dataset:
+        """Entry of a dataset, or an `InputError` that names the known ones."""
+        return _entry(self.datasets, name, "dataset")
+
+    def experiment(self, name: str) -> Experiment:
+        """Entry of an experiment, or an `InputError` that names the known ones."""
+        return _entry(self.experiments, name, "experiment")
+
+    def ensemble(self, name: str) -> Ensemble:
+        """Entry of an ensemble, or an `InputError` that names the known ones."""
+        return _entry(self.ensembles, name, "ensemble")
+
+    def measured(self, name: str) -> Experiment | Ensemble:
+        """Entry of an experiment or an ensemble, or an `InputError` that names the known ones."""
+        return _entry({**self.experiments, **self.ensembles}, name, "experiment")
+
+    def training_seed(self, experiment: str) -> int:
+        """Seed of an experiment's training."""
+        own = self.experiment(experiment).train.seed
+        return self.seed if own is None else own
+
+    def networks(self, name: str) -> list[str]:
+        """Names of the experiments behind an ensemble, those of the ensembles among its members included; an experiment's own."""
+        if name not in self.ensembles:
+            return [name]
+        return [network for member in self.ensembles[name].members for network in self.networks(member)]
+
+    def network(self, name: str) -> Experiment:
+        """Entry of an experiment, or of the first network of an ensemble."""
+        return self.experiment(self.networks(name)[0])
+
+    def stage(self, name: str, entry: str) -> str:
+        """Name of a stage in dvc.yaml: there is one for experiments and one for ensembles."""
+        return f"{name}_ensemble" if entry in self.ensembles else name
+
+    def claim(self, name: str) -> ClaimEntry:
+        """Entry of the lab, or an `InputError` that names the known ones."""
+        return _entry(self.lab, name, "entry of the lab")
+
+    def imported(self, name: str) -> Import:
+        """Entry of an imported network, or an `InputError` that names the known ones."""
+        return _entry(self.imports, name, "import")
+
+    def task(self, experiment: str) -> Task:
+        """Task of an experiment or an ensemble: its dataset's."""
+        return self.dataset(self.measured(experiment).dataset).task
+
+    def classes(self, dataset: str) -> tuple[str, ...]:
+        """Class names of a dataset, in order, without background."""
+        return tuple(self.source(self.dataset(dataset).source).classes)
+
+
+def _entry(entries: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in entries:
+        raise InputError(f"{paths.PARAMS}: {unknown(name, entries, what)}")
+    return entries[name]
+
+
+def output_shape(architecture: ModuleType, params: Params, dataset: str, model: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of one output of an architecture for a dataset.
+
+    Raises:
+        ValueError: The architecture cannot serve the dataset's task or size.
+    """
+    entry = params.dataset(dataset)
+    return architecture.output_shape(
+        task=entry.task, classes=len(params.classes(dataset)), input_shape=entry.input_shape, **model
+    )
