@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from cnnkeras.tasks.segmentation import VOID, decode_png
+from cnnkeras.label_maps import VOID, decode_png, resize_labels
 from pipeline.formats import packed
 from pipeline.images import annotated
 from pipeline.images.annotated import AnnotatedImage
@@ -401,7 +401,7 @@ def test_images_shrink_by_averaging():
     board = np.indices((8, 8)).sum(axis=0) % 2
     image = np.repeat((255 * board).astype(np.uint8)[..., None], 3, axis=2)
     assert np.abs(annotated.resize(image, (4, 4)).astype(int) - 127.5).max() <= 0.5
-    assert set(np.unique(annotated.resize_mask(board.astype(np.uint8) * 9, (3, 5)))) <= {0, 9}
+    assert set(np.unique(resize_labels(board.astype(np.uint8) * 9, (3, 5)))) <= {0, 9}
     assert annotated.resize(image, (3, 5)).shape == (3, 5, 3)
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from dvc.repo import Repo
 
-from cnnkeras.tasks.segmentation import decode_png
+from cnnkeras.label_maps import decode_png
 from pipeline.cli import main
 from pipeline.images import annotated
 from pipeline.params import load_params

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnkeras.boxes import Detections, Objects
-from cnnkeras.metrics.detection_errors import KINDS, count_errors
+from cnnkeras.metrics.detection import KINDS, count_errors
 from pipeline.params import load_params
 from pipeline.runtime.errors import InputError
 from pipeline.stages.evaluate.detection import error_table

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cnnkeras.boxes import Detections
-from cnnkeras.tasks.segmentation import encode_png
+from cnnkeras.label_maps import encode_png
 from pipeline.params import DetectionPostprocess
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError

@@ -16,7 +16,7 @@ import scipy.io
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from cnnkeras.tasks.segmentation import VOID, encode_png
+from cnnkeras.label_maps import VOID, encode_png
 from pipeline.cli import main
 from pipeline.formats import packed as records
 from pipeline.runtime.errors import InputError

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from cnnkeras.boxes import Detections
+from cnnkeras.label_maps import decode_png, palette
 from cnnkeras.tasks import detection
-from cnnkeras.tasks.segmentation import decode_png, palette
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import postprocess

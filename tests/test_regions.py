@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from cnnkeras.tasks.segmentation import decode_png, encode_png
+from cnnkeras.label_maps import decode_png, encode_png
+from cnnkeras.protocols.label_inference import infer_greedily
 from pipeline import regions
 from pipeline.commands import show
 from pipeline.formats.packed import open_split
 from pipeline.images import annotated
-from pipeline.label_inference import infer_greedily
 from pipeline.params import Boxes, Proposals, SlidingWindows, load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
@@ -127,7 +127,7 @@ def test_sure_maps_are_labelled_as_they_are():
 def test_it_stops_when_the_evidence_is_too_little():
     """The single pixel of class 1, 1 of 28 = .036, is left to the background when .05 of the image is asked for."""
     rows = ["0000022", "0000022", "0000000", "1000000"]
-    found = infer_greedily(scores_of(rows, 9.0), least_share=0.05)
+    found = infer_greedily(scores_of(rows, 9.0), min_fraction=0.05)
     assert (found == 2).sum() == 4
     assert not (found == 1).any()
 

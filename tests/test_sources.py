@@ -15,7 +15,7 @@ import scipy.io
 import scipy.sparse
 from PIL import Image
 
-from cnnkeras.tasks.segmentation import VOID, decode_png, encode_png, palette
+from cnnkeras.label_maps import VOID, decode_png, encode_png, palette
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
 from pipeline.sources import SPLITS, digit_scenes, idx, mnist1d, voc

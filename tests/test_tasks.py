@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from cnnkeras import tasks
+from cnnkeras import label_maps, tasks
 from cnnkeras.boxes import convert_boxes
 from cnnkeras.tasks import classification, detection, segmentation
 
@@ -81,8 +81,8 @@ def test_the_loss_is_the_cross_entropy_of_those_probabilities():
 def test_the_most_probable_classes_come_first():
     """Of equal ones the lower index; no more than there are."""
     probabilities = np.array([[0.2, 0.5, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]])
-    assert classification.top_k(probabilities, 3).tolist() == [[1, 0, 2], [0, 1, 2]]
-    assert classification.top_k(probabilities, 9).shape == (2, 4)
+    assert classification.most_probable(probabilities, 3).tolist() == [[1, 0, 2], [0, 1, 2]]
+    assert classification.most_probable(probabilities, 9).shape == (2, 4)
 
 
 # ---- detection
@@ -265,7 +265,7 @@ def test_nearest_scores_give_blocks():
 
 def test_the_palette_is_vocs():
     """aeroplane, bicycle, ..., tvmonitor and the cream of void, as the devkit lists them."""
-    palette = segmentation.palette()
+    palette = label_maps.palette()
     known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 7: (128, 128, 128)}
     known |= {8: (64, 0, 0), 15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
     assert {label: tuple(palette[label].tolist()) for label in known} == known
@@ -275,20 +275,20 @@ def test_the_palette_is_vocs():
 def test_label_maps_survive_the_png_file():
     """Labels come back; any other reader sees VOC's colours; equal maps are equal bytes."""
     labels = np.random.default_rng(5).choice(np.array([0, 1, 20, 255], np.uint8), (9, 13))
-    data = segmentation.encode_png(labels)
-    np.testing.assert_array_equal(segmentation.decode_png(data), labels)
+    data = label_maps.encode_png(labels)
+    np.testing.assert_array_equal(label_maps.decode_png(data), labels)
     colors = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    np.testing.assert_array_equal(colors, segmentation.palette()[labels])
-    assert segmentation.encode_png(labels.copy()) == data
+    np.testing.assert_array_equal(colors, label_maps.palette()[labels])
+    assert label_maps.encode_png(labels.copy()) == data
 
 
 def test_files_without_labels_are_refused():
     """No image at all, or one of colours."""
     with pytest.raises(ValueError, match="expected a PNG file of labels"):
-        segmentation.decode_png(b"no image")
+        label_maps.decode_png(b"no image")
     colors = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
     with pytest.raises(ValueError, match="received: mode RGB"):
-        segmentation.decode_png(colors)
+        label_maps.decode_png(colors)
 
 
 def test_a_network_learns_to_overfit_one_scene():

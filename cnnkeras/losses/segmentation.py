@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-VOID = 255  # the label of PASCAL VOC's object borders
+from cnnkeras.label_maps import VOID
 
 
 @keras.saving.register_keras_serializable(package="cnnkeras")

@@ -1,1 +1,9 @@
-"""Figures of merit by their benchmarks' own rules, in NumPy: one file, one task."""
+"""Figures of merit by their benchmarks' own rules, in NumPy: one file, one task, and the file's name is the task's.
+
+A task's file defines `METRICS`, the keys of metrics.json that a published number can stand beside, and `evaluate`, which gives these numbers.
+"""
+
+from cnnkeras.by_name import Files
+
+_files = Files(__name__, "a task")
+names, load = _files.names, _files.load

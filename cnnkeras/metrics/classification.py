@@ -2,6 +2,8 @@
 
 import numpy as np
 
+METRICS = ("top1_accuracy", "top5_accuracy", "top1_error", "top5_error")
+
 
 def evaluate(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Fractions `top1_accuracy`, `top5_accuracy`, `top1_error`, `top5_error`; NaN without examples.

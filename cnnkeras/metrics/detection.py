@@ -1,4 +1,4 @@
-"""Average precision of detections by the rules of PASCAL VOC and of COCO, over a whole set of images at once.
+"""Average precision of detections by the rules of PASCAL VOC and of COCO, and the kinds of their errors, over a whole set of images.
 
 VOC (VOCevaldet.m of the devkit): a class's detections are taken from the highest score down; each is compared with the
 object of its class in its image that it overlaps most. At IoU >= .5 it is a hit if no detection before it had that
@@ -12,14 +12,30 @@ taken only once. At most 100 detections for each image and class; precision at 1
 
 Equal scores are taken by image, and then in the order given. A class without objects to be found has no average
 precision: NaN, left out of the mean.
+
+Errors (Hoiem et al. 2012, Diagnosing Error in Object Detectors; Redmon et al. 2016, section 4.2): of each class the N surest detections are looked at, N being the number of its objects. Each is
+
+    correct       right class, IoU of at least .5, and no surer detection has that object
+    localisation  right class, IoU above .1; or a second detection of one object
+    similar       IoU above .1 with an object of a similar class
+    other         IoU above .1 with an object of another class
+    background    IoU of at most .1 with every object
+
+the first that holds. As in PASCAL VOC's rule, detections of difficult objects are left out before the N are counted, and
+difficult objects are none of the N.
+
+Departures from the paper: at IoU exactly .5, on which it says nothing, a detection is correct, as for the average precision.
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cnnkeras.boxes import Detections, Objects, iou
+
+METRICS = ("map_voc07", "map_voc10", "map_coco")
 
 VOC_IOU = 0.5
 # As in voc_eval.py (py-faster-rcnn@45e0da9): the floats .30000000000000004, .6000000000000001, .7000000000000001 are
@@ -31,6 +47,10 @@ COCO_RECALLS = np.linspace(0.0, 1.0, 101)
 COCO_MOST_DETECTIONS = 100
 
 WRONG, HIT, UNCOUNTED = 0, 1, 2
+
+# Of errors.
+KINDS = ("correct", "localisation", "similar", "other", "background")
+BACKGROUND_IOU = 0.1
 
 
 @dataclass(frozen=True)
@@ -189,6 +209,39 @@ def match_coco(detections: Detections, objects: Objects, *, iou_thresholds: np.n
     return outcomes
 
 
+def count_errors(
+    detections: Detections, objects: Objects, *, classes: int, similar: Sequence[Sequence[int]] = ()
+) -> np.ndarray:
+    """How many of each class's N surest detections are of which kind.
+
+    Args:
+        detections: Of the whole set.
+        objects: Of the whole set, with boxes in the same unit.
+        classes: C.
+        similar: Groups of classes; two classes are similar if a group holds both.
+
+    Returns:
+        int (C, 5), columns as `KINDS`; a row's sum is below N where there are fewer detections.
+    """
+    outcomes = match_voc(detections, objects, iou_threshold=VOC_IOU)
+    to_find = np.bincount(objects.labels[~objects.difficult], minlength=classes)
+    alike = np.zeros((classes, classes), bool)
+    for group in similar:
+        alike[np.ix_(group, group)] = True
+    by_image = np.argsort(objects.images, kind="stable")
+    images = objects.images[by_image]
+    order = np.lexsort((detections.images, -detections.scores))
+    counts = np.zeros((classes, len(KINDS)), np.int64)
+    for label in range(classes):
+        rows = order[(detections.labels[order] == label) & (outcomes[order] != UNCOUNTED)]
+        for row in rows[: to_find[label]]:
+            start, stop = np.searchsorted(images, (detections.images[row], detections.images[row] + 1))
+            near = by_image[start:stop]
+            near = near[iou(detections.boxes[row], objects.boxes[near]) > BACKGROUND_IOU]
+            counts[label, _kind(outcomes[row] == HIT, objects.labels[near], label, alike)] += 1
+    return counts
+
+
 def _overlapping_pairs(
     detections: Detections, objects: Objects, least: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -244,3 +297,14 @@ def _require(detections: Detections, objects: Objects, classes: int) -> None:
             )
     if np.isnan(detections.scores).any():
         raise ValueError("expected scores that are numbers; received: NaN. The training may have diverged")
+
+
+def _kind(is_hit: bool, near: np.ndarray, label: int, alike: np.ndarray) -> int:
+    """Index into `KINDS` of a detection of class `label` that touches objects of the classes `near`."""
+    if is_hit:
+        return 0
+    if (near == label).any():
+        return 1
+    if alike[label, near].any():
+        return 2
+    return 3 if len(near) else 4

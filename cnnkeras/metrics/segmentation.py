@@ -6,7 +6,9 @@ is another, higher number. "Classes" includes the background throughout.
 
 import numpy as np
 
-VOID = 255  # true pixels with this label do not count
+from cnnkeras.label_maps import VOID
+
+METRICS = ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
 
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, *, classes: int) -> np.ndarray:
@@ -55,7 +57,7 @@ def evaluate(confusion: np.ndarray) -> dict[str, float]:
     classes = per_class(confusion)
     pixels = classes["pixels"]
     if not pixels.any():
-        return dict.fromkeys(("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"), float("nan"))
+        return dict.fromkeys(METRICS, float("nan"))
     return {
         "mean_iou": float(np.nanmean(classes["iou"])),
         "pixel_accuracy": float(confusion.diagonal().sum() / pixels.sum()),

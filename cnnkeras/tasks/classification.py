@@ -1,9 +1,21 @@
 """Classification: one of C classes for an image or a signal. The network's outputs are C logits."""
 
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
 import lazy_loader
 import numpy as np
+from annotated_types import Gt
+
+from cnnkeras import losses
+from cnnkeras.protocols.posteriors import probabilities
 
 keras = lazy_loader.load("keras")
+
+OUTPUT_DTYPE = np.dtype(np.float32)
+ANNOTATIONS = ("labels",)
+PROTOCOL = "views"
+MEMBERS_SHARE = ("source", "task", "examples")
 
 
 def encode_targets(labels: np.ndarray) -> np.ndarray:
@@ -11,17 +23,25 @@ def encode_targets(labels: np.ndarray) -> np.ndarray:
     return np.asarray(labels, np.int32)
 
 
+def encode_examples(
+    annotations: Mapping[str, Sequence[np.ndarray]],
+    *,
+    seeds: Sequence[Sequence[int]],  # noqa: ARG001 - as in the other tasks
+    output_shape: Sequence[int],  # noqa: ARG001
+    classes: int,  # noqa: ARG001
+) -> np.ndarray:
+    """Targets of some examples: `labels` as they are."""
+    return encode_targets(annotations["labels"])
+
+
 def build_loss() -> "keras.losses.Loss":
     """Cross-entropy of softmax(logits), averaged over the batch (Krizhevsky et al. 2012, section 3.5)."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return losses.cross_entropy()
 
 
 def build_metrics() -> "list[keras.metrics.Metric]":
     """`top1_accuracy` and `top5_accuracy`, fractions; with five classes or fewer the latter is 1."""
-    return [
-        keras.metrics.SparseCategoricalAccuracy(name="top1_accuracy"),
-        keras.metrics.SparseTopKCategoricalAccuracy(k=5, name="top5_accuracy"),
-    ]
+    return losses.top_k_accuracies()
 
 
 def decode_outputs(outputs: np.ndarray) -> np.ndarray:
@@ -33,19 +53,33 @@ def decode_outputs(outputs: np.ndarray) -> np.ndarray:
     Returns:
         float32 (n, C); each row sums to 1.
     """
-    logits = np.asarray(outputs, np.float64)
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return (exponentials / exponentials.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return probabilities(outputs)
 
 
-def top_k(probabilities: np.ndarray, k: int) -> np.ndarray:
+def postprocess(outputs: np.ndarray, *, top_k: Annotated[int, Gt(0)] = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Class probabilities float32 (n, C), and the `top_k` most probable classes of each example, int (n, min(top_k, C)).
+
+    Args:
+        outputs: float (n, C), logits.
+        top_k: How many classes are told by name.
+    """
+    posteriors = decode_outputs(outputs)
+    return posteriors, most_probable(posteriors, top_k)
+
+
+def describe_outputs(shape: tuple[int, ...], classes: int) -> dict[str, int]:  # noqa: ARG001 - as in the other tasks
+    """Facts on outputs of this shape, to stand beside them: none."""
+    return {}
+
+
+def most_probable(posteriors: np.ndarray, k: int) -> np.ndarray:
     """The k most probable classes, most probable first; of equal probabilities the lower class index comes first.
 
     Args:
-        probabilities: float (n, C).
+        posteriors: float (n, C).
         k: at least 1; at most C of them are returned.
 
     Returns:
         int (n, min(k, C)), class indices.
     """
-    return np.argsort(-probabilities, axis=-1, kind="stable")[..., :k]
+    return np.argsort(-posteriors, axis=-1, kind="stable")[..., :k]

@@ -4,17 +4,24 @@ The image is divided into S x S cells. The network gives, for each cell, [C clas
 (x, y, √w, √h)]: x and y are offsets within the cell, 0..1, w and h fractions of the image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import lazy_loader
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from cnnkeras import losses
 from cnnkeras.boxes import Detections, convert_boxes, non_maximum_suppression
 
 keras = lazy_loader.load("keras")
+
+Fraction = Annotated[float, Ge(0), Le(1)]
+
+OUTPUT_DTYPE = np.dtype(np.float32)
+ANNOTATIONS = ("boxes", "box_labels", "difficult")
+PROTOCOL = None
+MEMBERS_SHARE = ()
 
 # Objects narrower or lower than this fraction of the image are no targets (fill_truth_region in src/data.c,
 # pjreddie/darknet@f6afaab).
@@ -56,6 +63,31 @@ def encode_targets(boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], *,
     targets[*place, 3:5] = centred[kept, 2:]
     targets[*place, 5 + label[kept]] = 1
     return targets
+
+
+def encode_examples(
+    annotations: Mapping[str, Sequence[np.ndarray]],
+    *,
+    seeds: Sequence[Sequence[int]],
+    output_shape: Sequence[int],
+    classes: int,
+) -> np.ndarray:
+    """Targets of some examples: difficult objects left out, the others shuffled, as darknet does, before `encode_targets`.
+
+    Args:
+        annotations: For each example its `boxes`, `box_labels` and `difficult` flags.
+        seeds: Of each example's shuffling: with another one, another object gets a cell that two of them claim.
+        output_shape: (S, S, ...).
+        classes: C.
+    """
+    boxes, labels = [], []
+    columns = (annotations[name] for name in ANNOTATIONS)
+    for seed, own_boxes, own_labels, difficult in zip(seeds, *columns, strict=True):
+        chosen = np.flatnonzero(~difficult)
+        np.random.default_rng(list(seed)).shuffle(chosen)
+        boxes.append(own_boxes[chosen])
+        labels.append(own_labels[chosen])
+    return encode_targets(boxes, labels, grid=output_shape[0], classes=classes)
 
 
 def build_loss(
@@ -103,20 +135,56 @@ def decode_outputs(outputs: np.ndarray, *, classes: int) -> tuple[np.ndarray, np
     return corners.reshape(images, -1, 4), scores.reshape(images, -1, classes)
 
 
-def detect(outputs: np.ndarray, *, classes: int, confidence_threshold: float, nms_iou: float) -> Detections:
-    """Detections of a set of images: scores above the threshold, then NMS in each image and class.
+def postprocess(
+    outputs: np.ndarray,
+    classes: int,
+    *,
+    confidence_threshold: Fraction,
+    nms_iou: Fraction,
+    display_threshold: Fraction = 0.2,
+    display_nms_iou: Fraction | None = None,
+) -> tuple[Detections, Detections]:
+    """Detections of a set of images that are measured, and those among them that are drawn.
+
+    Darknet measures with a threshold of .001 and an IoU of .5, and draws with .2 and .4.
 
     Args:
         outputs: float (n, S, S, C + 5B).
         classes: C.
         confidence_threshold: Boxes count for a class if confidence x class probability is greater.
         nms_iou: Of two boxes of a class whose IoU is greater, the one of lower score is dropped.
+        display_threshold: Only boxes of this score or a higher one are drawn.
+        display_nms_iou: A second suppression, of the boxes that are drawn; none: no other than `nms_iou`.
 
     Returns:
         Boxes as fractions of the image, not cut at its edges; by image, class and then from the highest score down.
+    """
+    detections = detect(outputs, classes=classes, confidence_threshold=confidence_threshold, nms_iou=nms_iou)
+    return detections, displayed(detections, display_threshold=display_threshold, display_nms_iou=display_nms_iou)
+
+
+def detect(outputs: np.ndarray, *, classes: int, confidence_threshold: float, nms_iou: float) -> Detections:
+    """Detections of a set of images: scores above the threshold, then NMS in each image and class.
+
+    Args, returns: as `postprocess`.
     """
     boxes, scores = decode_outputs(outputs, classes=classes)
     images, candidates, labels = np.nonzero(scores > confidence_threshold)
     boxes, scores = boxes[images, candidates], scores[images, candidates, labels]
     kept = non_maximum_suppression(boxes, scores, images * classes + labels, iou_threshold=nms_iou)
     return Detections(images[kept], labels[kept], boxes[kept], scores[kept])
+
+
+def displayed(detections: Detections, *, display_threshold: float, display_nms_iou: float | None = None) -> Detections:
+    """The detections that are drawn, in the order given; arguments as for `postprocess`."""
+    shown = detections[np.flatnonzero(detections.scores >= display_threshold)]
+    if display_nms_iou is None:
+        return shown
+    groups = shown.images * (1 + shown.labels.max(initial=0)) + shown.labels
+    kept = non_maximum_suppression(shown.boxes, shown.scores, groups, iou_threshold=display_nms_iou)
+    return shown[np.sort(kept)]
+
+
+def describe_outputs(shape: tuple[int, ...], classes: int) -> dict[str, int]:
+    """Facts on outputs of this shape, to stand beside them: how many boxes a cell has."""
+    return {"boxes_per_cell": (shape[-1] - classes) // 5}

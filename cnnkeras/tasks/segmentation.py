@@ -1,24 +1,39 @@
 """Segmentation: a class for every pixel. The outputs are C + 1 scores a pixel, background first, before softmax."""
 
-import io
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
-import cv2
 import lazy_loader
 import numpy as np
 from annotated_types import Gt, Le
-from PIL import Image
 
 from cnnkeras import losses
+from cnnkeras.label_maps import Resize, resize_scores
+from cnnkeras.protocols.label_inference import infer_greedily
 
 keras = lazy_loader.load("keras")
 
-VOID = 255  # the label of PASCAL VOC's object borders: neither trained on nor evaluated
+# A score map of 224 x 224 pixels x 21 classes is 4 MB an image in float32; its order survives in half of that.
+OUTPUT_DTYPE = np.dtype(np.float16)
+ANNOTATIONS = ("masks",)
+PROTOCOL = "regions"
+MEMBERS_SHARE = ("source", "task", "examples", "size")
 
 
 def encode_targets(masks: np.ndarray) -> np.ndarray:
     """Label maps as the loss takes them: uint8 (n, H, W), as they are: 0 background, 1.. classes, 255 void."""
     return np.asarray(masks, np.uint8)
+
+
+def encode_examples(
+    annotations: Mapping[str, Sequence[np.ndarray]],
+    *,
+    seeds: Sequence[Sequence[int]],  # noqa: ARG001 - as in the other tasks
+    output_shape: Sequence[int],  # noqa: ARG001
+    classes: int,  # noqa: ARG001
+) -> np.ndarray:
+    """Targets of some examples: `masks` as they are."""
+    return encode_targets(annotations["masks"])
 
 
 def build_loss(*, background_weight: Annotated[float, Gt(0), Le(1)] = 1.0) -> "keras.losses.Loss":
@@ -35,67 +50,50 @@ def build_metrics() -> "list[keras.metrics.Metric]":
     return [losses.ValidPixelAccuracy()]
 
 
-def decode_outputs(
-    scores: np.ndarray, size: tuple[int, int], *, resize: Literal["bilinear", "nearest"] = "bilinear"
-) -> np.ndarray:
+def decode_outputs(scores: np.ndarray, size: Sequence[int], *, resize: Resize = "bilinear") -> np.ndarray:
     """Label map of one image at its own size: the scores are resized, then each pixel takes its highest.
 
     Args:
-        scores: float (H, W, C + 1), at the network's size.
+        scores: float (H, W, C + 1), at the model's size.
         size: Height and width of the label map in pixels.
-        resize: How scores between the network's pixels are found; pixel centres lie at half-integers.
+        resize: How scores between the model's pixels are found; pixel centres lie at half-integers.
 
     Returns:
         uint8 (height, width): 0 background, 1.. classes; of equal scores the lower class.
     """
-    interpolation = {"bilinear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST_EXACT}[resize]
-    height, width = (int(side) for side in size)
-    best = np.full((height, width), -np.inf, np.float32)
-    labels = np.zeros((height, width), np.uint8)
+    shape = tuple(int(side) for side in size)
+    best, labels = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.uint8)
     # A class at a time: a few maps of the image's size instead of C + 1, and faster than arg-max over a short last
     # axis.
-    for label in range(scores.shape[-1]):
-        score = cv2.resize(np.asarray(scores[..., label], np.float32), (width, height), interpolation=interpolation)
+    for label, score in enumerate(resize_scores(scores, shape, resize=resize)):
         labels[score > best] = label
         np.maximum(best, score, out=best)
     return labels
 
 
-def palette() -> np.ndarray:
-    """PASCAL VOC's colour map: uint8 (256, 3) RGB.
+def postprocess(
+    scores: np.ndarray,
+    size: Sequence[int],
+    *,
+    resize: Resize = "bilinear",
+    greedy: Annotated[Mapping[str, float], infer_greedily] | None = None,
+) -> np.ndarray:
+    """Label map of one image at its own size.
 
-    Bits 0, 1 and 2 of a label, then 3, 4 and 5, ... are the highest, next highest, ... bits of red, green and blue
-    (VOClabelcolormap.m of the devkit): label 1 is (128, 0, 0), 255 is (224, 224, 192).
+    Args:
+        scores: float (H, W, C + 1), at any size.
+        size: Height and width of the label map in pixels.
+        resize: As for `decode_outputs`.
+        greedy: Arguments of `infer_greedily`, which labels a class at a time; none: each pixel takes its highest score.
+
+    Returns:
+        uint8 (height, width): 0 background, 1.. classes.
     """
-    labels = np.arange(256)
-    colors = np.zeros((256, 3), np.uint8)
-    for level in range(8):
-        for channel in range(3):
-            bit = (labels >> (3 * level + channel)) & 1
-            colors[:, channel] |= (bit << (7 - level)).astype(np.uint8)
-    return colors
+    if greedy is None:
+        return decode_outputs(scores, size, resize=resize)
+    return infer_greedily(np.stack([*resize_scores(scores, size, resize=resize)], axis=-1), **greedy)
 
 
-def encode_png(labels: np.ndarray) -> bytes:
-    """A label map, uint8 (H, W), as a palette PNG file in PASCAL VOC's colours; equal maps give equal bytes."""
-    image = Image.fromarray(np.ascontiguousarray(labels, np.uint8), mode="L")
-    image.putpalette(palette().tobytes())
-    file = io.BytesIO()
-    image.save(file, format="PNG")
-    return file.getvalue()
-
-
-def decode_png(data: bytes) -> np.ndarray:
-    """A label map, uint8 (H, W), from a palette or grayscale PNG file.
-
-    Raises:
-        ValueError: The file is no image, or its pixels are no labels (RGB).
-    """
-    try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except OSError as error:
-        raise ValueError(f"expected a PNG file of labels; received: {error}") from error
-    if image.mode not in ("P", "L"):
-        raise ValueError(f"expected a palette or grayscale PNG; received: mode {image.mode}. Save labels, not colours")
-    return np.array(image)
+def describe_outputs(shape: tuple[int, ...], classes: int) -> dict[str, int]:  # noqa: ARG001 - as in the other tasks
+    """Facts on outputs of this shape, to stand beside them: none."""
+    return {}

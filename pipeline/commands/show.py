@@ -118,7 +118,7 @@ def show_class(
 ) -> Shown:
     """The image, or the signal, over bars of its most probable classes."""
     probabilities = classification.decode_outputs(outputs[None])[0]
-    best = classification.top_k(probabilities, settings.top_k)
+    best = classification.most_probable(probabilities, settings.top_k)
     names, values = [classes[label] for label in best], probabilities[best]
     side = SIDES[0]
     drawn = overlays.draw_signal(image, side=side) if image.ndim == 2 else overlays.fit(image, side)

@@ -14,11 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from cnnkeras.label_maps import VOID
+
 SIDE = 320
 WHITE, PAPER, INK, GREY = (255, 255, 255), (243, 244, 246), (31, 35, 40), (101, 109, 118)
 BAR = (128, 184, 245)
 RIGHT, WRONG = (26, 127, 55), (207, 34, 46)  # captions of right and wrong predictions
-VOID = 255
 GAP = 18  # pixels between the columns of a grid
 # Sasha Trubetskoy's "20 simple, distinct colors" (sashamaps.net), reordered, a dark green for his beige, which is lost on
 # white. The VOC colour map itself is for label files: its first colours are too dark to be told apart on photographs.

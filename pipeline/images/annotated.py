@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cnnkeras.tasks.segmentation import VOID
+from cnnkeras.label_maps import VOID
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,6 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """An image stretched to (height, width): averaged where it shrinks, bilinear where it grows."""
     shrinks = image.shape[0] > size[0] or image.shape[1] > size[1]
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A label map stretched to (height, width): each pixel takes the label at its centre."""
-    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def cut_out(whole: AnnotatedImage, number: int, margin: float) -> AnnotatedImage:

@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cnnkeras.by_name import unknown
-from cnnkeras.tasks.segmentation import VOID
+from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives

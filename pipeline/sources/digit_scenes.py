@@ -25,7 +25,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, model_validator
 
-from cnnkeras.tasks.segmentation import VOID, encode_png
+from cnnkeras.label_maps import VOID, encode_png
 from pipeline import sources
 from pipeline.files.archives import Archives
 from pipeline.runtime.entries import Entry, Seed

@@ -17,7 +17,7 @@ from annotated_types import Ge, Le
 from PIL import Image
 from pydantic import Field, model_validator
 
-from cnnkeras.tasks.segmentation import VOID
+from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from cnnkeras.boxes import iou
-from cnnkeras.tasks.segmentation import VOID, encode_png
+from cnnkeras.label_maps import VOID, encode_png, resize_labels
 from pipeline import regions, sources
 from pipeline.formats.packed import Index, SplitWriter, decode_jpeg, encode_jpeg
 from pipeline.images import annotated
@@ -484,7 +484,7 @@ class Packer:
         if self.dataset.task == "classification":
             row.fixed["labels"] = np.int32(label)
         elif self.dataset.task == "segmentation":
-            row.fixed["masks"] = annotated.resize_mask(part.mask, size)
+            row.fixed["masks"] = resize_labels(part.mask, size)
         else:
             height, width = part.image.shape[:2]
             boxes = (part.boxes / [width, height, width, height]).astype(np.float32)

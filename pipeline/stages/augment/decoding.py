@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from cnnkeras.tasks.segmentation import VOID, decode_png
+from cnnkeras.label_maps import VOID, decode_png
 from pipeline.files import image_files
 from pipeline.images.annotated import AnnotatedImage
 from pipeline.runtime.errors import InputError

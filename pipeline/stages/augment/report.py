@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkeras.tasks.segmentation import VOID
+from cnnkeras.label_maps import VOID
 from pipeline.drawing import diagrams
 from pipeline.formats import packed as records
 from pipeline.formats.packed import Index, Split

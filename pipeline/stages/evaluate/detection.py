@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkeras.boxes import Detections, Objects, convert_boxes, iou, non_maximum_suppression
 from cnnkeras.metrics import detection as metrics
-from cnnkeras.metrics.detection_errors import KINDS, count_errors
+from cnnkeras.metrics.detection import KINDS, count_errors
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import INK, RIGHT, WRONG, beside, draw_boxes
 from pipeline.formats.packed import Split

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnkeras.label_maps import decode_png
 from cnnkeras.metrics import segmentation as metrics
-from cnnkeras.tasks.segmentation import decode_png
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import beside, draw_mask
 from pipeline.formats.packed import Split

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from cnnkeras import label_maps
 from cnnkeras.boxes import Detections, clip_boxes, convert_boxes
+from cnnkeras.protocols.label_inference import infer_greedily
 from cnnkeras.tasks import classification, detection, segmentation
 from pipeline.formats.packed import Ragged, Split, open_index, open_split, split_files
-from pipeline.label_inference import infer_greedily
 from pipeline.params import ClassificationPostprocess, DetectionPostprocess, SegmentationPostprocess, load_params
 from pipeline.runtime import paths, progress
 from pipeline.runtime.errors import InputError
@@ -88,7 +88,7 @@ def write_probabilities(
     """
     probabilities = classification.decode_outputs(outputs)
     np.save(folder / "probabilities.npy", probabilities)
-    best = classification.top_k(probabilities, settings.top_k)
+    best = classification.most_probable(probabilities, settings.top_k)
     with (folder / "top_k.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["id", "rank", "class", "probability"])
@@ -172,7 +172,7 @@ def write_label_maps(
             scores = outputs[number]
             scores = scores.reshape(*size, -1) if scores.ndim == 2 else scores
             labels = label_map(scores, size, settings)
-            (folder / "label_maps" / f"{id}.png").write_bytes(segmentation.encode_png(labels))
+            (folder / "label_maps" / f"{id}.png").write_bytes(label_maps.encode_png(labels))
             bar.update(number + 1)
 
 
@@ -180,15 +180,10 @@ def label_map(scores: np.ndarray, size: Sequence[int], settings: SegmentationPos
     """Label map uint8 of an image of (height, width) pixels from scores (H, W, C + 1)."""
     if settings.greedy is None:
         return segmentation.decode_outputs(scores, size, resize=settings.resize)
-    return infer_greedily(resize_scores(scores, size, settings.resize), **settings.greedy.model_dump())
-
-
-def resize_scores(scores: np.ndarray, size: Sequence[int], resize: str) -> np.ndarray:
-    """Scores (H, W, C + 1) at another size, as `segmentation.decode_outputs` enlarges them; float32."""
-    interpolation = {"bilinear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST_EXACT}[resize]
-    target = (int(size[1]), int(size[0]))
-    maps = np.moveaxis(np.asarray(scores, np.float32), -1, 0)
-    return np.stack([cv2.resize(plane, target, interpolation=interpolation) for plane in maps], axis=-1)
+    greedy = {"threshold": settings.greedy.threshold, "min_fraction": settings.greedy.least_share}
+    return infer_greedily(
+        np.stack([*label_maps.resize_scores(scores, size, resize=settings.resize)], axis=-1), **greedy
+    )
 
 
 WRITERS = {

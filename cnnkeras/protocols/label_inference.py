@@ -6,24 +6,33 @@ connected region from its probabilities; keep the region where the class dominat
 
 The book leaves open, and we choose: the region is the 8-connected component of largest probability among the unlabelled
 pixels whose probability is at least `threshold`; it dominates where no other class, background included, has more; evidence
-is too little when a class's probability, summed over the unlabelled pixels, is below `least_share` of the image's pixels. What
+is too little when a class's probability, summed over the unlabelled pixels, is below `min_fraction` of the image's pixels. What
 is left is background.
 """
 
+from typing import Annotated
+
 import cv2
 import numpy as np
+from annotated_types import Ge, Gt, Le
+
+from cnnkeras.protocols.posteriors import softmax
 
 
-def infer_greedily(scores: np.ndarray, *, threshold: float = 0.25, least_share: float = 0.01) -> np.ndarray:
+def infer_greedily(
+    scores: np.ndarray,
+    *,
+    threshold: Annotated[float, Ge(0), Le(1)] = 0.25,
+    min_fraction: Annotated[float, Gt(0), Le(1)] = 0.01,
+) -> np.ndarray:
     """Label map uint8 (H, W): 0 background, 1.. classes.
 
     Args:
         scores: float (H, W, C + 1) before softmax, background first.
-        threshold: Least probability of a pixel of the region.
-        least_share: Stop when no class has this share of the image's pixels as summed probability.
+        threshold: Smallest probability of a pixel of the region.
+        min_fraction: Stop when no class has this fraction of the image's pixels as summed probability.
     """
-    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    probabilities = softmax(scores)
     dominant = probabilities.argmax(axis=-1)
     labels = np.zeros(scores.shape[:2], np.uint8)
     is_open = np.ones(scores.shape[:2], bool)
@@ -31,7 +40,7 @@ def infer_greedily(scores: np.ndarray, *, threshold: float = 0.25, least_share: 
     while candidates:
         mass = {label: float(probabilities[..., label][is_open].sum()) for label in candidates}
         label = max(candidates, key=lambda label: (mass[label], -label))
-        if mass[label] < least_share * labels.size:
+        if mass[label] < min_fraction * labels.size:
             break
         region = _largest_region(probabilities[..., label], is_open & (probabilities[..., label] >= threshold))
         kept = region & (dominant == label)

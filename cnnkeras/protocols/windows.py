@@ -1,0 +1,49 @@
+"""Windows: parts of an image given by boxes in whole pixels, which may reach beyond the image's edge; object proposals."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+Proposal = tuple[float, Box]  # a score and the box of what may be an object
+
+
+def surest(proposals: Sequence[Proposal], *, max_proposals: int, min_side: int) -> list[Box]:
+    """The first `max_proposals` boxes, of those whose shorter side has `min_side` pixels or more.
+
+    Args:
+        proposals: Of an image, the surest first.
+        max_proposals: How many are taken at most.
+        min_side: In pixels.
+    """
+    boxes = [box for _, box in proposals if min(box[2] - box[0], box[3] - box[1]) >= min_side]
+    return boxes[:max_proposals]
+
+
+def enlarge(box: Box, margin: float) -> Box:
+    """A box with `margin` of its sides more at each edge."""
+    left, top, right, bottom = box
+    across, down = round(margin * (right - left)), round(margin * (bottom - top))
+    return left - across, top - down, right + across, bottom + down
+
+
+def cut(image: np.ndarray, box: Box, size: tuple[int, int]) -> np.ndarray:
+    """A window of an image (H, W, 3), black beyond its edge, stretched to (height, width) bilinearly."""
+    return cv2.resize(window(image, box, 0), size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def window(values: np.ndarray, box: Box, beyond: int) -> np.ndarray:
+    """What an image (H, W, 3) or label map (H, W) has inside a box, and `beyond` where the box sticks out."""
+    left, top, right, bottom = box
+    content = np.full((bottom - top, right - left, *values.shape[2:]), beyond, values.dtype)
+    y0, x0, y1, x1 = inside(box, values.shape[:2])
+    content[y0 - top : y1 - top, x0 - left : x1 - left] = values[y0:y1, x0:x1]
+    return content
+
+
+def inside(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right of the part of a box that lies in an image of (height, width) pixels."""
+    left, top, right, bottom = box
+    y0, x0 = min(max(top, 0), size[0]), min(max(left, 0), size[1])
+    return y0, x0, max(min(bottom, size[0]), y0), max(min(right, size[1]), x0)
