@@ -3,7 +3,7 @@
     python -m benchmarks.loader [--archive IMAGES.tgz]
 
 `packed` reads what `augment` has prepared, pixels or (`jpeg`) JPEG files; `augmented` means that a training's policy is applied to it,
-a resized crop and a flip, by the worker processes that `train` has (`pipeline/stages/train/batches.py`) or by as many threads. The others decode
+a resized crop and a flip, by the worker processes that `train` has (`pipeline/stages/train/workers.py`) or by as many threads. The others decode
 the image files themselves, crop at random and flip, with as many workers as there are cores: albumentations in our worker
 processes, in a PyTorch DataLoader and in Grain, and tf.data with TensorFlow's own operations. Packages that are absent are listed as
 such, not guessed at. Images are made here (500 x 375), or those of an archive of 224 x 224 or more.
@@ -33,7 +33,8 @@ from pipeline.files.archives import Archives
 from pipeline.formats import packed as records
 from pipeline.images.principal_components import evenly_spaced
 from pipeline.runtime.workers import available, ordered_map
-from pipeline.stages.train.batches import Reader, augmenting_reader, read_ahead
+from pipeline.stages.train.reader import Reader, augmenting_reader
+from pipeline.stages.train.workers import read_ahead
 
 os.environ |= {"NO_ALBUMENTATIONS_UPDATE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 BATCH = 32
@@ -147,7 +148,7 @@ def augmented_by_threads(files: list[bytes], folder: Path) -> Callable[[], Itera
 
 def reader(split: records.Split) -> Reader:
     """What `train` reads a split with."""
-    return augmenting_reader(split, "classification", POLICY, "benchmark", seed=0, grid=1, classes=1)
+    return augmenting_reader(split, "classification", POLICY, "benchmark", seed=0, output_shape=(1,), classes=1)
 
 
 def ours_on_the_fly(files: list[bytes], _folder: Path) -> Callable[[], Iterable[np.ndarray]]:

@@ -65,7 +65,9 @@ def build_step(
     """A function that trains a step, and the network."""
     import keras
 
-    from cnnkeras import layers, training
+    from cnnkeras import layers
+    from cnnkeras.training.fit import set_weight_decay
+    from cnnkeras.training.optimizers import sgd
 
     alexnet = architectures.load("alexnet")
     input_shape, output_shape = alexnet.PAPER_SHAPES[variant]
@@ -77,9 +79,9 @@ def build_step(
             return (keras.layers.Conv2D if own else type(layer)).from_config(layer.get_config())
 
         model = keras.models.clone_model(model, clone_function=plain)
-    training.set_weight_decay(model, weight_decay)
+    set_weight_decay(model, weight_decay)
     model.compile(
-        training.build_optimizer("sgd", learning_rate=1e-4, momentum=0.9),
+        sgd(learning_rate=1e-4, momentum=0.9).update,
         tasks.load("classification").build_loss(),
         jit_compile=False,
     )

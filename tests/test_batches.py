@@ -11,17 +11,18 @@ import cv2
 import numpy as np
 import pytest
 
-from cnnkeras.training import Batches, PreparedBatches
+from cnnkeras.training.batches import Batches, PreparedBatches
 from pipeline.formats.packed import Index, SplitWriter, encode_jpeg, open_split
 from pipeline.params import load_params
 from pipeline.runtime.errors import InputError
-from pipeline.stages.train.batches import Reader, augmenting_reader, read_ahead
+from pipeline.stages.train.reader import Reader, augmenting_reader
+from pipeline.stages.train.workers import read_ahead
 from pipeline.tracking.fingerprints import result_params
 from tests.test_train_predict import PARAMS, finish, start, write_dataset, write_project
 
 TASKS = ("classification", "detection", "segmentation")
 SIDE, GRID, CLASSES = 32, 4, 10
-SETTINGS = {"seed": 3, "grid": GRID, "classes": CLASSES}
+SETTINGS = {"seed": 3, "output_shape": (GRID, GRID, 20), "classes": CLASSES}
 BOX = np.array([[0.2, 0.3, 0.7, 0.6]], np.float32)
 POLICY = (
     {"HorizontalFlip": {"p": 0.5}},
@@ -270,24 +271,26 @@ AUGMENTED = PARAMS.replace(
 )
 TRAIN = """
 import sys
-from pipeline.stages.train import batches; from pipeline.stages import train
-begin = batches._begin
+from pipeline.stages import train
+from pipeline.stages.train import workers
+begin = workers._begin
 def begin_and_look(*arguments):
     # A lazily loaded Keras is in sys.modules under its own name before it is imported.
     assert not {"keras.src", "tensorflow"} & sys.modules.keys()
     begin(*arguments)
-batches._begin = begin_and_look
+workers._begin = begin_and_look
 train.run("digits", workers=int(sys.argv[1]))
 """
 FAIL = """
-from pipeline.stages.train import batches; from pipeline.stages import train
+from pipeline.stages import train
+from pipeline.stages.train.reader import Reader
 from pipeline.runtime.errors import InputError
-read = batches.Reader.__call__
+read = Reader.__call__
 def fail_later(reader, indices, epoch):
     if epoch == 1:
         raise InputError("what is wrong with this image")
     return read(reader, indices, epoch)
-batches.Reader.__call__ = fail_later
+Reader.__call__ = fail_later
 try:
     train.run("digits")
 except InputError as error:

@@ -14,7 +14,8 @@ PEAK_GIBIBYTES = 12
 STEP = """
 import json, resource, sys
 import keras, numpy as np
-from cnnkeras import architectures, tasks, training
+from cnnkeras import architectures, tasks
+from cnnkeras.training import batches, fit, optimizers, schedules
 
 name, variant, batch, rate, options = json.loads(sys.argv[1])
 module = architectures.load(name)
@@ -31,7 +32,7 @@ elif module.TASKS[0] == "segmentation":
 else:
     boxes, labels = [np.array([[0.2, 0.3, 0.6, 0.9]])] * batch, [np.array([7])] * batch
     encoded = task.encode_targets(boxes, labels, grid=output_shape[0], classes=20)
-batches = training.Batches(images, lambda examples, epoch: encoded[examples], batch_size=batch)
+examples = batches.Batches(images, lambda rows, epoch: encoded[rows], batch_size=batch)
 losses = []
 
 def sample():
@@ -39,11 +40,11 @@ def sample():
     return [keras.ops.convert_to_numpy(keras.ops.reshape(weight, (-1,))[:4096]).copy() for weight in model.trainable_variables]
 
 before = sample()
-training.fit(
-    model, batches, batches, epochs=1,
-    optimizer=training.build_optimizer("sgd", learning_rate=rate, momentum=0.9),
-    learning_rate=training.LearningRate(rate, training.Constant()),
-    loss=task.build_loss(), weight_decay=5e-4,
+fit.fit(
+    model, examples, examples, epochs=1,
+    optimizer=optimizers.sgd(learning_rate=rate, momentum=0.9, weight_decay=5e-4),
+    schedule=schedules.constant(),
+    loss=task.build_loss(),
     callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["loss"]))],
 )
 after = sample()

@@ -13,10 +13,11 @@ import pytest
 
 from pipeline.backend import devices
 from pipeline.formats.packed import Index, SplitWriter, open_split
+from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import train
-from pipeline.stages.train.batches import Reader
+from pipeline.stages.train.reader import Reader
 
 REPOSITORY = Path(__file__).parents[1]
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -220,11 +221,10 @@ def test_training_starts_from_the_other_experiment(twins, monkeypatch):
     monkeypatch.chdir(twins[0])
     from pipeline.backend import model_files
 
-    params = train.load_params()
-    experiment = params.experiment("yolo")
+    training = train.resolve(load_params(), "yolo")
     with devices.set_up(seed=1):
-        network = train._build(params, experiment, train._checked_index(params, "detection", epochs=1))
-        train._copy_initial_weights(network, experiment.train, "experiments.yolo.train")
+        network = train._build(training, train._checked_index(training))
+        train._copy_initial_weights(network, training)
         start = model_files.load(paths.model_file("digits"))
     for name in ("conv1", "bn1", "conv9", "bn9"):
         for copied, weights in zip(
@@ -236,9 +236,8 @@ def test_training_starts_from_the_other_experiment(twins, monkeypatch):
 @pytest.mark.usefixtures("project")
 def test_detection_targets_are_shuffled_anew_each_epoch():
     """Difficult objects are no targets; which of two objects gets a cell is a function of (seed, epoch, image)."""
-    params = train.load_params()
     columns = open_split(paths.augmented("detection"), "train")
-    targets = Reader(columns, "detection", seed=params.training_seed("yolo"), grid=1, classes=10).targets
+    targets = Reader(columns, "detection", seed=1, output_shape=(1, 1, 20), classes=10).targets
     epochs = [targets(np.arange(20), epoch) for epoch in range(8)]
     labels = np.stack([epoch[:, 0, 0, 5:].argmax(axis=-1) for epoch in epochs], axis=1)  # (images, epochs)
     for image in range(20):
@@ -336,10 +335,10 @@ def test_an_operation_gets_the_threads_that_it_is_given():
 
 def test_batches_are_fed_in_order_and_not_tuned():
     """What Keras would make of batches tunes how it reads them, and may wait for that at an epoch's end."""
-    from cnnkeras import training
+    from cnnkeras.training.batches import Batches
 
     inputs = np.arange(10, dtype=np.uint8)[:, None]
-    batches = training.Batches(inputs, lambda rows, epoch: np.float32(rows + 100 * epoch), batch_size=4)
+    batches = Batches(inputs, lambda rows, epoch: np.float32(rows + 100 * epoch), batch_size=4)
     fed = devices.feed(batches)
     assert fed.options().autotune.enabled is False
     for epoch in (0, 3):

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
-from cnnkeras import training
-from cnnkeras.training import Batches, Constant, LearningRate, Piecewise, Plateau, PreparedBatches, Step
+from cnnkeras.training import fit as training
+from cnnkeras.training import optimizers, schedules
+from cnnkeras.training.batches import Batches, PreparedBatches
+from cnnkeras.training.initial_weights import copy_weights
 
 INPUTS = np.random.default_rng(0).normal(size=(10, 3)).astype("float32")
 TARGETS = np.random.default_rng(1).normal(size=(10, 2)).astype("float32")
@@ -42,9 +44,7 @@ class Recorder(keras.callbacks.Callback):
         self.logs.append(dict(logs))
 
 
-def fit(
-    model: keras.Model, *, rate: float = 0.1, momentum: float = 0.0, schedule=None, warmup_epochs: float = 0, **options
-):
+def fit(model: keras.Model, *, rate: float = 0.1, momentum: float = 0.0, decay: float = 0.0, schedule=None, **options):
     """Train with mean squared error; returns what a recorder saw."""
     recorder = Recorder()
     settings = {
@@ -58,8 +58,8 @@ def fit(
         model,
         settings.pop("train"),
         settings.pop("validation"),
-        optimizer=training.build_optimizer("sgd", learning_rate=rate, momentum=momentum),
-        learning_rate=LearningRate(rate, schedule or Constant(), warmup_epochs=warmup_epochs),
+        optimizer=optimizers.sgd(learning_rate=rate, momentum=momentum, weight_decay=decay),
+        schedule=schedule or schedules.constant(),
         callbacks=[recorder],
         **settings,
     )
@@ -169,7 +169,7 @@ def test_update_is_the_papers():
             velocity_weight = momentum * velocity_weight - rate * (2 / error.size * inputs.T @ error + decay * weight)
             velocity_bias = momentum * velocity_bias - rate * 2 / error.size * error.sum(axis=0)
             weight, bias = weight + velocity_weight, bias + velocity_bias
-    fit(model, rate=rate, momentum=momentum, weight_decay=decay, epochs=2)
+    fit(model, rate=rate, momentum=momentum, decay=decay, epochs=2)
     np.testing.assert_allclose(model.weights[0].numpy(), weight, rtol=1e-5)
     np.testing.assert_allclose(model.weights[1].numpy(), bias, rtol=1e-5, atol=1e-7)
 
@@ -187,7 +187,7 @@ def test_decay_is_on_kernels_only():
     for decay in (0.0, 0.5):
         model.set_weights(start)
         data = Batches(signals, lambda indices, _: TARGETS[indices], batch_size=4, seed=0)
-        fit(model, train=data, validation=data, weight_decay=decay)
+        fit(model, train=data, validation=data, decay=decay)
         after[decay] = [variable.numpy() for variable in model.weights]
     assert {variable.name for variable in model.weights} > {"kernel", "bias", "gamma", "beta", "moving_mean"}
     for variable, first, plain, decayed in zip(model.weights, start, after[0.0], after[0.5], strict=True):
@@ -198,30 +198,54 @@ def test_decay_is_on_kernels_only():
 @pytest.mark.parametrize(
     ("schedule", "factors"),
     [
-        (Constant(), {0: 1, 99.5: 1}),
-        (Step(every_epochs=20, factor=0.5), {0: 1, 19.9: 1, 20: 0.5, 39: 0.5, 40: 0.25}),
+        (schedules.constant(), {0: 1, 99.5: 1}),
+        (schedules.step(every_epochs=20, factor=0.5), {0: 1, 19.9: 1, 20: 0.5, 39: 0.5, 40: 0.25}),
         # YOLO v1, section 2.2: 10^-2 for 75 epochs, 10^-3 for 30, 10^-4 for 30.
-        (Piecewise([75, 105], [1, 0.1, 0.01]), {0: 1, 74.9: 1, 75: 0.1, 104: 0.1, 105: 0.01, 134: 0.01}),
+        (
+            schedules.piecewise(epochs=(75.0, 105.0), factors=(1.0, 0.1, 0.01)),
+            {0: 1, 74.9: 1, 75: 0.1, 104: 0.1, 105: 0.01, 134: 0.01},
+        ),
     ],
 )
 def test_schedules(schedule, factors):
     """Each schedule's factor at hand-picked epochs."""
-    assert {epoch: schedule.at(epoch) for epoch in factors} == pytest.approx(factors)
+    assert {epoch: schedule.factor_at(epoch) for epoch in factors} == pytest.approx(factors)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "factors", "message"),
+    [
+        ((1.0, 2.0), (1.0, 0.1), "expected 3 factors for 2 epochs; received: 2"),
+        ((2.0, 1.0), (1.0, 0.1, 0.01), r"expected epochs that rise; received: \[2.0, 1.0\]"),
+    ],
+)
+def test_a_piecewise_schedule_has_a_factor_more_than_epochs(epochs, factors, message):
+    """And its epochs rise."""
+    with pytest.raises(ValueError, match=message):
+        schedules.piecewise(epochs=epochs, factors=factors)
+
+
+def test_a_schedule_says_how_many_epochs_it_needs():
+    """More than up to its last change; of those without a last one, up to the first."""
+    assert schedules.constant().needed_epochs == 0
+    assert schedules.step(every_epochs=20, factor=0.5).needed_epochs == 20
+    assert schedules.piecewise(epochs=(75.0, 105.0), factors=(1.0, 0.1, 0.01)).needed_epochs == 105
+    assert schedules.plateau(factor=0.1, patience_epochs=3).needed_epochs == 3
 
 
 def test_plateau():
     """Falls after `patience_epochs` epochs without a new least loss, and starts to count again."""
-    plateau = Plateau(factor=0.1, patience_epochs=2)
+    plateau = schedules.plateau(factor=0.1, patience_epochs=2)
     factors = []
     for loss in [3.0, 2.0, 2.0, 2.5, 1.0, 1.5, 0.9, 1.0, 1.0, 1.0, 1.0]:
         plateau.observe(loss)
-        factors.append(plateau.at(0))
+        factors.append(plateau.factor_at(0))
     assert factors == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
 
 
 def test_rate_is_set_for_every_step():
     """A warm-up over one and a half epochs of two steps, then a step: base rate 0.1, from a tenth."""
-    recorder = fit(dense(), schedule=Step(every_epochs=2, factor=0.5), warmup_epochs=1.5, epochs=3)
+    recorder = fit(dense(), schedule=schedules.step(every_epochs=2, factor=0.5, warmup_epochs=1.5), epochs=3)
     # 0.01 + 0.09 x (0, 1/3, 2/3) during the warm-up, then 0.1, and half of it from epoch 2 on.
     assert recorder.rates == pytest.approx([0.01, 0.04, 0.07, 0.1, 0.05, 0.05])
     assert [logs["learning_rate"] for logs in recorder.logs] == pytest.approx([0.04, 0.1, 0.05])
@@ -232,7 +256,9 @@ def test_plateau_follows_the_validation_loss():
     model = dense()
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     zeros = Batches(INPUTS, lambda indices, _: np.zeros_like(TARGETS[indices]), batch_size=10, seed=0)
-    recorder = fit(model, train=zeros, validation=zeros, schedule=Plateau(factor=0.5, patience_epochs=1), epochs=3)
+    recorder = fit(
+        model, train=zeros, validation=zeros, schedule=schedules.plateau(factor=0.5, patience_epochs=1), epochs=3
+    )
     assert [logs["learning_rate"] for logs in recorder.logs] == pytest.approx([0.1, 0.1, 0.05])
 
 
@@ -284,10 +310,10 @@ def test_xla_and_several_steps_per_execution_change_nothing_but_speed():
 
         config.disable_op_determinism()
     expected = dense()
-    fit(expected, epochs=2, momentum=0.9, schedule=Step(1, 0.5))
+    fit(expected, epochs=2, momentum=0.9, schedule=schedules.step(every_epochs=1, factor=0.5))
     for options in ({"xla": True}, {"steps_per_execution": 100}):
         model = dense()
-        fit(model, epochs=2, momentum=0.9, schedule=Step(1, 0.5), **options)
+        fit(model, epochs=2, momentum=0.9, schedule=schedules.step(every_epochs=1, factor=0.5), **options)
         for got, wanted in zip(model.get_weights(), expected.get_weights(), strict=True):
             np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-7)
 
@@ -298,7 +324,9 @@ def test_mixed_precision(precision):
     keras.config.set_dtype_policy(precision)
     try:
         model = dense()
-        recorder = fit(model, train=batches(batch_size=10), epochs=2, schedule=Step(1, 0.5))
+        recorder = fit(
+            model, train=batches(batch_size=10), epochs=2, schedule=schedules.step(every_epochs=1, factor=0.5)
+        )
     finally:
         keras.config.set_dtype_policy("float32")
     assert recorder.rates == pytest.approx([0.1, 0.05])
@@ -309,7 +337,7 @@ def test_mixed_precision(precision):
 SHARED = """
 import contextlib
 import keras, numpy as np, tensorflow as tf
-from cnnkeras import training
+from cnnkeras.training import batches, fit, optimizers, schedules
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 inputs = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
@@ -321,15 +349,14 @@ for scope in (contextlib.nullcontext(), tf.distribute.MirroredStrategy(["CPU:0",
         keras.utils.set_random_seed(0)
         given = keras.Input((6,))
         model = keras.Model(given, keras.layers.Dense(2)(keras.layers.Dense(4, activation="relu")(given)))
-        training.fit(
+        fit.fit(
             model,
-            training.Batches(inputs, lambda indices, _: targets[indices], batch_size=8, seed=0),
-            training.Batches(inputs[:17], lambda indices, _: targets[indices], batch_size=8),  # the last one: one example
+            batches.Batches(inputs, lambda indices, _: targets[indices], batch_size=8, seed=0),
+            batches.Batches(inputs[:17], lambda indices, _: targets[indices], batch_size=8),  # the last one: one example
             epochs=2,
-            optimizer=training.build_optimizer("sgd", learning_rate=0.1, momentum=0.9),
-            learning_rate=training.LearningRate(0.1, training.Step(1, 0.5), warmup_epochs=1),
+            optimizer=optimizers.sgd(learning_rate=0.1, momentum=0.9, weight_decay=0.1),
+            schedule=schedules.step(every_epochs=1, factor=0.5, warmup_epochs=1),
             loss=keras.losses.MeanSquaredError(),
-            weight_decay=0.1,
             steps_per_execution=4 if results else 1,  # on two devices it is 1 whatever is asked for
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, epoch_logs: logs.append(epoch_logs["val_loss"]))],
         )
@@ -350,12 +377,22 @@ def test_two_devices_train_as_one():
 
 
 def test_optimizers():
-    """Names outside the list, and a momentum for Adam, are refused."""
-    assert isinstance(training.build_optimizer("adam", learning_rate=0.1), keras.optimizers.Adam)
-    assert not training.build_optimizer("sgd", learning_rate=0.1, momentum=0.9).nesterov
-    for name, momentum in (("rmsprop", 0.0), ("adam", 0.9)):
-        with pytest.raises(ValueError, match="expected sgd, or adam without momentum; received"):
-            training.build_optimizer(name, learning_rate=0.1, momentum=momentum)
+    """Keras' own; momentum is not Nesterov's."""
+    assert isinstance(optimizers.adam(learning_rate=0.1).update, keras.optimizers.Adam)
+    sgd = optimizers.sgd(learning_rate=0.1, momentum=0.9, weight_decay=0.5)
+    assert (sgd.update.momentum, sgd.update.nesterov) == (0.9, False)
+    assert (sgd.learning_rate, sgd.weight_decay) == (0.1, 0.5)
+
+
+def test_schemas_are_read_without_keras():
+    """The signatures of optimizers and schedules are what params.yaml is checked against, before anything heavy is imported."""
+    code = (
+        "import sys\n"
+        "from cnnkeras.training import optimizers, schedules\n"
+        "schedules.step(every_epochs=1, factor=0.5)\n"
+        "assert not {'keras.src', 'tensorflow', 'jax'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def classifier(channels: int = 4, *, batch_norm: bool = True, dense_name: str = "fc6") -> keras.Model:
@@ -377,13 +414,13 @@ def segmenter(channels: int = 4) -> keras.Model:
 
 
 def test_weights_are_copied_by_name():
-    """Layers of both networks under the patterns are copied, a dense layer becomes the same convolution; others are left."""
+    """Layers of both models under the patterns are copied, a dense layer becomes the same convolution; others are left."""
     source, target = classifier(), segmenter()
     before = target.get_layer("fc6-deconv").get_weights()
-    assert training.copy_weights(source, target, ["conv*", "fc?"]) == ["conv1_1", "fc6"]
+    assert copy_weights(source, target, ["conv*", "fc?"]) == ["conv1_1", "fc6"]
     images = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
     plain = classifier(batch_norm=False)
-    training.copy_weights(source, plain, ["*"])
+    copy_weights(source, plain, ["*"])
     encoder = keras.Model(target.input, target.get_layer("fc6").output)
     np.testing.assert_allclose(encoder(images)[:, 0, 0], plain(images), rtol=1e-4, atol=1e-5)
     for now, then in zip(target.get_layer("fc6-deconv").get_weights(), before, strict=True):
@@ -394,7 +431,7 @@ def test_moving_statistics_are_copied():
     """All of a batch normalisation is copied, its moving mean and variance too."""
     source, target = classifier(), classifier()
     source.get_layer("bn1_1").set_weights([np.full(4, value, "float32") for value in (1, 2, 3, 4)])
-    training.copy_weights(source, target, ["bn*"])
+    copy_weights(source, target, ["bn*"])
     assert [weight[0] for weight in target.get_layer("bn1_1").get_weights()] == [1, 2, 3, 4]
 
 
@@ -416,7 +453,7 @@ def test_copying_what_does_not_fit_is_an_error(target, patterns, message):
     target = target()
     before = target.get_weights()
     with pytest.raises(ValueError, match=message):
-        training.copy_weights(classifier(), target, patterns)
+        copy_weights(classifier(), target, patterns)
     assert all(np.array_equal(now, then) for now, then in zip(target.get_weights(), before, strict=True))
 
 
@@ -427,12 +464,12 @@ def test_only_another_rank_is_reshaped():
         inputs = keras.Input((6, 6, 3))
         models.append(keras.Model(inputs, keras.layers.Conv2D(4, size, name="conv")(inputs)))
     with pytest.raises(ValueError, match="layer conv: expected weights kernel 3 x 1 x 3 x 4"):
-        training.copy_weights(*models, ["conv"])
+        copy_weights(*models, ["conv"])
 
 
 def test_rate_never_leaves_the_schedule():
     """After the warm-up the rate is exactly the schedule's, and it is never above the base rate."""
-    rate = LearningRate(0.1, Step(30, 0.1), warmup_epochs=5)
-    assert all(rate.at(epoch) <= 0.1 for epoch in np.linspace(0, 60, 601))
-    assert rate.at(5) == 0.1
-    assert rate.at(0) == pytest.approx(0.01)
+    schedule = schedules.step(every_epochs=30, factor=0.1, warmup_epochs=5)
+    assert all(schedule.rate_at(epoch, base=0.1) <= 0.1 for epoch in np.linspace(0, 60, 601))
+    assert schedule.rate_at(5, base=0.1) == 0.1
+    assert schedule.rate_at(0, base=0.1) == pytest.approx(0.01)

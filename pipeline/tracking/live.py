@@ -14,7 +14,6 @@ turns it into the run of the result.
 """
 
 import contextlib
-import csv
 import json
 import math
 import os
@@ -29,6 +28,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.formats.history import read
 from pipeline.params import Params
 from pipeline.runtime import paths
 from pipeline.tracking import fingerprints
@@ -65,13 +65,14 @@ def read_points(history: Path) -> dict[tuple[str, int], float]:
 
     The metric of the column `loss` is `training/loss`: metrics.json has a `top1_accuracy` too, measured on the test split.
     """
-    lines = history.read_text(encoding="utf-8").splitlines(keepends=True)
-    points = {}
-    for row in csv.DictReader(line for line in lines if line.endswith("\n")):
-        epoch = int(row.pop("epoch"))
-        values = {f"training/{column}": float(value or "nan") for column, value in row.items()}
-        points |= {(metric, epoch): value for metric, value in values.items() if math.isfinite(value)}
-    return points
+    columns = read(history)
+    epochs = columns.pop("epoch", ())
+    points = {
+        (f"training/{name}", int(epoch)): float(value)
+        for name, column in columns.items()
+        for epoch, value in zip(epochs, column, strict=True)
+    }
+    return {point: value for point, value in points.items() if math.isfinite(value)}
 
 
 def _start(params: Params, experiment: str, history: Path) -> subprocess.Popen | None:

@@ -26,7 +26,7 @@ import numpy as np
 from cnnkeras.by_name import Files
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import INK, grid, write_png
-from pipeline.formats import packed
+from pipeline.formats import history, packed
 from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.guard import stage
@@ -108,8 +108,8 @@ def run(name: str) -> None:
     params = load_params()
     experiment = params.measured(name)
     dataset = paths.augmented(experiment.dataset)
-    history = [] if name in params.ensembles else [paths.history(name)]
-    inputs = [*packed.split_files(dataset, "test"), *history, paths.predictions(name)]
+    histories = [] if name in params.ensembles else [paths.history(name)]
+    inputs = [*packed.split_files(dataset, "test"), *histories, paths.predictions(name)]
     outputs = [paths.metrics(name), paths.plots(name), paths.figures(name)]
     with stage(params.stage("evaluate", name), name, inputs=inputs, outputs=outputs) as (metrics_file, plots, images):
         split, index = packed.open_split(dataset, "test"), packed.open_index(dataset)
@@ -120,7 +120,7 @@ def run(name: str) -> None:
         )
         write_metrics(metrics_file, evaluation, examples=len(split))
         write_plots(plots, evaluation)
-        for rows in filter(None, map(read_history, history)):  # a network that was not trained here has none
+        for rows in filter(None, map(history.read, histories)):  # a model that was not trained here has none
             diagrams.training_curves(images / "training_curves.png", rows, title=f"{name} · training")
         draw_diagrams(images, name, evaluation, examples=len(split))
         draw_cases(images, name, evaluation, count=experiment.evaluate.images, examples=len(split))
@@ -158,13 +158,6 @@ def write_table(file: Path, rows: Sequence[Row], *, columns: Sequence[str]) -> N
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(_rounded(rows))
-
-
-def read_history(file: Path) -> dict[str, np.ndarray]:
-    """Columns of history.csv by name; NaN where a field is empty."""
-    with file.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
 
 
 def draw_diagrams(folder: Path, name: str, evaluation: Evaluation, *, examples: int) -> None:

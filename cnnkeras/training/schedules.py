@@ -1,0 +1,114 @@
+"""Learning-rate schedules: each public function is one, under its name in params.yaml.
+
+Every schedule may begin with a warm-up: over the first `warmup_epochs` the rate rises linearly, from `warmup_factor` times what
+it would be (YOLO v1, section 2.2: from a tenth).
+"""
+
+import bisect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le, Lt
+
+Count = Annotated[int, Gt(0)]
+Factor = Annotated[float, Gt(0)]
+Decline = Annotated[float, Gt(0), Lt(1)]
+WarmupEpochs = Annotated[float, Ge(0)]
+WarmupFactor = Annotated[float, Ge(0), Le(1)]
+
+
+def _ignore(validation_loss: float) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A learning rate as a function of time.
+
+    Attributes:
+        factor_at: From the epochs since the start to what the base rate is multiplied by. A fraction of an epoch counts.
+        warmup_epochs: How long the rate rises at the start, in epochs.
+        warmup_factor: From which fraction of its value it rises.
+        needed_epochs: Only a training of more epochs than this uses every factor of the schedule, or its first change where
+            there is no last one.
+        observe: Takes in the validation loss at the end of every epoch.
+    """
+
+    factor_at: Callable[[float], float]
+    warmup_epochs: float
+    warmup_factor: float
+    needed_epochs: float = 0.0
+    observe: Callable[[float], None] = _ignore
+
+    def rate_at(self, epoch: float, *, base: float) -> float:
+        """The learning rate `epoch` epochs after the start, for a base rate."""
+        rate = base * self.factor_at(epoch)
+        if epoch >= self.warmup_epochs:
+            return rate
+        return rate * (self.warmup_factor + (1 - self.warmup_factor) * epoch / self.warmup_epochs)
+
+
+def constant(*, warmup_epochs: WarmupEpochs = 0.0, warmup_factor: WarmupFactor = 0.1) -> Schedule:
+    """The optimizer's learning rate throughout."""
+    return Schedule(lambda _epoch: 1.0, warmup_epochs, warmup_factor)
+
+
+def step(
+    *, every_epochs: Count, factor: Decline, warmup_epochs: WarmupEpochs = 0.0, warmup_factor: WarmupFactor = 0.1
+) -> Schedule:
+    """Times `factor` after every `every_epochs` epochs."""
+    return Schedule(
+        lambda epoch: factor ** math.floor(epoch / every_epochs),
+        warmup_epochs,
+        warmup_factor,
+        needed_epochs=every_epochs,
+    )
+
+
+def piecewise(
+    *,
+    epochs: tuple[Annotated[float, Gt(0)], ...],
+    factors: tuple[Factor, ...],
+    warmup_epochs: WarmupEpochs = 0.0,
+    warmup_factor: WarmupFactor = 0.1,
+) -> Schedule:
+    """Times `factors[i]` from epoch `epochs[i - 1]` on, until `epochs[i]`: one factor more than epochs.
+
+    Raises:
+        ValueError: There are not as many factors, or the epochs do not rise.
+    """
+    if len(factors) != len(epochs) + 1:
+        raise ValueError(f"expected {len(epochs) + 1} factors for {len(epochs)} epochs; received: {len(factors)}")
+    if list(epochs) != sorted(set(epochs)):
+        raise ValueError(f"expected epochs that rise; received: {list(epochs)}")
+    return Schedule(
+        lambda epoch: factors[bisect.bisect_right(epochs, epoch)],
+        warmup_epochs,
+        warmup_factor,
+        needed_epochs=epochs[-1] if epochs else 0.0,
+    )
+
+
+def plateau(
+    *, factor: Decline, patience_epochs: Count, warmup_epochs: WarmupEpochs = 0.0, warmup_factor: WarmupFactor = 0.1
+) -> Schedule:
+    """Times `factor` whenever the validation loss has not fallen below its minimum for `patience_epochs` epochs.
+
+    AlexNet (section 5) and VGG (section 3.1) divide by 10 when the validation error stops improving.
+    """
+    current, minimum, waited = 1.0, math.inf, 0
+
+    def observe(validation_loss: float) -> None:
+        nonlocal current, minimum, waited
+        if validation_loss < minimum:
+            minimum, waited = validation_loss, 0
+            return
+        waited += 1
+        if waited >= patience_epochs:
+            current, waited = current * factor, 0
+
+    return Schedule(
+        lambda _epoch: current, warmup_epochs, warmup_factor, needed_epochs=patience_epochs, observe=observe
+    )
