@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from operator import or_
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -104,6 +104,10 @@ class Named:
     def __repr__(self) -> str:
         return f"Named({self.name!r}, {self.arguments!r})"
 
+    def call(self, module: ModuleType) -> Any:
+        """Call the function, one of a module's."""
+        return functions(module)[self.name](**self.arguments)
+
     def dump(self) -> dict[str, Any]:
         """As params.yaml has it, with all defaults."""
         return {"name": self.name, **self.arguments}
@@ -131,7 +135,8 @@ def functions(module: ModuleType) -> dict[str, Callable]:
     return {
         name: value
         for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+        # Not `isinstance`, which imports a lazily loaded Keras to ask for its class.
+        if type(value) is FunctionType and value.__module__ == module.__name__ and not name.startswith("_")
     }
 
 

@@ -189,8 +189,8 @@ def _fit(
             train,
             val,
             epochs=settings.epochs,
-            optimizer=_call(optimizers, settings.optimizer),
-            schedule=_call(schedules, settings.schedule),
+            optimizer=settings.optimizer.call(optimizers),
+            schedule=settings.schedule.call(schedules),
             loss=task.build_loss(**settings.loss),
             metrics=task.build_metrics(),
             patience_epochs=settings.early_stopping.patience_epochs if settings.early_stopping else None,
@@ -201,7 +201,3 @@ def _fit(
         )
     except DivergedError as error:
         raise InputError(f"{training.where}: {error}") from error
-
-
-def _call(module, entry):
-    return getattr(module, entry.name)(**entry.model_dump(exclude={"name"}))
