@@ -17,7 +17,8 @@ import requests
 from benchmarks import measuring
 from pipeline.files import archives
 from pipeline.files.archives import Archives
-from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.files.fetch import fetch_files
+from pipeline.files.published import PublishedFile
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from pipeline.files import fetch
-from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.files.fetch import fetch_files
+from pipeline.files.published import PublishedFile
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage

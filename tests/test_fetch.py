@@ -18,7 +18,8 @@ import fsspec
 import pytest
 
 from pipeline.files import addresses, fetch
-from pipeline.files.fetch import PublishedFile, fetch_files
+from pipeline.files.fetch import fetch_files
+from pipeline.files.published import PublishedFile
 from pipeline.runtime.errors import InputError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -344,13 +345,13 @@ def test_what_fsspec_reads_is_continued_too(folder):
     """An address of another kind (here memory://, as s3:// and gs://) is read from where an earlier run stopped."""
     fsspec.filesystem("memory").pipe_file("/bucket/data.bin", CONTENT)
     file = published("memory://bucket/data.bin")
-    with addresses.open_place(file.urls[0], 0, None) as opened:
+    with addresses.open_address(file.urls[0], 0, None) as opened:
         assert (opened.offset, opened.total) == (0, len(CONTENT))
         validator = opened.validator
-    with addresses.open_place(file.urls[0], CUT, validator) as opened:
+    with addresses.open_address(file.urls[0], CUT, validator) as opened:
         assert opened.offset == CUT
         assert opened.stream.read() == CONTENT[CUT:]
-    with addresses.open_place(file.urls[0], CUT, "another version") as opened:
+    with addresses.open_address(file.urls[0], CUT, "another version") as opened:
         assert opened.offset == 0
     fetch_files([file], folder, mirrors=[])
     assert (folder / "data.bin").read_bytes() == CONTENT

@@ -17,7 +17,9 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from cnnkeras.label_maps import VOID, encode_png
+from pipeline import sources
 from pipeline.cli import main
+from pipeline.files.splits import Splits
 from pipeline.formats import packed as records
 from pipeline.runtime.errors import InputError
 from pipeline.sources import SPLITS, cifar, coco, image_folder, mask_pairs
@@ -59,7 +61,7 @@ def split_of(kind, source, folder, split, task="classification"):
 
 @pytest.mark.parametrize("name", ["images.tar", "images.tgz", "images.zip"])
 def test_folders_are_classes(tmp_path, name):
-    """ImageNet's layout below a root; ids are paths; a share of the training part validates; hidden files are none."""
+    """ImageNet's layout below a root; ids are paths; a fraction of the training part validates; hidden files are none."""
     extra = {"top/train/cat/._0.jpg": b"a Mac's", "__MACOSX/top/train/cat/0.jpg": b"", "top/train/readme.txt": b"x"}
     write_archive(tmp_path / name, folder_files("top/") | extra)
     source = folder_source(name, root="top", folders={"cat": "Felis", "dog": "Canis"})
@@ -73,7 +75,7 @@ def test_folders_are_classes(tmp_path, name):
 
 
 def test_one_folder_can_serve_all_splits(tmp_path):
-    """Shares for validation and test are disjoint, drawn by the seed, and leave the rest to train."""
+    """Fractions for validation and test are disjoint, drawn by the seed, and leave the rest to train."""
     write_archive(tmp_path / "images.tar", folder_files(parts=(".",)) | {"notes.txt": b""})
     drawn = {}
     for seed in (0, 1):
@@ -323,8 +325,29 @@ def test_wrong_folders_are_named(tmp_path, changes, extra, message):
 
 def test_classes_have_distinct_names():
     """Two folders of one name could not be told apart in a result."""
-    with pytest.raises(ValueError, match="folders: expected distinct names; received: x, x"):
+    with pytest.raises(ValueError, match=r"folders\n.*expected distinct names; received: x, x"):
         folder_source(folders={"cat": "x", "dog": "x"})
+
+
+@pytest.mark.parametrize("kind", sources.names())
+def test_every_kind_says_its_splits_alike(kind):
+    """`splits` is the same entry in every kind that reads published parts; two kinds make their data and have none."""
+    splits = sources.load(kind).Source.model_fields.get("splits")
+    if kind in ("digit_scenes", "mnist1d"):
+        assert splits is None
+    else:
+        assert issubclass(splits.annotation, Splits)
+
+
+def test_fractions_are_drawn_one_after_the_other():
+    """NumPy's permutation of ten by seed 0 is 4 6 2 7 3 5 9 0 8 1: val has its first two, test the next, train the rest."""
+    splits = Splits[str](train="all", val=0.2, test=0.14)
+    drawn = {split: splits.positions(split, 10).tolist() for split in SPLITS}
+    assert drawn == {"train": [0, 1, 3, 5, 7, 8, 9], "val": [4, 6], "test": [2]}
+    assert {splits.part(split) for split in SPLITS} == set(splits.parts()) == {"all"}
+    published = Splits[str](train="a", val="b", test="c")
+    assert [published.part(split) for split in SPLITS] == published.parts() == ["a", "b", "c"]
+    assert all(published.positions(split, 3).tolist() == [0, 1, 2] for split in SPLITS)
 
 
 def test_ids_are_safe_and_unique(tmp_path):
@@ -451,7 +474,7 @@ def test_wrong_pairs_are_named(tmp_path, members, split, message):
     [
         ({"class_values": [0, 1]}, "class_values: expected 3 values, one a class; received: 2"),
         ({"background_values": [0]}, "expected each value once; received: 0 twice"),
-        ({"classes": ["a", "a", "b"]}, "classes: expected distinct names"),
+        ({"classes": ["a", "a", "b"]}, r"classes\n.*expected distinct names"),
     ],
 )
 def test_values_mean_one_thing(changes, message):
@@ -503,7 +526,8 @@ def test_cifar_records_are_read(tmp_path, variant, members, label, classes):
     train, test = members
     record = cifar_record(label, 10, 20, 30)
     write_archive(tmp_path / "c.tar.gz", dict.fromkeys(train, 4 * record) | {test[0]: 3 * record})
-    source = cifar.Source(kind="cifar", variant=variant, file=files("c.tar.gz")[0], validation_share=0.25)
+    splits = {"train": "train", "val": 0.25, "test": "test"}
+    source = cifar.Source(kind="cifar", variant=variant, file=files("c.tar.gz")[0], splits=splits)
     parts = [split_of(cifar, source, tmp_path, split) for split in SPLITS]
     assert [len(part) for part in parts] == [3 * len(train), len(train), 3]
     assert len({example.id for part in parts for example in part}) == 4 * len(train) + 3
@@ -520,7 +544,7 @@ def test_cifar_records_are_read(tmp_path, variant, members, label, classes):
     ("data", "message"),
     [
         (cifar_record([3], 0, 0, 0)[:-1], "test_batch.bin: expected records of 3,073 bytes; received: 3,072 bytes"),
-        (cifar_record([10], 0, 0, 0), "test_batch.bin: expected labels below 10; received: 10"),
+        (cifar_record([10], 0, 0, 0), "test_batch.bin: expected labels below 10, the number of classes; received: 10"),
         (b"", "test_batch.bin: expected records of 3,073 bytes; received: 0 bytes"),
     ],
 )

@@ -19,6 +19,7 @@ from cnnkeras.label_maps import VOID, decode_png, encode_png, palette
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
 from pipeline.sources import SPLITS, digit_scenes, idx, mnist1d, voc
+from pipeline.sources.digit_scenes import drawing, entry
 from pipeline.stages.augment.decoding import decode
 from tests.archive_files import ANY_CHECKSUM, MIRROR, image, needs_mirror, write_archive
 
@@ -56,18 +57,18 @@ def test_the_number_of_scenes_leaves_each_scene_as_it_is():
 
 def test_no_handwritten_digit_serves_two_splits():
     """The 1,797 digits are dealt out: each to exactly one split."""
-    dealt = digit_scenes._handwriting(3)
+    dealt = drawing.handwriting(3)
     digits = [digit.tobytes() for split in SPLITS for part in dealt[split] for digit in part]
     assert len(digits) == len(set(digits)) == 1797
 
 
 def test_scenes_hold_one_to_three_digits_as_asked():
-    """The shares of scenes with 1, 2 and 3 digits are the entry's; at least half of the default's hold two or more."""
+    """The fractions of scenes with 1, 2 and 3 digits are the entry's; at least half of the default's hold two or more."""
     source = scenes_source()
     counts = [len(digit_scenes.draw_scene(source, "train", number).labels) for number in range(200)]
-    shares = np.bincount(counts, minlength=4)[1:] / len(counts)
-    np.testing.assert_allclose(shares, source.digits_per_scene, atol=0.1)
-    assert shares[1:].sum() >= 0.5
+    fractions = np.bincount(counts, minlength=4)[1:] / len(counts)
+    np.testing.assert_allclose(fractions, source.digits_per_scene, atol=0.1)
+    assert fractions[1:].sum() >= 0.5
 
 
 def test_digits_stay_readable():
@@ -75,12 +76,12 @@ def test_digits_stay_readable():
     source = scenes_source()
     for number in range(60):
         scene = digit_scenes.draw_scene(source, "val", number)
-        assert (scene.hidden <= source.largest_covered_share).all()
+        assert (scene.hidden <= source.max_covered_fraction).all()
         height, width = scene.mask.shape
         assert (scene.boxes[:, :2] > 0).all()
         assert (scene.boxes[:, 2:] < [width - 1, height - 1]).all()
         heights = scene.boxes[:, 3] - scene.boxes[:, 1] + 1
-        assert (heights > 0.6 * digit_scenes.SMALLEST_DIGIT).all()
+        assert (heights > 0.6 * entry.MIN_DIGIT_HEIGHT).all()
         assert (heights < 1.4 * source.digit_height[1]).all()
 
 
@@ -140,7 +141,7 @@ def test_scene_archive_is_genuine_voc(scenes):
     ("changes", "message"),
     [
         ({"digits_per_scene": (0.5, 0.2)}, "add up to 1"),
-        ({"scene_size": (150, 120)}, "smallest, largest"),
+        ({"scene_size": (150, 120)}, "minimum, maximum"),
         ({"digit_height": (32, 120)}, "three quarters"),
     ],
 )
@@ -221,7 +222,7 @@ def test_masks_come_with_the_segmentation_lists(tmp_path):
         decode(example, classes=3)
 
 
-def test_a_share_of_the_training_list_can_serve_as_validation(tmp_path):
+def test_a_fraction_of_the_training_list_can_serve_as_validation(tmp_path):
     """`val: 0.25` takes a quarter of the training list by the seed; the rest trains; nothing is in both."""
     ids = [f"image_{number:02d}" for number in range(20)]
     write_archive(tmp_path / "voc.tar", voc_files(ids=ids))
@@ -237,7 +238,7 @@ def test_a_share_of_the_training_list_can_serve_as_validation(tmp_path):
 
 
 def test_two_years_are_one_source(tmp_path):
-    """07+12: lists of two folders below one root, from two archives, one after the other; the share is one of both."""
+    """07+12: lists of two folders below one root, from two archives, one after the other; the fraction is drawn from both."""
     first, second = [f"{number:06d}" for number in range(6)], [f"2008_{number:06d}" for number in range(4)]
     write_archive(tmp_path / "07.tar", voc_files("VOCdevkit/VOC2007", ids=first))
     write_archive(tmp_path / "12.tar", voc_files("VOCdevkit/VOC2012", ids=second))
@@ -253,9 +254,8 @@ def test_two_years_are_one_source(tmp_path):
     assert sorted(split("train") + split("val")) == first + second
     assert len(split("val")) == 2
     assert split("test", "segmentation") == first
-    twice = source.model_copy(
-        update={"splits": voc.Splits(train=("VOC2007/train", "VOC2007/val"), val=0.2, test="VOC2007/val")}
-    )
+    names = {"train": ["VOC2007/train", "VOC2007/val"], "val": 0.2, "test": "VOC2007/val"}
+    twice = voc_source("VOCdevkit", files=source.files, splits=names)
     with pytest.raises(InputError, match=r"splits\.train: expected each id in one list, once; received: '?000000"):
         voc.examples(twice, tmp_path, task="detection", split="train")
 
@@ -331,7 +331,7 @@ def test_the_real_years_are_one_source():
         (voc_files(annotation="<annotation><object>"), r"awkward\.xml: expected XML"),
         (
             voc_files(annotation=AWKWARD.replace(">dog<", ">dgo<")),
-            "expected an object's name among .*; received: 'dgo'",
+            "unknown class 'dgo'; did you mean 'dog'",
         ),
         (voc_files(annotation=AWKWARD.replace(">11<", ">eleven<")), "expected a number in <xmin>; received: 'eleven'"),
         (voc_files(annotation=AWKWARD.replace("bndbox", "box")), "expected a <bndbox>"),
@@ -394,8 +394,8 @@ def test_real_voc_is_read():
 @needs_mirror
 def test_other_roots_and_classes_are_read():
     """BCCD: a .zip, another root, three classes, 4,888 boxes of which two have no area."""
-    source = voc_source("BCCD_Dataset/BCCD", "bccd.zip", classes=["RBC", "WBC", "Platelets"])
-    source = source.model_copy(update={"splits": voc.Splits(train="train", val="val", test="test")})
+    splits = {"train": "train", "val": "val", "test": "test"}
+    source = voc_source("BCCD_Dataset/BCCD", "bccd.zip", classes=["RBC", "WBC", "Platelets"], splits=splits)
     boxes, dropped = 0, collections.Counter()
     for split, count in (("train", 205), ("val", 87), ("test", 72)):
         examples = voc.examples(source, MIRROR, task="detection", split=split)
@@ -498,7 +498,7 @@ def idx_source(**changes):
 
 
 def test_idx_files_are_read(tmp_path):
-    """Plain and gzipped files; grey becomes RGB; the validation split is a seeded share of the training part."""
+    """Plain and gzipped files; grey becomes RGB; the validation split is a seeded fraction of the training part."""
     write_idx(tmp_path)
     train, val, test = (idx.examples(idx_source(), tmp_path, task="classification", split=split) for split in SPLITS)
     assert (len(train), len(val), len(test)) == (18, 2, 4)

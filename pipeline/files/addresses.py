@@ -1,4 +1,4 @@
-"""Places that files are read from - http and https, folders, and whatever else fsspec reads - from the start or from further on."""
+"""Addresses that files are read from - http and https, folders, all that fsspec reads - from the start or from further on."""
 
 import email.utils
 import io
@@ -13,28 +13,14 @@ from urllib.parse import urljoin
 import fsspec
 import requests
 
+from pipeline.files.unusable import StaleError, TransientError, UnusableError
+
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0  # for an answer to begin, and for each further piece of it
 BLOCK_BYTES = 2**20
 
 # Errors that pass: time-outs, too many requests. (So do those from 500 on.)
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
-
-
-class UnusableError(Exception):
-    """Why an address did not give the file."""
-
-
-class TransientError(UnusableError):
-    """The same, where another try may succeed, after `wait_seconds` at least."""
-
-    def __init__(self, message: str, wait_seconds: float = 0.0):
-        super().__init__(message)
-        self.wait_seconds = wait_seconds
-
-
-class StaleError(UnusableError):
-    """What is there of the file cannot be continued."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +30,7 @@ class Opened:
     Attributes:
         stream: Its bytes.
         offset: Where in the file they begin.
-        total: Length of the whole file, where the place says it.
+        total: Length of the whole file, where the address says it.
         validator: Names its version; None where a later read could not tell whether it is the same.
     """
 
@@ -54,19 +40,19 @@ class Opened:
     validator: str | None
 
 
-def open_place(place: str, offset: int, validator: str | None) -> AbstractContextManager[Opened]:
+def open_address(address: str, offset: int, validator: str | None) -> AbstractContextManager[Opened]:
     """Open a file.
 
     Args:
-        place: A URL or a path.
+        address: A URL or a path.
         offset: Where to begin, if the file's version is still `validator`; it is read from the start otherwise.
         validator: Of an earlier `Opened`.
 
     Raises:
         UnusableError: It cannot be read.
     """
-    opener = _open_http if place.startswith(("https://", "http://")) else _open_other
-    return opener(place, offset, validator)
+    opener = _open_http if address.startswith(("https://", "http://")) else _open_other
+    return opener(address, offset, validator)
 
 
 def read_block(stream: BinaryIO) -> bytes:
@@ -154,9 +140,9 @@ def _validator(response: requests.Response) -> str | None:
 
 
 @contextmanager
-def _open_other(place: str, offset: int, validator: str | None) -> Iterator[Opened]:
+def _open_other(address: str, offset: int, validator: str | None) -> Iterator[Opened]:
     try:
-        filesystem, path = fsspec.core.url_to_fs(place)
+        filesystem, path = fsspec.core.url_to_fs(address)
         stream = filesystem.open(path, "rb")
         size, version = filesystem.size(path), str(filesystem.ukey(path))
         if version != validator or (size is not None and offset > size):

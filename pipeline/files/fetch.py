@@ -16,75 +16,21 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from annotated_types import Ge
-from pydantic import Field, field_validator, model_validator
-
-from pipeline.files.addresses import Opened, StaleError, TransientError, UnusableError, open_place, read_block
+from pipeline.files.addresses import Opened, open_address, read_block
+from pipeline.files.published import Checked, PublishedFile, WrongFileError
+from pipeline.files.unusable import StaleError, TransientError, UnusableError
 from pipeline.runtime import progress
-from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
 PARALLEL_FILES = 4
 # Tries in a row that bring nothing new. The waits between them double: 1, 2, 4 and 8 seconds.
-ATTEMPTS, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5, 1.0, 60.0
+ATTEMPTS, FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 5, 1.0, 60.0
 PROGRESS_BYTES = 2**20  # what a try must bring to count as something new
-
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-
-
-class PublishedFile(Entry):
-    """A file that a source is made of.
-
-    Attributes:
-        name: Its path below a mirror and below the source's folder, with forward slashes.
-        urls: Addresses to try after the mirrors, in order: https, http, file, or any other that fsspec reads (s3, gs).
-        sha256: Its checksum, or a list of those of accepted versions.
-        md5: The same, for files whose publisher says no other. It finds damage, not malice.
-        size: Its length in bytes, where known.
-        login: Where to get it by hand, for files that are behind a login.
-    """
-
-    name: str
-    urls: tuple[str, ...] = ()
-    sha256: Sha256 | tuple[Sha256, ...] = ()
-    md5: Md5 | tuple[Md5, ...] = ()
-    size: Annotated[int, Ge(0)] | None = None
-    login: str | None = None
-
-    @field_validator("name")
-    @classmethod
-    def _stays_below(cls, name: str) -> str:
-        path = PurePosixPath(name)
-        if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name:
-            raise ValueError(f"expected a relative path without '..'; received: {name!r}")
-        return name
-
-    @model_validator(mode="after")
-    def _has_a_checksum(self) -> "PublishedFile":
-        if not self.checksums:
-            raise ValueError(f"expected sha256 (or md5) of {self.name}; received: neither")
-        return self
-
-    @property
-    def checksums(self) -> dict[str, tuple[str, ...]]:
-        """Accepted checksums, by algorithm."""
-        stated = {"sha256": self.sha256, "md5": self.md5}
-        return {name: (sums,) if isinstance(sums, str) else sums for name, sums in stated.items() if sums}
-
-    def describe(self) -> str:
-        """The file as it has to be."""
-        sums = " and ".join(f"{name} {' or '.join(sums)}" for name, sums in self.checksums.items())
-        return f"{self.name} with {sums}"
-
-
-class _WrongError(UnusableError):
-    """What came is another file, or not all of it."""
 
 
 class _StoppedError(Exception):
@@ -92,13 +38,13 @@ class _StoppedError(Exception):
 
 
 def fetch_files(files: Sequence[PublishedFile], folder: Path, *, mirrors: Sequence[str]) -> None:
-    """Put each file at `folder / name`, from the first place that has it; all of them or none.
+    """Put each file at `folder / name`, from the first address that has it; all of them or none.
 
-    Places are the mirrors (folders or URLs), then the file's own addresses, in order. A local place needs no network. A
-    file that is not as published is never left behind.
+    The addresses are those in the mirrors (folders or URLs), then the file's own, in order. A local one needs no network. A file
+    that is not as published is never left behind.
 
     Raises:
-        InputError: No place had a file with an accepted checksum; the message says what each place gave.
+        InputError: No address had a file with an accepted checksum; the message says what each gave.
     """
     downloads = folder.parent / ".downloads" / folder.name.lstrip(".")
     with progress.bars(unit=progress.BYTES) as start_bar:
@@ -178,7 +124,7 @@ class _Work:
         """Fetch the file to `target`.
 
         Raises:
-            InputError: No place has it.
+            InputError: No address has it.
         """
         self.target.parent.mkdir(parents=True, exist_ok=True)
         if self.target.exists():  # left by a run that got this file and failed at another
@@ -188,15 +134,15 @@ class _Work:
             except UnusableError:
                 self.target.unlink()
         failures = []
-        for place in [*(f"{mirror.rstrip('/')}/{self.file.name}" for mirror in self.mirrors), *self.file.urls]:
+        for address in [*(f"{mirror.rstrip('/')}/{self.file.name}" for mirror in self.mirrors), *self.file.urls]:
             try:
-                size = self._from(place)
+                size = self._from(address)
             except UnusableError as error:
-                failures.append(f"{place}: {error}")
+                failures.append(f"{address}: {error}")
             else:
                 for part in self.target.parent.glob(f"{glob.escape(self.target.name)}.*.part*"):
                     part.unlink()
-                self.bar.update(size, f"from {place}", total=size)
+                self.bar.update(size, f"from {address}", total=size)
                 return self.target
         raise InputError(
             f"expected {self.file.describe()}; received: {'; '.join(failures) or 'no address'}. {self._advice()}"
@@ -204,18 +150,18 @@ class _Work:
 
     def _advice(self) -> str:
         if self.file.login:
-            place = self.mirrors[0] if self.mirrors else "a folder"
+            folder = self.mirrors[0] if self.mirrors else "a folder"
             return (
-                f"It is behind a login: get it from {self.file.login} and put it at {place}/{self.file.name}, "
+                f"It is behind a login: get it from {self.file.login} and put it at {folder}/{self.file.name}, "
                 "or into the folder that CNNKERAS_MIRROR names"
             )
         return (
             "Check the addresses and the checksum in params.yaml, or set CNNKERAS_MIRROR to a folder or URL that has it"
         )
 
-    def _from(self, place: str) -> int:
-        """Fetch the file from one place; returns its length."""
-        local = _local(place)
+    def _from(self, address: str) -> int:
+        """Fetch the file from one address; returns its length."""
+        local = _local(address)
         if local is not None and local.is_file() and local.resolve().is_relative_to(self.kept.resolve()):
             size = self._take(local)
             try:
@@ -223,9 +169,11 @@ class _Work:
             except OSError:
                 shutil.copyfile(local, self.target)
             return size
-        part = _Part(self.target.with_name(f"{self.target.name}.{hashlib.sha256(place.encode()).hexdigest()[:8]}.part"))
+        part = _Part(
+            self.target.with_name(f"{self.target.name}.{hashlib.sha256(address.encode()).hexdigest()[:8]}.part")
+        )
         try:
-            size = self._retried(place, part)
+            size = self._retried(address, part)
         except BaseException:
             part.remove_useless()
             raise
@@ -235,34 +183,34 @@ class _Work:
     def _take(self, path: Path) -> int:
         """Verify a file where it lies; returns its length."""
         with path.open("rb") as stream:
-            checked = _Checked(self.file)
+            checked = Checked(self.file)
             self._copy(Opened(stream, 0, path.stat().st_size, None), checked, None)
             return checked.finish()
 
-    def _retried(self, place: str, part: "_Part") -> int:
+    def _retried(self, address: str, part: "_Part") -> int:
         """Fetch the file into `part`, trying again as long as that may help."""
-        failures, most = 0, part.size
+        failures, max_size = 0, part.size
         while True:
             try:
-                return self._attempt(place, part)
+                return self._attempt(address, part)
             except TransientError as error:
-                if part.size >= most + PROGRESS_BYTES:
-                    failures, most = 0, part.size
+                if part.size >= max_size + PROGRESS_BYTES:
+                    failures, max_size = 0, part.size
                 failures += 1
                 if failures >= ATTEMPTS:
                     raise
-                wait = min(max(FIRST_WAIT_SECONDS * 2 ** (failures - 1), error.wait_seconds), LONGEST_WAIT_SECONDS)
+                wait = min(max(FIRST_WAIT_SECONDS * 2 ** (failures - 1), error.wait_seconds), MAX_WAIT_SECONDS)
                 self.bar.update(part.size, f"{error}; again in {wait:.0f} s")
                 if self.stop.wait(wait):
                     raise _StoppedError from error
 
-    def _attempt(self, place: str, part: "_Part") -> int:
-        checked = _Checked(self.file)
+    def _attempt(self, address: str, part: "_Part") -> int:
+        checked = Checked(self.file)
         offset, validator = part.state()
         try:
-            with open_place(place, offset, validator) as opened:
+            with open_address(address, offset, validator) as opened:
                 if opened.total is not None and self.file.size not in (None, opened.total):
-                    raise _WrongError(f"{opened.total:,} bytes instead of {self.file.size:,}")
+                    raise WrongFileError(f"{opened.total:,} bytes instead of {self.file.size:,}")
                 with part.begin(opened) as sink:
                     if opened.offset:
                         checked.update_from(part.data, opened.offset)
@@ -272,13 +220,13 @@ class _Work:
         except StaleError as error:
             part.remove()
             raise TransientError(str(error)) from error
-        except _WrongError as error:
+        except WrongFileError as error:
             part.remove()
             if offset:  # what was there may have been damaged since: once more, from the start
                 raise TransientError(f"{error}, continued at {offset:,} bytes") from error
             raise
 
-    def _copy(self, opened: Opened, checked: "_Checked", sink: BinaryIO | None) -> None:
+    def _copy(self, opened: Opened, checked: Checked, sink: BinaryIO | None) -> None:
         total = self.file.size if self.file.size is not None else opened.total
         while block := read_block(opened.stream):
             if self.stop.is_set():
@@ -289,44 +237,11 @@ class _Work:
             self.bar.update(checked.size, total=total, final=False)
 
 
-def _local(place: str) -> Path | None:
-    """A place on this machine as a path."""
-    if place.startswith("file://"):
-        return Path(url2pathname(urlsplit(place).path))
-    return None if "://" in place else Path(place)
-
-
-class _Checked:
-    """Length and checksums of a file's bytes as they come."""
-
-    def __init__(self, file: PublishedFile):
-        self.file, self.size = file, 0
-        self.digests = {name: hashlib.new(name, usedforsecurity=False) for name in file.checksums}
-
-    def update(self, block: bytes) -> None:
-        """Take in the next bytes."""
-        self.size += len(block)
-        for digest in self.digests.values():
-            digest.update(block)
-        if self.file.size is not None and self.size > self.file.size:
-            raise _WrongError(f"more than the {self.file.size:,} bytes expected")
-
-    def update_from(self, path: Path, size: int) -> None:
-        """Take in the first bytes of a file."""
-        with path.open("rb") as stream:
-            while size and (block := stream.read(min(size, 2**20))):
-                size -= len(block)
-                self.update(block)
-
-    def finish(self, announced: int | None = None) -> int:
-        """The length, if everything is as published."""
-        expected = self.file.size if self.file.size is not None else announced
-        if expected is not None and self.size != expected:
-            raise _WrongError(f"{self.size:,} bytes instead of {expected:,}")
-        for name, accepted in self.file.checksums.items():
-            if (received := self.digests[name].hexdigest()) not in accepted:
-                raise _WrongError(f"{name} {received} ({self.size:,} bytes)")
-        return self.size
+def _local(address: str) -> Path | None:
+    """The path that an address on this machine means; None for any other."""
+    if address.startswith("file://"):
+        return Path(url2pathname(urlsplit(address).path))
+    return None if "://" in address else Path(address)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Image files among the members of archives: which ones they are, how they are found, and what they are called here."""
 
+import contextlib
 import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -93,17 +94,33 @@ def ids(names: Iterable[str]) -> list[str]:
     return result
 
 
+@contextlib.contextmanager
+def opened(name: str, content: bytes, *, expected: str = "an image") -> Iterator[Image.Image]:
+    """An image file, for as long as it is looked at; Pillow decodes its pixels when they are asked for.
+
+    Args:
+        name: What messages call it.
+        content: The file.
+        expected: What it should be.
+
+    Raises:
+        InputError: It is none, or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{name}: expected {expected}; received: {said(error)}") from error
+
+
 def size(member: str, content: bytes) -> tuple[int, int]:
     """Width and height as the image's file says: what annotations say of it is missing or wrong in places.
 
     Raises:
         InputError: It is no image.
     """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{member}: expected an image; received: {said(error)}") from error
+    with opened(member, content) as image:
+        return image.size
 
 
 def read_matlab(content: bytes, member: str, pick: Callable[[dict[str, Any]], Found], *, expected: str) -> Found:

@@ -1,34 +1,67 @@
-"""A list dealt out to the splits by a seed, where a data set was published without a validation or a test split."""
+"""Which published part serves which split, and the fractions drawn where a data set has no validation or test part."""
 
-from collections.abc import Mapping
-from typing import Annotated
+from functools import cached_property
+from typing import Annotated, Generic, TypeVar
 
 import numpy as np
 from annotated_types import Gt, Lt
 
+from pipeline.runtime.entries import Entry, Seed
 from pipeline.runtime.errors import InputError
 
-Share = Annotated[float, Gt(0), Lt(1)]
+Fraction = Annotated[float, Gt(0), Lt(1)]
+Part = TypeVar("Part")  # how a kind of source names a published part: a list, a folder, a file
 
 
-def deal(count: int, shares: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
-    """Positions 0 to `count` - 1 for each split that has a share, and the rest for `train`; each ascending.
+class Splits(Entry, Generic[Part]):
+    """The published part of each split: `splits: {train: train, val: 0.1, test: test, seed: 0}`.
 
-    Args:
-        count: Length of the list.
-        shares: Of the list, for `val`, `test` or both; each gets one at least.
-        seed: Draws them.
-
-    Raises:
-        InputError: Nothing is left to train on.
+    Attributes:
+        train: The part to train on, less the fractions drawn from it.
+        val: A part, or a fraction of `train`, drawn by `seed`.
+        test: As `val`.
+        seed: Draws the fractions.
     """
-    order, start, dealt = np.random.default_rng(seed).permutation(count), 0, {}
-    for split, share in shares.items():
-        stop = start + max(1, round(share * count))
-        dealt[split], start = np.sort(order[start:stop]), stop
-    if start >= count:
-        raise InputError(
-            f"expected more than {start} examples, so that some are left to train on after "
-            f"{' and '.join(f'{split}: {share}' for split, share in shares.items())}; received: {count}"
-        )
-    return dealt | {"train": np.sort(order[start:])}
+
+    train: Part
+    val: Fraction | Part
+    test: Fraction | Part
+    seed: Seed = 0
+
+    @cached_property
+    def fractions(self) -> dict[str, float]:
+        """The splits that are drawn from `train`, with the fraction of each."""
+        return {split: value for split in ("val", "test") if isinstance(value := getattr(self, split), float)}
+
+    def is_drawn(self, split: str) -> bool:
+        """Whether a split is a drawn fraction of the training part, or what those leave of it."""
+        return split == "train" or split in self.fractions
+
+    def part(self, split: str) -> Part:
+        """The published part that a split is taken from."""
+        return self.train if self.is_drawn(split) else getattr(self, split)
+
+    def parts(self) -> list[Part]:
+        """The published part of each split that has one of its own."""
+        return [getattr(self, split) for split in ("train", "val", "test") if split not in self.fractions]
+
+    def positions(self, split: str, count: int) -> np.ndarray:
+        """Which of the `count` examples of its part belong to a split, ascending.
+
+        A drawn fraction has one example at least.
+
+        Raises:
+            InputError: Nothing is left to train on.
+        """
+        if not self.is_drawn(split):
+            return np.arange(count)
+        order, start, drawn = np.random.default_rng(self.seed).permutation(count), 0, {}
+        for name, fraction in self.fractions.items():
+            stop = start + max(1, round(fraction * count))
+            drawn[name], start = order[start:stop], stop
+        if start >= count:
+            raise InputError(
+                f"expected more than {start} examples, so that some are left to train on after "
+                f"{' and '.join(f'{name}: {fraction}' for name, fraction in self.fractions.items())}; received: {count}"
+            )
+        return np.sort(drawn.get(split, order[start:]))

@@ -8,17 +8,25 @@ A kind's file defines
   and URLs to look for each file before its own addresses (a kind that generates its data has no use for them);
 - `examples(source, folder, *, task, split)`: that split's `Example`s as a sequence, always in the same order, each read
   from the archives in place when it is asked for.
+
+What several kinds need is here once: `ArchivesEntry` and `fetch_archives` for data published as archives, `ClassNames`,
+`Examples`. `Splits` (files/splits.py) is the key that says which published part serves which split, in every kind that reads
+published data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from cnnkeras.by_name import Files
+from pipeline.files.archives import Archives
+from pipeline.files.published import PublishedFile
 from pipeline.runtime.entries import Entry
+from pipeline.runtime.errors import InputError
 
 Task = Literal["classification", "detection", "segmentation"]
 Split = Literal["train", "val", "test"]
@@ -63,6 +71,98 @@ class SourceEntry(Entry):
     kind: str
     license: str | None = None
     citation: str | None = None
+
+
+class ArchivesEntry(SourceEntry):
+    """What every entry has whose data are published as archives.
+
+    Attributes:
+        files: The archives.
+    """
+
+    files: Annotated[tuple[PublishedFile, ...], Field(min_length=1)]
+
+    def open(self, folder: Path) -> Archives:
+        """The archives in `folder`, read in place as if they were one.
+
+        Raises:
+            InputError: One is missing or damaged.
+        """
+        return Archives([folder / file.name for file in self.files])
+
+
+def fetch_archives(source: ArchivesEntry, folder: Path, *, mirrors: Sequence[str]) -> None:
+    """Fetch the archives, as published: the `fetch` of each kind whose entry is an `ArchivesEntry`.
+
+    Raises:
+        InputError: One could not be had as its entry describes it.
+    """
+    fetch_files(source.files, folder, mirrors=mirrors)
+
+
+def fetch_files(files: Sequence[PublishedFile], folder: Path, *, mirrors: Sequence[str]) -> None:
+    """Put each file at `folder / name`; all of them or none.
+
+    Raises:
+        InputError: One could not be had as its entry describes it.
+    """
+    from pipeline.files import (
+        fetch,  # the libraries of the network take 0.1 s, and every command reads sources' entries
+    )
+
+    fetch.fetch_files(files, folder, mirrors=mirrors)
+
+
+def distinct(names: Sequence[str]) -> Sequence[str]:
+    """The names, if no two are equal.
+
+    Raises:
+        ValueError: Two are.
+    """
+    if len(set(names)) != len(names):
+        raise ValueError(f"expected distinct names; received: {', '.join(names)}")
+    return names
+
+
+ClassNames = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(distinct)]
+
+
+def check_labels(labels: np.ndarray, classes: Sequence[str], where: str) -> None:
+    """Check that each label has a class.
+
+    Raises:
+        InputError: One has none.
+    """
+    if labels.size and labels.max() >= len(classes):
+        raise InputError(
+            f"{where}: expected labels below {len(classes)}, the number of classes; received: {labels.max()}"
+        )
+
+
+Item = TypeVar("Item")
+
+
+class Examples(Sequence[Example], Generic[Item]):
+    """The examples of a split, each read when it is asked for.
+
+    Args:
+        items: One for each example, in order: a position, a member's name, whatever `read` takes.
+        read: Reads the example of an item.
+    """
+
+    def __init__(self, items: Sequence[Item], read: Callable[[Item], Example]):
+        self._items, self._read = items, read
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Example:
+        """Read one example.
+
+        Raises:
+            InputError: It is missing, damaged or not as its kind defines it.
+        """
+        return self._read(self._items[index])
 
 
 class Kind(Protocol):

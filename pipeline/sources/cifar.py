@@ -7,6 +7,7 @@ green and of blue, row by row. The published archive is a .tar.gz; a .tar or .zi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,14 +15,15 @@ import numpy as np
 
 from pipeline import sources
 from pipeline.files.archives import Archives
-from pipeline.files.fetch import PublishedFile, fetch_files
-from pipeline.files.splits import Share, deal
-from pipeline.runtime.entries import Seed
+from pipeline.files.published import PublishedFile
+from pipeline.files.splits import Splits
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
+
+Part = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,13 @@ class Source(sources.SourceEntry):
     Attributes:
         variant: `cifar10`, or CIFAR-100 with its 100 classes or their 20 superclasses.
         file: The archive.
-        validation_share: Share of the training images, drawn by `validation_seed`, that serve as validation split.
-        validation_seed: Draws the share.
+        splits: Which of the two published parts, `train` and `test`, serves which split.
     """
 
     kind: Literal["cifar"]
     variant: Literal["cifar10", "cifar100", "cifar100_coarse"]
     file: PublishedFile
-    validation_share: Share = 0.1
-    validation_seed: Seed = 0
+    splits: Splits[Part] = Splits[Part](train="train", val=0.1, test="test")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,22 +86,19 @@ class Source(sources.SourceEntry):
 
 def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
     """Fetch the archive, as published."""
-    fetch_files([source.file], folder, mirrors=mirrors)
+    sources.fetch_files([source.file], folder, mirrors=mirrors)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":  # noqa: ARG001 - there is one task
-    """Images of a split.
+def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
+    """Images of a split; ids are the published part and the position in it.
 
     Raises:
         InputError: A file is missing, no whole number of records, or has a label without a class.
     """
     variant, archives = VARIANTS[source.variant], Archives([folder / source.file.name])
-    part = "test" if split == "test" else "train"
+    part = source.splits.part(split)
     records = np.concatenate([read_records(archives, member, variant) for member in getattr(variant, part)])
-    if split == "test":
-        return Images(records, variant, part, np.arange(len(records)))
-    dealt = deal(len(records), {"val": source.validation_share}, source.validation_seed)
-    return Images(records, variant, part, dealt[split])
+    return sources.Examples(source.splits.positions(split, len(records)), partial(_read, records, variant, part))
 
 
 def read_records(archives: Archives, member: str, variant: Variant) -> np.ndarray:
@@ -114,27 +111,15 @@ def read_records(archives: Archives, member: str, variant: Variant) -> np.ndarra
     if not data or len(data) % length:
         raise InputError(f"{member}: expected records of {length:,} bytes; received: {len(data):,} bytes")
     records = np.frombuffer(data, np.uint8).reshape(-1, length)
-    if (largest := records[:, variant.label].max()) >= len(variant.classes):
-        raise InputError(f"{member}: expected labels below {len(variant.classes)}; received: {largest}")
+    sources.check_labels(records[:, variant.label], variant.classes, member)
     return records
 
 
-class Images(Sequence[sources.Example]):
-    """Some of a part's images with their labels; ids are the published part and the position in it."""
-
-    def __init__(self, records: np.ndarray, variant: Variant, part: str, positions: np.ndarray):
-        self._records, self._variant, self._part, self._positions = records, variant, part, positions
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __getitem__(self, index: int) -> sources.Example:
-        """Image `index`."""
-        position = int(self._positions[index])
-        record = self._records[position]
-        planes = record[self._variant.label_bytes :].reshape(3, SIDE, SIDE)
-        return sources.Example(
-            id=f"{self._part}_{position:05d}",
-            image=np.ascontiguousarray(planes.transpose(1, 2, 0)),
-            label=int(record[self._variant.label]),
-        )
+def _read(records: np.ndarray, variant: Variant, part: str, position: int) -> sources.Example:
+    record = records[position]
+    planes = record[variant.label_bytes :].reshape(3, SIDE, SIDE)
+    return sources.Example(
+        id=f"{part}_{position:05d}",
+        image=np.ascontiguousarray(planes.transpose(1, 2, 0)),
+        label=int(record[variant.label]),
+    )

@@ -20,16 +20,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from cnnkeras.by_name import unknown
 from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
-from pipeline.files.fetch import PublishedFile, fetch_files
-from pipeline.files.splits import Share, deal
-from pipeline.runtime.entries import Entry, Seed
+from pipeline.files.splits import Splits
+from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification", "detection", "segmentation")
@@ -48,63 +47,35 @@ class Part(Entry):
     images: str
 
 
-class Splits(Entry):
-    """Which part serves which split.
-
-    Attributes:
-        train: A part.
-        val: A part, or a share of `train`, drawn by `seed`; train is then the rest.
-        test: As `val`.
-        seed: Draws the shares.
-    """
-
-    train: Part
-    val: Share | Part
-    test: Share | Part
-    seed: Seed = 0
-
-
-class Source(sources.SourceEntry):
+class Source(sources.ArchivesEntry):
     """Entry of a `coco` source.
 
     Attributes:
-        files: The archives.
         classes: Names of the categories that count, in the order that they have here. Objects of others are dropped and counted.
         splits: Which part serves which split.
     """
 
     kind: Literal["coco"]
-    files: Annotated[tuple[PublishedFile, ...], Field(min_length=1)]
-    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=VOID - 1)]
-    splits: Splits
-
-    @model_validator(mode="after")
-    def _has_distinct_classes(self) -> "Source":
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"classes: expected distinct names; received: {', '.join(self.classes)}")
-        return self
+    classes: Annotated[sources.ClassNames, Field(max_length=VOID - 1)]
+    splits: Splits[Part]
 
 
-def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
-    """Fetch the archives, as published."""
-    fetch_files(source.files, folder, mirrors=mirrors)
+fetch = sources.fetch_archives
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":
-    """Images of a split.
+def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:
+    """Images of a split with their boxes and, for segmentation, their label maps; an id is the image's file name.
 
     Raises:
         InputError: The JSON is not there or none of instances, or a class is none of its categories.
     """
-    archives = Archives([folder / file.name for file in source.files])
-    shares = {name: share for name in ("val", "test") if isinstance(share := getattr(source.splits, name), float)}
-    is_dealt = split == "train" or split in shares
-    part = source.splits.train if is_dealt else getattr(source.splits, split)
+    archives, part = source.open(folder), source.splits.part(split)
     instances = read_instances(archives, part.annotations, source.classes)
-    images = instances.images
-    if is_dealt:
-        images = [images[position] for position in deal(len(images), shares, source.splits.seed)[split]]
-    return Images(archives, part, source.classes, instances, images, task)
+    positions = source.splits.positions(split, len(instances.images))
+    images = [instances.images[position] for position in positions]
+    ids = image_files.ids(name for _, name in images)
+    reader = _Reader(archives, part, instances, has_masks=task == "segmentation")
+    return sources.Examples(list(zip(ids, images, strict=True)), reader.read)
 
 
 @dataclass(frozen=True)
@@ -156,54 +127,51 @@ def read_instances(archives: Archives, member: str, classes: Sequence[str]) -> I
     return Instances(images, objects, others, labels)
 
 
-class Images(Sequence[sources.Example]):
-    """Images of a part with their boxes and, for segmentation, their label maps; an id is the image's file name."""
+@dataclass(frozen=True)
+class _Reader:
+    """Reads images with what the JSON says of them.
 
-    def __init__(
-        self,
-        archives: Archives,
-        part: Part,
-        classes: Sequence[str],
-        instances: Instances,
-        images: Sequence[tuple[int, str]],
-        task: str,
-    ):
-        self._archives, self._part, self._classes, self._instances = archives, part, classes, instances
-        self._images, self._task = images, task
-        self._ids = image_files.ids(name for _, name in images)
+    Attributes:
+        archives: What holds them.
+        part: Where in the archives.
+        instances: What the JSON says.
+        has_masks: Whether label maps are drawn.
+    """
 
-    def __len__(self) -> int:
-        return len(self._images)
+    archives: Archives
+    part: Part
+    instances: Instances
+    has_masks: bool
 
-    def __getitem__(self, index: int) -> sources.Example:
-        """Read one image.
+    def read(self, item: tuple[str, tuple[int, str]]) -> sources.Example:
+        """The example of an id, and of the id and file name that the JSON has for it.
 
         Raises:
             InputError: The image is missing or none, or an object's box or outline is not as COCO defines it.
         """
-        id, name = self._images[index]
-        member = image_files.below(self._part.images) + name
-        image = self._archives[member]
+        id, (number, name) = item
+        member = image_files.below(self.part.images) + name
+        image = self.archives[member]
         width, height = image_files.size(member, image)
-        where = f"{self._part.annotations}: {name}"
+        where = f"{self.part.annotations}: {name}"
         objects, boxes, dropped = [], [], Counter()
-        for entry in self._instances.objects.get(id, ()):
+        for entry in self.instances.objects.get(number, ()):
             box, reason = _corners(entry, where, width, height)
             if reason:
                 dropped[reason] += 1
             else:
                 objects.append(entry)
                 boxes.append(box)
-        if others := self._instances.others[id]:
+        if others := self.instances.others[number]:
             dropped["objects of other classes"] = others
-        labels = [self._instances.labels[entry["category_id"]] for entry in objects]
+        labels = [self.instances.labels[entry["category_id"]] for entry in objects]
         return sources.Example(
-            id=self._ids[index],
+            id=id,
             image=image,
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
             labels=np.array(labels, np.int32),
             difficult=np.array([_is_crowd(entry) for entry in objects], bool),
-            mask=_label_map(objects, labels, (height, width), where) if self._task == "segmentation" else None,
+            mask=_label_map(objects, labels, (height, width), where) if self.has_masks else None,
             dropped=dict(dropped),
         )
 

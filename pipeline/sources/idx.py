@@ -9,20 +9,22 @@ import gzip
 import struct
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from pipeline import sources
-from pipeline.files.fetch import PublishedFile, fetch_files
-from pipeline.files.splits import Share, deal
-from pipeline.runtime.entries import Entry, Seed
+from pipeline.files.published import PublishedFile
+from pipeline.files.splits import Splits
+from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
 UNSIGNED_BYTE = 0x08
+
+Part = Literal["train", "test"]
 
 
 class Files(Entry):
@@ -40,43 +42,44 @@ class Source(sources.SourceEntry):
     Attributes:
         files: The four files.
         classes: Class names, in the order of the labels.
-        validation_share: Share of the training images, drawn by `validation_seed`, that serve as validation split.
-        validation_seed: Draws the share.
+        splits: Which of the two published parts, `train` and `test`, serves which split.
     """
 
     kind: Literal["idx"]
     files: Files
-    classes: Annotated[tuple[str, ...], Field(min_length=1)]
-    validation_share: Share = 0.1
-    validation_seed: Seed = 0
+    classes: sources.ClassNames
+    splits: Splits[Part] = Splits[Part](train="train", val=0.1, test="test")
 
 
 def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
     """Fetch the files, as published."""
     files = source.files
-    fetch_files((files.train_images, files.train_labels, files.test_images, files.test_labels), folder, mirrors=mirrors)
+    sources.fetch_files(
+        (files.train_images, files.train_labels, files.test_images, files.test_labels), folder, mirrors=mirrors
+    )
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":  # noqa: ARG001 - there is one task
-    """Images of a split.
+def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
+    """Images of a split, the grey ones as RGB; ids are the published part and the position in it.
 
     Raises:
         InputError: A file is not in the idx format, the files do not belong together, or a label has no class.
     """
-    part = "test" if split == "test" else "train"
+    part = source.splits.part(split)
     images_file, labels_file = (folder / getattr(source.files, f"{part}_{what}").name for what in ("images", "labels"))
     images, labels = read_idx(images_file, dimensions=3), read_idx(labels_file, dimensions=1)
     if len(images) != len(labels):
         raise InputError(f"{labels_file}: expected {len(images):,} labels, one an image; received: {len(labels):,}")
-    if len(labels) and labels.max() >= len(source.classes):
-        raise InputError(
-            f"{labels_file}: expected labels below {len(source.classes)}, the number of classes; "
-            f"received: {labels.max()}"
-        )
-    if split == "test":
-        return Images(images, labels, part, np.arange(len(images)))
-    dealt = deal(len(images), {"val": source.validation_share}, source.validation_seed)
-    return Images(images, labels, part, dealt[split])
+    sources.check_labels(labels, source.classes, str(labels_file))
+    return sources.Examples(source.splits.positions(split, len(images)), partial(_read, images, labels, part))
+
+
+def _read(images: np.ndarray, labels: np.ndarray, part: str, position: int) -> sources.Example:
+    return sources.Example(
+        id=f"{part}_{position:06d}",
+        image=np.repeat(images[position][..., None], 3, axis=2),
+        label=int(labels[position]),
+    )
 
 
 def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
@@ -107,22 +110,3 @@ def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
             f"{path}: expected {' x '.join(map(str, shape))} bytes, as its header says; received: {values.size:,}"
         )
     return values.reshape(shape)
-
-
-class Images(Sequence[sources.Example]):
-    """Some of a file's grey images, as RGB, with their labels; ids are the published part and the position in it."""
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray, part: str, positions: np.ndarray):
-        self._images, self._labels, self._part, self._positions = images, labels, part, positions
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __getitem__(self, index: int) -> sources.Example:
-        """Image `index`."""
-        position = int(self._positions[index])
-        return sources.Example(
-            id=f"{self._part}_{position:06d}",
-            image=np.repeat(self._images[position][..., None], 3, axis=2),
-            label=int(self._labels[position]),
-        )

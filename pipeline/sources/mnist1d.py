@@ -7,6 +7,7 @@ mnist1d_data.pkl in float32.
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,7 +27,8 @@ class Source(sources.SourceEntry):
     """Entry of a `mnist1d` source.
 
     Attributes:
-        validation_examples: How many of the 4,000 training examples, the last ones, serve as validation split.
+        validation_examples: How many of the 4,000 training examples, the last ones, serve as validation split. They are not
+            drawn, so this kind has no `splits`: the package has shuffled them.
     """
 
     kind: Literal["mnist1d"]
@@ -58,35 +60,20 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:  # n
     )
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Signals":  # noqa: ARG001 - there is one task
-    """Signals of a split."""
-    path = folder / ARCHIVE
+def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
+    """Signals of a split, float32 (L, 1); ids are the published part and the position in it."""
+    path, part = folder / ARCHIVE, "test" if split == "test" else "train"
     try:
         with np.load(path, allow_pickle=False) as data:
-            signals, labels = (data["x_test"], data["y_test"]) if split == "test" else (data["x"], data["y"])
+            signals, labels = (data["x_test"], data["y_test"]) if part == "test" else (data["x"], data["y"])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path}: expected the generated data set; received: {error}. Run `cnnkeras download` again"
         ) from error
     first_val = PUBLISHED_TRAIN - source.validation_examples
-    part = {"train": slice(first_val), "val": slice(first_val, None), "test": slice(None)}[split]
-    start = first_val if split == "val" else 0
-    return Signals(signals[part], labels[part], "test" if split == "test" else "train", start)
+    positions = {"train": range(first_val), "val": range(first_val, PUBLISHED_TRAIN), "test": range(len(signals))}
+    return sources.Examples(positions[split], partial(_read, signals, labels, part))
 
 
-class Signals(Sequence[sources.Example]):
-    """Signals float32 (n, L) with their labels; ids are the published part and the position in it."""
-
-    def __init__(self, signals: np.ndarray, labels: np.ndarray, part: str, start: int):
-        self._signals, self._labels, self._part, self._start = signals, labels, part, start
-
-    def __len__(self) -> int:
-        return len(self._signals)
-
-    def __getitem__(self, index: int) -> sources.Example:
-        """Signal `index`, (L, 1)."""
-        return sources.Example(
-            id=f"{self._part}_{self._start + index:04d}",
-            image=self._signals[index][:, None],
-            label=int(self._labels[index]),
-        )
+def _read(signals: np.ndarray, labels: np.ndarray, part: str, position: int) -> sources.Example:
+    return sources.Example(id=f"{part}_{position:04d}", image=signals[position][:, None], label=int(labels[position]))

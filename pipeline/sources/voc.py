@@ -13,7 +13,7 @@ have drawn label maps for (Semantic Contours from Inverse Detectors, ICCV 2011; 
     extra_masks: {root: benchmark_RELEASE/dataset}    holds train.txt, val.txt and cls/ID.mat
 
 Beside VOC2012's train and val that makes 10,582 training images. These maps have no void pixels around objects. Where the archive
-has a map of its own it is taken; validation images that are a share of the list are drawn from the list alone.
+has a map of its own it is taken; a fraction drawn from the training images is drawn from the list alone.
 
 Source: Everingham et al., "The PASCAL Visual Object Classes Challenge 2012 (VOC2012) Development Kit", sections 2-5.
 
@@ -26,20 +26,21 @@ sticks out is clipped.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
-from pipeline.files.fetch import PublishedFile, fetch_files
-from pipeline.files.splits import Share, deal
-from pipeline.runtime.entries import Entry, Seed
+from pipeline.files.splits import Splits
+from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification", "detection", "segmentation")
@@ -73,22 +74,6 @@ ListNames = Annotated[tuple[ListName, ...], Field(min_length=1)]
 Image = tuple[str, str]  # the folder that holds JPEGImages, with its slash, and the id
 
 
-class Splits(Entry):
-    """Which of VOC's lists (ImageSets/*/LIST.txt) serves which split.
-
-    Attributes:
-        train: A list, or several; a folder before a list's name, as in VOC2007/trainval, is below the root.
-        val: Likewise, or a share of `train`, drawn by `seed`; train is then the rest.
-        test: As `train`.
-        seed: Draws the share.
-    """
-
-    train: ListName | ListNames
-    val: Share | ListName | ListNames
-    test: ListName | ListNames
-    seed: Seed = 0
-
-
 class ExtraMasks(Entry):
     """Label maps by others, of images that the archives hold.
 
@@ -101,54 +86,41 @@ class ExtraMasks(Entry):
     lists: ListNames = ("train", "val")
 
 
-class Source(sources.SourceEntry):
+class Source(sources.ArchivesEntry):
     """Entry of a `voc` source.
 
     Attributes:
-        files: The archives.
         root: Folder inside the archives that holds JPEGImages, or the years' folders; empty where they hold them themselves.
         classes: Class names in the order of the label maps' palette.
-        splits: Which list serves which split.
+        splits: Which of VOC's lists (ImageSets/*/LIST.txt), or which several, serves which split; a folder before a list's name, as in
+            VOC2007/trainval, is below the root.
         extra_masks: More training images for segmentation.
     """
 
     kind: Literal["voc"]
-    files: Annotated[tuple[PublishedFile, ...], Field(min_length=1)]
     root: str
-    classes: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSES
-    splits: Splits
+    classes: sources.ClassNames = CLASSES
+    splits: Splits[ListName | ListNames]
     extra_masks: ExtraMasks | None = None
 
-    @model_validator(mode="after")
-    def _has_distinct_classes(self) -> "Source":
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"classes: expected distinct names; received: {self.classes}")
-        return self
+
+fetch = sources.fetch_archives
 
 
-def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
-    """Fetch the archives, as published."""
-    fetch_files(source.files, folder, mirrors=mirrors)
-
-
-def examples(source: Source, folder: Path, *, task: str, split: str) -> "Images":
+def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:
     """Images of a split.
 
     Raises:
         InputError: The archives are not in VOC's layout.
     """
-    archives = Archives([folder / file.name for file in source.files])
-    splits = source.splits
-    carved = isinstance(splits.val, float) and split != "test"
-    names = splits.train if carved else getattr(splits, split)
-    listed = _read_lists(archives, source, names, task)
+    archives = source.open(folder)
+    listed = _read_lists(archives, source, source.splits.part(split), task)
     if twice := [id for id, count in Counter(id for _, id in listed).items() if count > 1]:
         raise InputError(f"splits.{split}: expected each id in one list, once; received: {twice[0]} twice")
-    if carved:
-        listed = [listed[position] for position in deal(len(listed), {"val": splits.val}, splits.seed)[split]]
+    listed = [listed[position] for position in source.splits.positions(split, len(listed))]
     if source.extra_masks and task == "segmentation" and split == "train":
         listed += _extra_images(archives, source)
-    return Images(archives, source.classes, listed, task, source.extra_masks)
+    return read_examples(archives, source.classes, listed, task, source.extra_masks)
 
 
 def _read_lists(archives: Archives, source: Source, names: str | Sequence[str], task: str) -> list[Image]:
@@ -158,9 +130,7 @@ def _read_lists(archives: Archives, source: Source, names: str | Sequence[str], 
 
 def _extra_images(archives: Archives, source: Source) -> list[Image]:
     """Those of the extra lists that no split lists, each once, in the lists' order."""
-    given = source.splits
-    splits = [names for names in (given.train, given.val, given.test) if not isinstance(names, float)]
-    own = [image for names in splits for image in _read_lists(archives, source, names, "segmentation")]
+    own = [image for names in source.splits.parts() for image in _read_lists(archives, source, names, "segmentation")]
     folders, listed = list(dict.fromkeys(below for below, _ in own)), {id for _, id in own}
     root = image_files.below(source.extra_masks.root)
     extra = dict.fromkeys(id for name in source.extra_masks.lists for id in _read_ids(archives, f"{root}{name}.txt"))
@@ -198,55 +168,67 @@ def _read_ids(archives: Archives, member: str) -> list[str]:
     return ids
 
 
-class Images(Sequence[sources.Example]):
+def read_examples(
+    archives: Archives,
+    classes: Sequence[str],
+    listed: Sequence[Image],
+    task: str,
+    extra_masks: ExtraMasks | None = None,
+) -> sources.Examples:
     """Images of an archive in VOC layout with their boxes and, for segmentation, their label maps.
 
     For segmentation an image without an annotation file has no boxes (None).
     """
+    folders = tuple({f"{below}JPEGImages/" for below, _ in listed})
+    members = {name.rpartition(".")[0]: name for name in archives if name.startswith(folders)}
+    return sources.Examples(listed, _Reader(archives, classes, members, task == "segmentation", extra_masks).read)
 
-    def __init__(
-        self,
-        archives: Archives,
-        classes: Sequence[str],
-        listed: Sequence[Image],
-        task: str,
-        extra_masks: ExtraMasks | None = None,
-    ):
-        self._archives, self._classes, self._listed, self._task = archives, classes, listed, task
-        self._extra_masks = extra_masks
-        folders = tuple({f"{below}JPEGImages/" for below, _ in listed})
-        self._images = {name.rpartition(".")[0]: name for name in archives if name.startswith(folders)}
 
-    def __len__(self) -> int:
-        return len(self._listed)
+@dataclass(frozen=True)
+class _Reader:
+    """Reads images with their annotations.
 
-    def __getitem__(self, index: int) -> sources.Example:
-        """Read one image.
+    Attributes:
+        archives: What holds them.
+        classes: Class names, in order.
+        members: The member of each image, by its name without the ending.
+        has_masks: Whether label maps are read.
+        extra_masks: Where those of others are.
+    """
+
+    archives: Archives
+    classes: Sequence[str]
+    members: Mapping[str, str]
+    has_masks: bool
+    extra_masks: ExtraMasks | None
+
+    def read(self, listed: Image) -> sources.Example:
+        """The example of a folder and an id.
 
         Raises:
             InputError: Its file, its annotation or its label map is missing or not as VOC defines it.
         """
-        below, id = self._listed[index]
-        if f"{below}JPEGImages/{id}" not in self._images:
+        below, id = listed
+        if f"{below}JPEGImages/{id}" not in self.members:
             raise InputError(f"expected an image {below}JPEGImages/{id}.jpg in the archive; received: none")
-        member = self._images[f"{below}JPEGImages/{id}"]
-        image = self._archives[member]
+        member = self.members[f"{below}JPEGImages/{id}"]
+        image = self.archives[member]
         annotation = f"{below}Annotations/{id}.xml"
-        mask = self._mask(below, id) if self._task == "segmentation" else None
-        if mask is not None and annotation not in self._archives:
+        mask = self._mask(below, id) if self.has_masks else None
+        if mask is not None and annotation not in self.archives:
             return sources.Example(id=id, image=image, mask=mask)
         size = image_files.size(member, image)
-        boxes, labels, difficult, dropped = read_annotation(self._archives[annotation], annotation, self._classes, size)
+        boxes, labels, difficult, dropped = read_annotation(self.archives[annotation], annotation, self.classes, size)
         return sources.Example(
             id=id, image=image, boxes=boxes, labels=labels, difficult=difficult, mask=mask, dropped=dropped
         )
 
     def _mask(self, below: str, id: str) -> bytes | np.ndarray:
         own = f"{below}SegmentationClass/{id}.png"
-        if self._extra_masks is None or own in self._archives:
-            return self._archives[own]
-        member = f"{image_files.below(self._extra_masks.root)}cls/{id}.mat"
-        return read_label_map(self._archives[member], member)
+        if self.extra_masks is None or own in self.archives:
+            return self.archives[own]
+        member = f"{image_files.below(self.extra_masks.root)}cls/{id}.mat"
+        return read_label_map(self.archives[member], member)
 
 
 def read_label_map(mat: bytes, member: str) -> np.ndarray:
@@ -317,7 +299,7 @@ def read_annotation(
 def _read_label(element: ElementTree.Element, member: str, classes: Sequence[str]) -> int:
     name = (element.findtext("name") or "").strip()
     if name not in classes:
-        raise InputError(f"{member}: expected an object's name among {', '.join(classes)}; received: {name!r}")
+        raise InputError(f"{member}: {unknown(name, classes, 'class')}. Name it under `classes`")
     return list(classes).index(name)
 
 

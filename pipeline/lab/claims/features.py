@@ -119,7 +119,7 @@ def _scene(number: int) -> digit_scenes.Scene:
         digits_per_scene=(0.0, 1.0),
         scene_size=(96, 112),
         digit_height=(50, 72),
-        largest_covered_share=0.1,
+        max_covered_fraction=0.1,
     )
     return digit_scenes.draw_scene(source, "test", number)
 

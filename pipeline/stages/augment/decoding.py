@@ -1,9 +1,6 @@
 """A source's example as a decoded image with its annotations."""
 
-import io
-
 import numpy as np
-from PIL import Image
 
 from cnnkeras.label_maps import VOID, decode_png
 from pipeline.files import image_files
@@ -40,11 +37,8 @@ def decode(example: Example, classes: int) -> AnnotatedImage:
 def _decode_image(content: bytes | np.ndarray, id: str) -> np.ndarray:
     if isinstance(content, np.ndarray):
         return content
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            mode, pixels = image.mode, np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{id}: expected a whole image; received: {image_files.said(error)}") from error
+    with image_files.opened(id, content, expected="a whole image") as image:
+        mode, pixels = image.mode, np.array(image.convert("RGB"))
     if mode[0] in "IF":  # Pillow would cut such values off at 255
         raise InputError(f"{id}: expected an image of 8 bits a channel; received: mode {mode}")
     return pixels
