@@ -279,7 +279,7 @@ def test_the_batch_size_does_not_change_what_is_seen(project):
     ("views", "message"),
     [
         ("[{name: dense, scales: [24]}]", "0.scales: expected shorter sides of at least 32 pixels, the size of the dataset's inputs; received: 24"),
-        ("[{name: ten, scales: [64]}]", "expected name: 'centre_crop', 'ten_patches', 'crop_grid', 'dense'; received: 'ten'"),
+        ("[{name: ten, scales: [64]}]", "unknown name 'ten' (known: centre_crop, crop_grid, dense, ten_patches)"),
         ("[{name: dense, scale: [64]}]", "unknown key 'scale'; did you mean 'scales'?"),
         ("[{name: crop_grid, scales: []}]", "scales: expected a length of at least 1; received: []"),
     ],

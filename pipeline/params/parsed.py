@@ -6,49 +6,115 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.reader import ReaderError
 
+from pipeline.params.composing import NotPlain, PlainComposer
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 
+# Bytes. Recipes have up to 20,000; the names of ImageNet's 21,841 classes would be 400,000.
+_LARGEST_FILE = 4 * 2**20
+# Numbers beyond it are not exact where they become a `float`, as in JSON, and are nothing that can be counted here.
+_LARGEST_NUMBER = 2**53
+
 
 class ParsedFile:
-    """A parsed params file that can say where a key is."""
+    """A parsed params file that can say where a key is.
+
+    Attributes:
+        name: Of the file, for messages.
+        plain: Its content as dictionaries, lists, numbers and text.
+    """
 
     def __init__(self, path: Path):
         self.name = path.name if path.name == paths.PARAMS else str(path)
-        try:
-            self.tree = YAML(typ="rt").load(StringIO(path.read_text(encoding="utf-8")))
-        except YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f":{mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-            fix = ". Indent with spaces" if r"\t" in problem else ""
-            raise InputError(f"{self.name}{where}: expected YAML; received: {problem}{fix}") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{self.name}: expected UTF-8 text; received: {error}") from error
-        if not isinstance(self.tree, Mapping):
+        self._tree = self._parse(self._read(path))
+        if not isinstance(self._tree, Mapping):
+            received = "an empty file" if self._tree is None else repr(_plain(self._tree))[:80]
             raise InputError(
-                f"{self.name}: expected a mapping with seed, sources, datasets and experiments; received: {self.tree!r}"
+                f"{self.name}: expected a mapping with seed, sources, datasets and experiments; received: {received}"
             )
-        self.plain = _plain(self.tree)
+        self.plain = _plain(self._tree)
+        self._refuse_huge_numbers(self.plain, ())
 
     def line(self, location: tuple[Any, ...]) -> int | None:
         """Line of a key or of an item of a list, counted from 1; of the nearest above it if the file does not have it."""
-        node, line = self.tree, None
+        node, line = self._tree, None
         for key in location:
             try:
                 line = node.lc.key(key)[0] + 1 if isinstance(node, Mapping) else node.lc.item(key)[0] + 1
                 node = node[key]
             except (AttributeError, KeyError, IndexError, TypeError):
-                # Names that pydantic adds to a location (a union's member) are no keys of the file.
+                # Names that pydantic adds to a location (a union's member) are no keys of the file; what a merge key brings
+                # has the line of the entry that has the merge key.
                 continue
         return line
 
     def error(self, location: tuple[Any, ...], message: str) -> InputError:
         """A sentence with the file, the line and the key in front."""
-        line = self.line(location)
-        where = ".".join(str(part) for part in location)
+        return self._error(self.line(location), location, message)
+
+    def _error(self, line: int | None, location: tuple[Any, ...], message: str) -> InputError:
+        where = ".".join(_printable(str(part)) for part in location)
         return InputError(f"{self.name}{f':{line}' if line else ''}: {where + ': ' if where else ''}{message}")
+
+    def _read(self, path: Path) -> str:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+        if len(data) > _LARGEST_FILE:
+            raise InputError(f"{self.name}: expected a file of at most {_LARGEST_FILE >> 20} MiB; received: more")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise self._error(line, (), f"expected UTF-8 text; received: the byte 0x{data[error.start]:02x}") from error
+
+    def _parse(self, text: str) -> Any:
+        yaml = YAML(typ="rt")
+        yaml.Composer = PlainComposer
+        try:
+            return yaml.load(StringIO(text))
+        except NotPlain as error:
+            raise self._error(error.line, error.location, str(error)) from error
+        except ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            character = f"a character that text does not have, U+{ord(text[error.position]):04X}"
+            raise self._error(line, (), f"expected YAML; received: {character}") from error
+        except YAMLError as error:
+            raise self._error(*_explain(error)) from error
+
+    def _refuse_huge_numbers(self, node: Any, location: tuple[Any, ...]) -> None:
+        if isinstance(node, Mapping | list):
+            for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+                self._refuse_huge_numbers(value, (*location, key))
+        elif isinstance(node, int) and abs(node) > _LARGEST_NUMBER:
+            raise self.error(location, f"expected a number of at most 2^53; received: {node:.3e}")
+
+
+def _explain(error: YAMLError) -> tuple[int | None, tuple[()], str]:
+    """Line, location and sentence for what is no YAML."""
+    mark, begin = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    line = mark.line + 1 if mark else None
+    if "could not find expected ':'" in problem and begin:
+        # Noticed in the line after the one that lacks it.
+        return begin.line + 1, (), "expected YAML; received: a key without ': ' after it"
+    if r"\t" in problem:
+        fix = ". Indent with spaces"
+    elif "<block end>" in problem:
+        fix = ". Indent keys of one mapping alike"
+    elif "mapping values are not allowed" in problem:
+        fix = ". The line above may lack a ': '"
+    elif begin and line and begin.line + 1 != line:
+        fix = f", in what begins in line {begin.line + 1}"
+    else:
+        fix = ""
+    return line, (), f"expected YAML; received: {problem}{fix}"
+
+
+def _printable(key: str) -> str:
+    """A key within one line."""
+    return key if key.isprintable() else repr(key)[1:-1]
 
 
 def _plain(node: Any) -> Any:

@@ -5,9 +5,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from cnnkeras.by_name import nearest, unknown
 from pipeline.params.parsed import ParsedFile
 from pipeline.runtime.entries import Arguments, arguments_schema
 
+_LONGEST_SHOWN = 120  # characters of a received value
+_ENTRY = 2  # keys that lead to an entry: its section and its name
+_MISSING = ("missing", "union_tag_not_found")  # kinds of pydantic's errors
 # Kinds of pydantic's errors that this file's readers would put otherwise.
 _EXPECTED = {
     "bool_type": "true or false",
@@ -50,22 +54,59 @@ def _explain(errors: Sequence[Mapping[str, Any]], plain: Any) -> tuple[tuple[Any
     """Location in the file, and a sentence for the first of pydantic's errors.
 
     What may be one of several things has an error for each: they are put together, unless one of them lies deeper, where
-    the entry is nearly right.
+    the entry is nearly right. Keys that an entry lacks are named all at once.
     """
     first = max(errors, key=lambda error: _is_below(error, errors[0], plain))
     inside = _in_file(first["loc"], plain)
     if first["type"] == "unknown_key":
         return (*inside, first["ctx"]["key"]), first["ctx"]["message"]
-    if first["type"] in ("missing", "union_tag_not_found"):
-        key = first["loc"][-1] if first["type"] == "missing" else first["ctx"]["discriminator"].strip("'")
-        return inside, f"expected the key {key!r}; received: none"
+    if first["type"] in _MISSING:
+        return _explain_missing(errors, inside, plain)
     if first["type"] == "union_tag_invalid":
-        return inside, f"expected name: {first['ctx']['expected_tags']}; received: {first['ctx']['tag']!r}"
+        names = [name.strip().strip("'") for name in first["ctx"]["expected_tags"].split(",")]
+        return (*inside, "name"), unknown(first["ctx"]["tag"], names, "name")
     if "received" in first["msg"]:
-        return inside, first["msg"].removeprefix("Value error, ")
+        return _explain_own(first["msg"].removeprefix("Value error, "), inside, plain)
     alternatives = [_expected(error) for error in errors if _in_file(error["loc"], plain) == inside]
-    received = list(first["input"]) if isinstance(first["input"], tuple) else first["input"]
-    return inside, f"expected {' or '.join(dict.fromkeys(alternatives))}; received: {received!r}"
+    fix = nearest(first["input"], first["ctx"]["expected"].split("'")) if first["type"] == "literal_error" else ""
+    return inside, f"expected {_listed(dict.fromkeys(alternatives), 'or')}; received: {shown(first['input'])}{fix}"
+
+
+def _explain_own(sentence: str, inside: tuple[Any, ...], plain: Any) -> tuple[tuple[Any, ...], str]:
+    """A sentence of ours; one about several keys of an entry may begin with the key that it is about."""
+    key, colon, rest = sentence.partition(": ")
+    for part in inside:
+        plain = plain[part]
+    if colon and isinstance(plain, Mapping) and key in plain:
+        return (*inside, key), rest
+    return inside, sentence
+
+
+def shown(value: Any) -> str:
+    """A received value as the file has it, cut where it is long."""
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _explain_missing(
+    errors: Sequence[Mapping[str, Any]], inside: tuple[Any, ...], plain: Any
+) -> tuple[tuple[Any, ...], str]:
+    """All keys that the entry around `inside` lacks: `datasets.NAME` is one, and so is the file itself."""
+    lacking = {}
+    for error in errors:
+        if error["type"] in _MISSING:
+            key = error["loc"][-1] if error["type"] == "missing" else error["ctx"]["discriminator"].strip("'")
+            above = _in_file(error["loc"][:-1] if error["type"] == "missing" else error["loc"], plain)
+            if above[:_ENTRY] == inside[:_ENTRY]:
+                lacking[(*above, key)] = None
+    shared = inside if all(place[: len(inside)] == inside for place in lacking) else inside[:_ENTRY]
+    keys = [repr(".".join(map(str, place[len(shared) :]))) for place in lacking]
+    return shared, f"expected the key{'s' * (len(keys) > 1)} {_listed(keys, 'and')}; received: none"
+
+
+def _listed(parts: Iterable[str], last: str) -> str:
+    *parts, end = parts
+    return f"{', '.join(parts)} {last} {end}" if parts else end
 
 
 def _is_below(error: Mapping[str, Any], other: Mapping[str, Any], plain: Any) -> int:

@@ -5,10 +5,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+# A name becomes part of file names, which have at most 255 bytes, with `.partial-` and the like around it.
+_LONGEST_NAME = 100
+
 
 def _checked_name(name: str) -> str:
+    """A name that can stand in a path and in a shell command: it is a folder, and DVC puts it into commands unquoted."""
     if not re.fullmatch("[a-z0-9][a-z0-9_]*", name):
         raise ValueError(f"expected a name of lower-case letters, digits and _; received: {name!r}")
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"expected a name of at most {_LONGEST_NAME} characters; received: {len(name)}")
     return name
 
 

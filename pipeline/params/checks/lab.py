@@ -6,7 +6,7 @@ from cnnkeras.by_name import unknown
 from pipeline.lab import claims
 from pipeline.lab.claims import ClaimEntry
 from pipeline.params.parsed import ParsedFile
-from pipeline.params.sentences import validate
+from pipeline.params.sentences import shown, validate
 from pipeline.params.whole import Params
 from pipeline.runtime.paths import SCRATCH
 
@@ -14,12 +14,13 @@ from pipeline.runtime.paths import SCRATCH
 def checked_claim(file: ParsedFile, params: Params, name: str) -> ClaimEntry:
     """An entry under `lab:` as the settings of its claim."""
     entry, location = file.plain["lab"][name], ("lab", name)
-    if not isinstance(entry, Mapping) or "claim" not in entry:
-        raise file.error(
-            location, f"expected a mapping with a claim ({', '.join(claims.names())}); received: {entry!r}"
-        )
-    if entry["claim"] not in claims.names():
-        raise file.error((*location, "claim"), unknown(entry["claim"], claims.names(), "claim"))
+    known = claims.names()
+    if not isinstance(entry, Mapping):
+        raise file.error(location, f"expected a mapping with a claim ({', '.join(known)}); received: {shown(entry)}")
+    if "claim" not in entry:
+        raise file.error(location, f"expected the key 'claim' ({', '.join(known)}); received: none")
+    if entry["claim"] not in known:
+        raise file.error((*location, "claim"), unknown(entry["claim"], known, "claim"))
     settings = validate(file, location, claims.load(entry["claim"]).Settings, entry)
     for key, network in settings.networks.model_dump().items():
         if network not in (*params.experiments, SCRATCH):

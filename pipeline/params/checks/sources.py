@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.params.parsed import ParsedFile
-from pipeline.params.sentences import validate
+from pipeline.params.sentences import shown, validate
 from pipeline.sources import SourceEntry
 
 
@@ -13,11 +13,12 @@ def checked_source(file: ParsedFile, name: str) -> SourceEntry:
     """An entry under `sources:` as its kind has it."""
     entry = file.plain["sources"][name]
     location = ("sources", name)
-    if not isinstance(entry, Mapping) or "kind" not in entry:
-        raise file.error(
-            location, f"expected a mapping with a kind ({', '.join(sources.names())}); received: {entry!r}"
-        )
-    if entry["kind"] not in sources.names():
-        raise file.error((*location, "kind"), unknown(entry["kind"], sources.names(), "kind of source"))
+    known = sources.names()
+    if not isinstance(entry, Mapping):
+        raise file.error(location, f"expected a mapping with a kind ({', '.join(known)}); received: {shown(entry)}")
+    if "kind" not in entry:
+        raise file.error(location, f"expected the key 'kind' ({', '.join(known)}); received: none")
+    if entry["kind"] not in known:
+        raise file.error((*location, "kind"), unknown(entry["kind"], known, "kind of source"))
     model = sources.load(entry["kind"]).Source
     return validate(file, location, model, entry)

@@ -1,0 +1,110 @@
+"""What of YAML a params file may use: mappings with text as keys, lists, numbers, text, true, false, null; anchors and merge keys.
+
+Everything else is refused while the file is composed, before an alias is expanded or a number is read.
+"""
+
+from typing import Any
+
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+# The deepest entry of ours has 8 levels (a transform's argument of two limits); more than this is no params file.
+DEEPEST = 40
+# Values of a file, those behind aliases counted each time; recipes have up to 2,000, a list of ImageNet's classes 1,000.
+MOST_VALUES = 200_000
+
+_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+_READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
+
+
+class NotPlain(Exception):  # noqa: N818 - it becomes an `InputError`
+    """The file uses what a params file may not.
+
+    Attributes:
+        line: Counted from 1.
+        location: Keys that lead there, as far as they are known.
+    """
+
+    def __init__(self, message: str, line: int, location: tuple[Any, ...] = ()):
+        super().__init__(message)
+        self.line, self.location = line, location
+
+
+class PlainComposer(Composer):
+    """Composes a document and refuses what a params file may not use."""
+
+    def __init__(self, loader: Any = None):
+        super().__init__(loader=loader)
+        self._depth = 0
+        self._open: set[str] = set()
+
+    def get_single_node(self) -> Any:
+        """The document."""
+        root = super().get_single_node()
+        if root is not None:
+            _check(root, (), {})
+        return root
+
+    def compose_node(self, parent: Any, index: int) -> Any:
+        """A node and those below it."""
+        event = self.parser.peek_event()
+        line = event.start_mark.line + 1
+        if isinstance(event, AliasEvent):
+            if event.anchor in self._open:
+                raise NotPlain(
+                    f"expected an alias of what stands above it; received: *{event.anchor} within itself", line
+                )
+            return super().compose_node(parent, index)
+        if event.ctag is not None:
+            tag = str(event.ctag).replace("tag:yaml.org,2002:", "!!")
+            raise NotPlain(f"expected plain numbers, text, lists and mappings; received: the tag {tag}", line)
+        if self._depth == DEEPEST:
+            raise NotPlain(f"expected at most {DEEPEST} levels of lists and mappings; received: more", line)
+        self._depth += 1
+        if event.anchor:
+            self._open.add(event.anchor)
+        node = super().compose_node(parent, index)
+        self._open.discard(event.anchor)
+        self._depth -= 1
+        return node
+
+
+def _check(node: Node, location: tuple[Any, ...], sizes: dict[int, int]) -> int:
+    """Refuse keys that are no text, keys that come twice, and too many values; returns how many a node has."""
+    if id(node) in sizes:
+        return sizes[id(node)]
+    size = 1
+    if isinstance(node, MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            _check_key(key, value, lines, location, in_braces=bool(node.flow_style))
+            size += _check(value, (*location, key.value), sizes)
+    elif isinstance(node, SequenceNode):
+        size += sum(_check(value, (*location, position), sizes) for position, value in enumerate(node.value))
+    elif isinstance(node, ScalarNode) and node.tag.endswith(":timestamp"):
+        message = f"expected a number, text, true, false or null; received: {node.value}, a date. Put it in quotes"
+        raise NotPlain(message, node.start_mark.line + 1, location)
+    if size > MOST_VALUES:
+        message = f"expected at most {MOST_VALUES:,} values, those behind aliases counted each time; received: more"
+        raise NotPlain(message, node.start_mark.line + 1, location)
+    sizes[id(node)] = size
+    return size
+
+
+def _check_key(key: Node, value: Node, lines: dict[str, int], location: tuple[Any, ...], *, in_braces: bool) -> None:
+    line = key.start_mark.line + 1
+    if not isinstance(key, ScalarNode):
+        raise NotPlain("expected a key that is text; received: a list or a mapping", line, location)
+    if key.tag not in (_TEXT, _MERGE):
+        kind = _READ_AS.get(key.tag.rpartition(":")[2], "no text")
+        if in_braces and kind == "a number" and isinstance(value, ScalarNode) and value.value == "":
+            fix = "Decimal numbers are written with a point"  # {rate: 0,05}
+        else:
+            fix = f'Put it in quotes: "{key.value}"' if key.value else 'Put it in quotes: ""'
+        message = f"expected a key that YAML reads as text; received: {key.value or 'none'}, which is {kind}. {fix}"
+        raise NotPlain(message, line, (*location, key.value))
+    if key.value in lines:
+        message = f"expected every key once; received: {key.value!r} again, first in line {lines[key.value]}"
+        raise NotPlain(message, line, (*location, key.value))
+    lines[key.value] = line
