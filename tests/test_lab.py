@@ -357,7 +357,7 @@ def test_a_dead_tracking_server_does_not_lose_the_result(project, monkeypatch):
         ("sides: [7, 224]", "sides: [7]", "lab.size.sides: expected a length of at least 2"),
         ("sides:", "side:", "lab.size.side: unknown key 'side'; did you mean 'sides'?"),
         ("detector: scratch", "detector: yolo", "lab.size.networks.detector: unknown experiment 'yolo'"),
-        ("claim: size, ", "", "lab.size: expected a mapping with a claim (channels, "),
+        ("claim: size, ", "", "lab.size: expected the key 'claim' (channels, "),
         (
             "experiments:\n  crops:",
             "experiments:\n  lab:",
