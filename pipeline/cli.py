@@ -1,94 +1,35 @@
-"""The command line: one click command per stage, and a few for people. Nothing is imported before its command runs."""
+"""The command line: a command for each stage, in the order of the pipeline, then those for people.
 
-import os
-import signal
-import sys
+Nothing is imported before its command runs, so that `cnnkeras --help` answers at once.
+"""
+
 from pathlib import Path
 
 import click
 
-from pipeline.runtime.errors import InputError, first_reason, lacks_room
-
-INTERRUPTED = 130  # the shell's exit code for Ctrl-C: 128 + SIGINT
-
-
-class Group(click.Group):
-    """Commands in the order of the pipeline; wrong input is one line and exit code 2, Ctrl-C is exit code 130."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Commands in the order in which this file defines them."""
-        return list(self.commands)
-
-    def resolve_command(self, ctx: click.Context, args: list[str]):
-        """Find a command; a misspelt one is answered with the nearest."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from cnnkeras.by_name import unknown
-
-            raise click.UsageError(unknown(args[0], self.commands, "command"), ctx) from error
-
-    def invoke(self, ctx: click.Context):
-        """Run a command, turning wrong input into one line."""
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(2)
-        except KeyboardInterrupt:
-            click.echo("Interrupted: nothing was half-written.", err=True)
-            ctx.exit(INTERRUPTED)
-        except BrokenPipeError:
-            # The reader of our output (head, less) left; Python would complain once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(128 + signal.SIGPIPE)
-        except OSError as error:
-            if not lacks_room(error):
-                raise
-            click.echo(
-                f"Error: expected room on the disk; received: {first_reason(error)}. Make room and run this again",
-                err=True,
-            )
-            ctx.exit(2)
+from cnnkeras import __version__
+from pipeline.runtime.terminal import Group, use_code_of_this_project
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="cnnkeras")
+@click.version_option(__version__, prog_name="cnnkeras")
 def main() -> None:
-    """Reproducible CNN experiments: params.yaml says what, `dvc repro` runs what changed.
+    """Train, test and compare convolutional networks; params.yaml says which, and on what.
 
     \b
-    Each stage is a command of its own:
-      cnnkeras train yolo          one stage by hand
       cnnkeras plan                what `dvc repro` would run, and why
-      cnnkeras show yolo cat.jpg   a trained experiment on your image
+      cnnkeras train yolo          one stage by hand
+      cnnkeras show yolo cat.jpg   what a trained model finds in an image of yours
     """  # noqa: D301 - click reads \b as "leave these lines as they are"
-    _use_code_of_this_project()
-
-
-def _use_code_of_this_project() -> None:
-    """Start again with the code of the project that one is in, if that is another copy of it than the installed one.
-
-    `dvc exp run --temp` and `--queue` work in a copy, whose code is what DVC records. So does who has two clones and one
-    environment.
-    """
-    from pipeline.runtime import paths
-
-    try:
-        root = paths.root()
-    except InputError:
-        return  # commands such as `summary` need no project; the others say so themselves
-    code = root / "pipeline" / Path(__file__).name
-    if code.is_file() and not code.samefile(__file__):
-        search_path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-P", "-m", "pipeline.cli", *sys.argv[1:]]
-        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": search_path})
+    use_code_of_this_project(Path(__file__))
 
 
 @main.command()
 @click.argument("source")
 def download(source: str) -> None:
-    """Fetch or generate SOURCE's archives into data/raw/SOURCE. An interrupted run is continued by the next.
+    """Fetch or generate the archives of a source.
+
+    They are checked and put into data/raw/SOURCE. An interrupted run is continued by the next.
 
     Example: cnnkeras download digit_scenes
     """
@@ -103,7 +44,9 @@ def download(source: str) -> None:
     "--workers", type=click.IntRange(min=1), help="Processes; any number gives the same bytes. Default: all cores."
 )
 def augment(dataset: str, workers: int | None) -> None:
-    """Resize, augment and pack DATASET into data/augmented/DATASET. A killed run is continued by the next.
+    """Resize, augment and pack the images of a dataset.
+
+    They are put into data/augmented/DATASET. An interrupted run is continued by the next.
 
     Example: cnnkeras augment digit_detection --workers 4
     """
@@ -115,9 +58,9 @@ def augment(dataset: str, workers: int | None) -> None:
 @main.command(name="import-weights")
 @click.argument("name")
 def import_weights(name: str) -> None:
-    """Read weights that others trained: the entry NAME under `imports:`, into results/NAME/model.
+    """Make a model of weights that others trained.
 
-    An experiment starts from them by `initial_weights: {experiment: NAME, layers: ["*"]}`; with `epochs: 0` it is them.
+    NAME is an entry under `imports:`; the model is put into results/NAME/model. An experiment starts from it by `initial_weights: {experiment: NAME, layers: ["*"]}`; with `epochs: 0` it is that model.
 
     Example: cnnkeras import-weights yolo_authors
     """
@@ -131,10 +74,13 @@ def import_weights(name: str) -> None:
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Processes that augment images; any number gives the same network. Default: all cores.",
+    help="Processes that augment images; any number gives the same model. Default: all cores.",
 )
 def train(experiment: str, workers: int | None) -> None:
-    """Train EXPERIMENT's network; writes results/EXPERIMENT/model and history.csv.
+    """Train the model of an experiment.
+
+    The model is put into results/EXPERIMENT/model, its losses and metrics of each epoch into history.csv beside it. An interrupted
+    run is continued by the next.
 
     Example: cnnkeras train yolo
     """
@@ -146,7 +92,9 @@ def train(experiment: str, workers: int | None) -> None:
 @main.command()
 @click.argument("experiment")
 def predict(experiment: str) -> None:
-    """Run EXPERIMENT's network over the test split; writes its raw outputs.
+    """Run the model of an experiment over the test split.
+
+    Its outputs are put into results/EXPERIMENT/outputs.
 
     Example: cnnkeras predict yolo
     """
@@ -158,7 +106,9 @@ def predict(experiment: str) -> None:
 @main.command()
 @click.argument("ensemble")
 def combine(ensemble: str) -> None:
-    """Average the posteriors of ENSEMBLE's members; what follows is as for an experiment.
+    """Average the probabilities that several models predict.
+
+    ENSEMBLE is an entry under `ensembles:`, which names the models. The stages after this one are those of an experiment.
 
     Example: cnnkeras combine vgg_d_and_e
     """
@@ -170,7 +120,9 @@ def combine(ensemble: str) -> None:
 @main.command()
 @click.argument("experiment")
 def postprocess(experiment: str) -> None:
-    """Turn EXPERIMENT's raw outputs into probabilities, boxes after threshold and NMS, or label maps; or an ensemble's.
+    """Turn outputs of a model into classes, boxes or label maps.
+
+    Boxes are those left by the confidence threshold and non-maximum suppression. EXPERIMENT may be an ensemble.
 
     Example: cnnkeras postprocess yolo
     """
@@ -182,7 +134,9 @@ def postprocess(experiment: str) -> None:
 @main.command()
 @click.argument("experiment")
 def evaluate(experiment: str) -> None:
-    """Measure EXPERIMENT's predictions against the truth; writes metrics.json, plots and figures.
+    """Measure predictions against the true labels.
+
+    The numbers are put into results/EXPERIMENT/metrics.json, plots and figures beside it. EXPERIMENT may be an ensemble.
 
     Example: cnnkeras evaluate yolo
     """
@@ -194,7 +148,9 @@ def evaluate(experiment: str) -> None:
 @main.command()
 @click.argument("experiment")
 def log(experiment: str) -> None:
-    """Show EXPERIMENT's result in MLflow: one run per distinct result, however often it is logged.
+    """Show a result in MLflow.
+
+    A result is one run of MLflow, however often it is logged. EXPERIMENT may be an ensemble.
 
     Example: cnnkeras log yolo
     """
@@ -207,7 +163,9 @@ def log(experiment: str) -> None:
 @click.argument("claim")
 @click.option("--log-only", is_flag=True, help="Measure nothing: show the last result in MLflow.")
 def lab(claim: str, log_only: bool) -> None:
-    """Measure CLAIM, an entry under `lab:` of params.yaml: numbers, a figure for the lecture, an MLflow run.
+    """Measure a claim of the lecture.
+
+    CLAIM is an entry under `lab:`. Its numbers and its figure are put into results/lab/CLAIM, and shown in MLflow.
 
     Example: cnnkeras lab size
     """
@@ -234,9 +192,10 @@ def plan() -> None:
     help="Stages at a time; any number gives the same results. Default: one a core, at most four.",
 )
 def repro(jobs: int | None) -> None:
-    """Run what changed, like `dvc repro`, with stages that do not need each other side by side.
+    """Run what changed, several stages at a time.
 
-    Each may train, which takes memory: of the machine, and of its GPU, where `--jobs 1` is what fits most.
+    The results are those of `dvc repro`. Each stage may be a training, which takes memory of the machine or of its GPU: on a GPU
+    take `--jobs 1`, unless two trainings fit into its memory.
 
     Example: cnnkeras repro --jobs 2
     """
@@ -250,7 +209,9 @@ def repro(jobs: int | None) -> None:
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the drawn images. Default: show/ here.")
 def show(experiment: str, images: tuple[Path, ...], output: Path | None) -> None:
-    """Run a trained EXPERIMENT, or an ensemble, on your images and draw what it sees.
+    """Draw what a trained model finds in images of yours.
+
+    EXPERIMENT may be an ensemble.
 
     Example: cnnkeras show yolo street.jpg --output drawn
     """
@@ -262,9 +223,10 @@ def show(experiment: str, images: tuple[Path, ...], output: Path | None) -> None
 @main.command()
 @click.option("--output", type=click.Path(path_type=Path), help="The report's file. Default: results/README.md.")
 def report(output: Path | None) -> None:
-    """Print the results table - the paper's number with its protocol, ours with ours - and write it with its figures.
+    """Print the table of results, and write it with figures.
 
-    What the lab found is written too: results/lab/README.md, a paragraph for each claim.
+    A row has the paper's number and ours, each with the test that it was measured by. The lab's results are written to
+    results/lab/README.md, a paragraph for each claim.
 
     Example: cnnkeras report
     """
@@ -278,7 +240,7 @@ def report(output: Path | None) -> None:
     "--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine's loopback."
 )
 def ui(port: int) -> None:
-    """Serve the MLflow UI on this project's runs, to this machine only.
+    """Serve the MLflow UI, to this machine only.
 
     Example: cnnkeras ui --port 5001
     """
@@ -293,7 +255,9 @@ def ui(port: int) -> None:
 @click.option("--width", type=float, help="Factor on every hidden layer's channels, for example 0.125.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def summary(architecture: str, variant: str | None, width: float | None, as_json: bool) -> None:
-    """Print ARCHITECTURE's layers: shapes, parameters, multiply-adds, receptive field, memory.
+    """Print the layers of an architecture.
+
+    Each has its shape, parameters, multiply-adds, receptive field and memory.
 
     Example: cnnkeras summary vgg --variant E
     """
@@ -312,7 +276,9 @@ def summary(architecture: str, variant: str | None, width: float | None, as_json
 @click.option("--dilation", default="1", show_default=True, help="Zeros between two taps, plus one.")
 @click.option("--transposed", is_flag=True, help="Of the transposed convolution.")
 def output_size(size: str, kernel: str, stride: str, padding: str, dilation: str, transposed: bool) -> None:
-    """Size of a convolution's output for an input of SIZE (40, or 224x224), with the lecture's formula.
+    """Compute the size of a convolution's output.
+
+    SIZE is the input's, as 40 or 224x224. The lecture's formula is printed with its numbers.
 
     Example: cnnkeras output-size 224x224 --kernel 11 --stride 4 --padding 2
     """

@@ -4,6 +4,7 @@ import ast
 import itertools
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -174,23 +175,34 @@ print(*[name for name in {HEAVY} if name in sys.modules])
 
 
 def test_help_answers_at_once():
-    """`cnnkeras --help` takes less than half a second; a busy machine is given twice that."""
-    seconds = []
-    for _ in range(5):
+    """`cnnkeras --help` takes 0.06 s where `import click` takes 0.05 s: less than twice as long, on a busy machine too."""
+    ratios = []
+    for _ in range(9):
         start = time.perf_counter()
+        run(sys.executable, "-c", "import click")
+        middle = time.perf_counter()
         run(sys.executable, "-m", "pipeline.cli", "--help")
-        seconds.append(time.perf_counter() - start)
-    assert statistics.median(seconds) < 1.0, seconds
+        ratios.append((time.perf_counter() - middle) / (middle - start))
+    assert statistics.median(ratios) < 2, ratios
+
+
+def test_help_lists_stages_then_commands():
+    """The stages of dvc.yaml in one list, what is for people in another, and a whole sentence for each."""
+    listed = run(sys.executable, "-m", "pipeline.cli", "--help").stdout
+    _, stages, commands = re.split(r"Stages, [^\n]*:|Other commands:", listed)
+    assert set(re.findall(r"^  (\S+)", stages, flags=re.MULTILINE)) == {command(stage) for stage in STAGES}
+    assert {"plan", "repro", "show", "report", "ui", "summary", "output-size"} == set(
+        re.findall(r"^  (\S+)", commands, flags=re.MULTILINE)
+    )
+    assert "..." not in stages + commands
 
 
 def test_the_command_runs_the_code_of_the_project_it_is_in(tmp_path):
     """In a copy of the project (`dvc exp run --temp`, a second clone) `cnnkeras` runs the copy's code, whose hash DVC records."""
-    copy = tmp_path / "pipeline"
-    copy.mkdir()
     (tmp_path / "params.yaml").write_text("")
-    for name in ("__init__.py", "cli.py", "errors.py", "paths.py"):
-        (copy / name).write_bytes((REPOSITORY / "pipeline" / name).read_bytes())
-    (copy / "plan.py").write_text("def run():\n    print('of the copy')\n")
+    for folder in ("cnnkeras", "pipeline"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "pipeline" / "commands" / "plan.py").write_text("def run():\n    print('of the copy')\n")
     command = Path(sys.executable).with_name("cnnkeras")
     answer = subprocess.run([command, "plan"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert answer.stdout == "of the copy\n"

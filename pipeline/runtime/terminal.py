@@ -1,0 +1,86 @@
+"""What every command does at the terminal: wrong input in one line, exit codes, lists of commands, the right copy's code."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError, first_reason, lacks_room
+
+INTERRUPTED = 130  # the shell's exit code for Ctrl-C: 128 + SIGINT
+STAGES = Path(__file__).parents[1] / "stages"
+
+
+class Group(click.Group):
+    """Commands in their order, stages apart; wrong input is one line and exit code 2, Ctrl-C is exit code 130."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names of the commands in the order of their definition."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """Write the help's lists of commands: stages, then the others."""
+        stages = {path.stem.replace("_", "-") for path in STAGES.iterdir()}
+        width = formatter.width - 6 - max(map(len, self.commands))
+        rows = [(name, command.get_short_help_str(width)) for name, command in self.commands.items()]
+        for title, is_stage in (
+            ("Stages, in the order in which `dvc repro` runs them", True),
+            ("Other commands", False),
+        ):
+            with formatter.section(title):
+                formatter.write_dl([row for row in rows if (row[0] in stages) == is_stage])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        """Find a command; a misspelt one is answered with the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from cnnkeras.by_name import unknown
+
+            raise click.UsageError(unknown(args[0], self.commands, "command"), ctx) from error
+
+    def invoke(self, ctx: click.Context):
+        """Run a command, turning wrong input into one line."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("Interrupted: nothing was half-written.", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of our output (head, less) left; Python would complain once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(128 + signal.SIGPIPE)
+        except OSError as error:
+            if not lacks_room(error):
+                raise
+            click.echo(
+                f"Error: expected room on the disk; received: {first_reason(error)}. Make room and run this again",
+                err=True,
+            )
+            ctx.exit(2)
+
+
+def use_code_of_this_project(cli: Path) -> None:
+    """Start again with the code of the project that one is in, if that is another copy of it than the installed one.
+
+    `dvc exp run --temp` and `--queue` work in a copy, whose code is what DVC records. So does who has two clones and one
+    environment.
+
+    Args:
+        cli: The file of the command line that runs.
+    """
+    try:
+        root = paths.root()
+    except InputError:
+        return  # commands such as `summary` need no project; the others say so themselves
+    code = root / "pipeline" / cli.name
+    if code.is_file() and not code.samefile(cli):
+        search_path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+        command = [sys.executable, "-P", "-m", "pipeline.cli", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": search_path})
