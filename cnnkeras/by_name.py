@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 
-# More names than these are no help in one line.
+# More names than these are no help beside the nearest one.
 _MOST_LISTED = 30
 
 
@@ -20,9 +20,9 @@ def nearest(received: str, known: Iterable[str]) -> str:
 def unknown(received: str, known: Iterable[str], what: str) -> str:
     """Sentence for a name that is not one of the known ones, with the nearest."""
     known = sorted(known)
-    listed = ", ".join(known[:_MOST_LISTED]) or "none"
-    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    return f"unknown {what} {received!r}{nearest(received, known)} (known: {listed}{more})"
+    hint = nearest(received, known)
+    listed = "" if hint and len(known) > _MOST_LISTED else f" (known: {', '.join(known) or 'none'})"
+    return f"unknown {what} {received!r}{hint}{listed}"
 
 
 @dataclass(frozen=True)

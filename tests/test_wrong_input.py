@@ -93,6 +93,13 @@ UNKNOWN = "unknown {} {!r}; did you mean {!r}?"
         ("size: [32, 32]", "size: 32", "6: datasets.crops.size: expected a list; received: 32"),
         ("size: [32, 32]", "size: [32, 32, 3]", "6: datasets.crops.size: expected a length of at most 2; received: [32, 32, 3]"),
         ("{name: sgd, learning_rate: 0.1}", "sgd", "19: experiments.crops.train.optimizer: expected a mapping; received: 'sgd'"),
+        # Transforms of albumentations and of the papers
+        ("task: classification, size: [32, 32]", "task: classification, augmentation: [Afine: {}], copies: 1, size: [32, 32]", "6: datasets.crops.augmentation.0.Afine: unknown transform 'Afine'; did you mean 'Affine'?"),
+        ("task: classification, size: [32, 32]", "task: classification, augmentation: [Affine: {rotat: 3}], copies: 1, size: [32, 32]", "6: datasets.crops.augmentation.0.Affine.rotat: unknown key 'rotat'; did you mean 'rotate'?"),
+        ("task: classification, size: [32, 32]", "task: classification, augmentation: [RandomCrop: {}], copies: 1, size: [32, 32]", "6: datasets.crops.augmentation.0.RandomCrop: expected the keys 'height' and 'width'; received: none"),
+        ("      batch_size: 1\n", "      batch_size: 1\n      augmentation: [Affine: {border_mode: reflect}]\n", "19: experiments.crops.train.augmentation.0.Affine.border_mode: expected 0, 1, 2, 3 or 4; received: 'reflect'"),
+        ("      batch_size: 1\n", "      batch_size: 1\n      augmentation: [RandomBrightnessContrast: {brightness_limit: [5, 1]}]\n", "19: experiments.crops.train.augmentation.0.RandomBrightnessContrast.brightness_limit: expected two limits, the lower first; received: [5.0, 1.0]"),
+        ("      batch_size: 1\n", "      batch_size: 1\n      augmentation: [PCALighting: {std: 0}]\n", "19: experiments.crops.train.augmentation.0.PCALighting.std: expected a number greater than 0; received: 0"),
         # Names of other entries, of architectures, variants, optimizers, kinds of sources
         ("dataset: crops", "dataset: corps", f"12: experiments.crops.dataset: {UNKNOWN.format('dataset', 'corps', 'crops')}"),
         ("architecture: vgg", "architecture: vg", f"13: experiments.crops.architecture: {UNKNOWN.format('architecture', 'vg', 'vgg')}"),

@@ -144,11 +144,16 @@ def transform_names() -> list[str]:
     return sorted(found | paper_transforms.TRANSFORMS.keys())
 
 
+def transform(name: str) -> type[BasicTransform]:
+    """The class of one of these names."""
+    return paper_transforms.TRANSFORMS.get(name) or getattr(albumentations, name)
+
+
 def _build(name: str, arguments: Mapping[str, Any], where: str) -> BasicTransform:
     if name not in transform_names():
         raise InputError(f"{where}: unknown transform {name!r}{nearest(name, transform_names())}")
-    transform = paper_transforms.TRANSFORMS.get(name) or getattr(albumentations, name)
-    known = [parameter for parameter in inspect.signature(transform.__init__).parameters if parameter != "self"]
+    cls = transform(name)
+    known = [parameter for parameter in inspect.signature(cls.__init__).parameters if parameter != "self"]
     for argument in arguments:
         if argument not in known:
             raise InputError(
@@ -157,7 +162,7 @@ def _build(name: str, arguments: Mapping[str, Any], where: str) -> BasicTransfor
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return transform(**arguments)
+            return cls(**arguments)
     except (ValueError, TypeError, UserWarning) as error:
         raise InputError(f"{where}.{name}: {_value_error(error, arguments)}") from error
 

@@ -6,14 +6,19 @@ What it has: random crops (RandomCrop), mirror images (HorizontalFlip), YOLO's j
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import albumentations
 import cv2
 import numpy as np
+from albumentations.core.pydantic import nondecreasing
 from albumentations.core.transforms_interface import ImageOnlyTransform
+from annotated_types import Ge, Gt
+from pydantic import AfterValidator
 
 from pipeline.images.principal_components import IMAGES, WHITE, principal_components
+
+Limits = Annotated[tuple[Annotated[int, Gt(0)], Annotated[int, Gt(0)]], AfterValidator(nondecreasing)]
 
 
 class PCALighting(ImageOnlyTransform):
@@ -33,9 +38,9 @@ class PCALighting(ImageOnlyTransform):
 
     def __init__(
         self,
-        std: float = 0.1,
+        std: Annotated[float, Gt(0)] = 0.1,
         magnitude: Literal["eigenvalues", "deviations"] = "eigenvalues",
-        images: int = IMAGES,
+        images: Annotated[int, Ge(1)] = IMAGES,
         p: float = 1.0,
     ):
         super().__init__(p=p)
@@ -68,7 +73,7 @@ class ShorterSideJitter(albumentations.SmallestMaxSize):
         p: How often it acts.
     """
 
-    def __init__(self, limits: tuple[int, int] = (256, 512), p: float = 1.0):
+    def __init__(self, limits: Limits = (256, 512), p: float = 1.0):
         low, high = limits
         if not 0 < low <= high:
             raise ValueError("two limits that rise, above 0")
@@ -86,7 +91,9 @@ class HSVScale(ImageOnlyTransform):
         p: How often it acts.
     """
 
-    def __init__(self, saturation: float = 1.5, exposure: float = 1.5, p: float = 1.0):
+    def __init__(
+        self, saturation: Annotated[float, Ge(1)] = 1.5, exposure: Annotated[float, Ge(1)] = 1.5, p: float = 1.0
+    ):
         super().__init__(p=p)
         if not (1 <= saturation < math.inf and 1 <= exposure < math.inf):
             raise ValueError("limits of at least 1")

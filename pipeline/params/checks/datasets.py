@@ -2,6 +2,7 @@
 
 from cnnkeras.by_name import unknown
 from pipeline import sources
+from pipeline.params.checks.transforms import check_transforms
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
 
@@ -11,6 +12,7 @@ def check_dataset(file: ParsedFile, params: Params, name: str) -> None:
     dataset, location = params.datasets[name], ("datasets", name)
     if dataset.jpeg_quality is not None and len(dataset.size) != 2:
         raise file.error((*location, "jpeg_quality"), f"expected none for signals; received: {dataset.jpeg_quality}")
+    check_transforms(file, (*location, "augmentation"), dataset.augmentation)
     if dataset.source not in params.sources:
         raise file.error((*location, "source"), unknown(dataset.source, params.sources, "source"))
     kind = params.sources[dataset.source].kind

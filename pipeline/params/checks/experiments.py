@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from cnnkeras import architectures, tasks
 from cnnkeras.by_name import unknown
 from pipeline.params.checks.networks import check_input, checked_network
+from pipeline.params.checks.transforms import check_transforms
 from pipeline.params.datasets import Dataset
 from pipeline.params.experiments import Experiment, is_published
 from pipeline.params.parsed import ParsedFile
@@ -42,6 +43,7 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
         raise file.error(
             (*location, "train", "augmentation"), f"expected none, or images to train on; received: {received}"
         )
+    check_transforms(file, (*location, "train", "augmentation"), experiment.train.augmentation)
     loss = checked_arguments(
         file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss
     )

@@ -1,0 +1,28 @@
+"""Augmentation policies: transforms and their arguments, against the table of albumentations' and the papers' transforms."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnnkeras.by_name import unknown
+from pipeline.images import transform_table
+from pipeline.params.parsed import ParsedFile
+from pipeline.params.sentences import validate
+from pipeline.params.values import Transforms
+
+
+def check_transforms(file: ParsedFile, location: tuple[str, ...], transforms: Transforms) -> None:
+    """Refuse an unknown transform, an unknown argument, and a value that it cannot have."""
+    known = transform_table.table()
+    for position, transform in enumerate(transforms):
+        for name, arguments in transform.items():
+            where = (*location, position, name)
+            if name not in known:
+                raise file.error(where, unknown(name, known, "transform"))
+            validate(file, where, transform_table.arguments(name), _with_tuples(arguments))
+
+
+def _with_tuples(value: Any) -> Any:
+    """Lists within mappings as tuples, as `Entry` has those that are values of its own keys."""
+    if isinstance(value, Mapping):
+        return {key: _with_tuples(part) for key, part in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
