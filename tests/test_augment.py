@@ -328,7 +328,7 @@ def test_proposals_that_overlap_an_object_are_trained_on(tmp_path, project):
     ]
     (project / "boxes.json").write_text(json.dumps(rows))
     checksum = hashlib.sha256((project / "boxes.json").read_bytes()).hexdigest()
-    proposals = TrainingProposals(file="boxes.json", sha256=checksum, smallest_side=9)
+    proposals = TrainingProposals(file="boxes.json", sha256=checksum, min_side=9)
     each = packer("segmentation", examples="proposals", proposals=proposals, size=(y1 - y0, x1 - x0))
     pack(each, tmp_path, workers=2)
     train, test = packed.open_split(tmp_path, "train"), packed.open_split(tmp_path, "test")

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from dvc.repo import Repo
 
 from cnnkeras.label_maps import decode_png
+from cnnkeras.protocols import posteriors
 from pipeline.cli import main
 from pipeline.images import annotated
 from pipeline.params import load_params
@@ -45,25 +46,27 @@ def project(project):
     return project
 
 
-def write_raw(name: str, outputs: np.ndarray, **facts) -> None:
+def write_outputs(name: str, outputs: np.ndarray, **facts) -> None:
     """What `predict` leaves."""
-    folder = paths.raw_outputs(name)
+    folder = paths.outputs(name)
     folder.mkdir(parents=True)
     np.save(folder / "outputs.npy", outputs)
-    (folder / "outputs.json").write_text(json.dumps({"classes": ["zero", "one", "two"], **facts}))
+    (folder / "outputs.json").write_text(
+        json.dumps({"experiment": name, "dataset": "", "task": "", "classes": ["zero", "one", "two"], **facts})
+    )
 
 
 def test_the_mean_and_the_product():
     """(.9, .1) and (.2, .8): mean (.55, .45); product .18 : .08, its roots .4243 : .2828, so (.6, .4)."""
     logs = [np.log([[0.9, 0.1]]), np.log([[0.2, 0.8]])]
-    np.testing.assert_allclose(np.exp(combine.combined(logs, [1, 1], "mean")), [[0.55, 0.45]])
-    np.testing.assert_allclose(np.exp(combine.combined(logs, [1, 1], "product")), [[0.6, 0.4]], rtol=1e-9)
+    np.testing.assert_allclose(np.exp(posteriors.combine(logs, [1, 1], "mean")), [[0.55, 0.45]])
+    np.testing.assert_allclose(np.exp(posteriors.combine(logs, [1, 1], "product")), [[0.6, 0.4]], rtol=1e-9)
 
 
 def test_every_network_weighs_the_same():
     """A member of two networks counts twice: (.9 x 2 + .3) / 3 = .7."""
     logs = [np.log([[0.9, 0.1]]), np.log([[0.3, 0.7]])]
-    np.testing.assert_allclose(np.exp(combine.combined(logs, [2, 1], "mean")), [[0.7, 0.3]])
+    np.testing.assert_allclose(np.exp(posteriors.combine(logs, [2, 1], "mean")), [[0.7, 0.3]])
 
 
 @pytest.mark.usefixtures("project")
@@ -73,7 +76,7 @@ def test_from_the_members_outputs_to_the_metrics():
     outputs = {name: random.normal(size=(3, 3)).astype(np.float32) for name in ("crops", "third")}
     outputs["second"] = random.normal(size=(3, 2, 3)).astype(np.float32)
     for name, values in outputs.items():
-        write_raw(name, values, **({"views": [2], "protocol": ["two looks"]} if name == "second" else {}))
+        write_outputs(name, values, **({"views": [2], "protocol": ["two looks"]} if name == "second" else {}))
     for name in ("two", "three"):
         ended = CliRunner().invoke(main, ["combine", name], catch_exceptions=False)
         assert ended.exit_code == 0, ended.output
@@ -103,8 +106,8 @@ def test_label_maps_of_two_networks(project):
     project.pack_test_split("masks", [("a", {"sizes": np.array((8, 8), np.int32)}, {})])
     first, second = np.zeros((1, 8, 8, 4), np.float16), np.zeros((1, 8, 8, 4), np.float16)
     first[..., 1], second[..., 2] = 1, 6
-    write_raw("masks", first)
-    write_raw("other", second)
+    write_outputs("masks", first)
+    write_outputs("other", second)
     combine.run("two")
     postprocess.run("two")
     assert (decode_png((paths.predictions("two") / "label_maps" / "a.png").read_bytes()) == 2).all()
@@ -134,12 +137,12 @@ def test_dvc_knows_the_members(project):
 def test_a_missing_member_is_named_with_its_command(project):
     """Of an experiment `predict`, of an ensemble `combine`."""
     for member in ("crops", "third"):
-        write_raw(member, np.zeros((3, 3), np.float32))
-    with pytest.raises(InputError, match=r"expected results/second/raw; .* Run `cnnkeras predict second` or"):
+        write_outputs(member, np.zeros((3, 3), np.float32))
+    with pytest.raises(InputError, match=r"expected results/second/outputs; .* Run `cnnkeras predict second` or"):
         combine.run("two")
-    with pytest.raises(InputError, match=r"expected results/two/raw; .* Run `cnnkeras combine two` or"):
+    with pytest.raises(InputError, match=r"expected results/two/outputs; .* Run `cnnkeras combine two` or"):
         combine.run("three")
-    assert not [path for path in project.folder.rglob("*raw*") if "two" in path.parts]
+    assert not [path for path in project.folder.rglob("*outputs*") if "two" in path.parts]
 
 
 @pytest.mark.parametrize(

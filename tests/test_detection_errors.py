@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnkeras.boxes import Detections, Objects
-from cnnkeras.metrics.detection import KINDS, count_errors
+from cnnkeras.metrics.detection import ERROR_KINDS, count_errors
 from pipeline.params import load_params
 from pipeline.runtime.errors import InputError
 from pipeline.stages.evaluate.detection import error_table
@@ -41,7 +41,7 @@ def objects() -> Objects:
 def counted(detections: Detections, label: int, **options) -> dict[str, int]:
     """Counts of a class's kinds that are not 0."""
     counts = count_errors(detections, objects(), classes=4, **options)[label]
-    return {kind: count for kind, count in zip(KINDS, counts.tolist(), strict=True) if count}
+    return {kind: count for kind, count in zip(ERROR_KINDS, counts.tolist(), strict=True) if count}
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ name, entry = sys.argv[1:]
 outputs = {{
     "download": [paths.raw], "augment": [paths.augmented, paths.dataset_report],
     "import-weights": [paths.model_folder], "train": [paths.model_folder, paths.history],
-    "predict": [paths.raw_outputs], "postprocess": [paths.predictions],
+    "predict": [paths.outputs], "postprocess": [paths.predictions],
     "evaluate": [paths.metrics, paths.plots, paths.figures], "log": [paths.receipt],
 }}[name]
 try:
@@ -348,7 +348,7 @@ def test_a_published_file_is_run_by_dvc(tmp_path):
         images = np.load(project.folder / "data/augmented/detection/test/inputs.npy")
         expected = [net.forward(image.transpose(2, 0, 1) / 255) for image in images]
         # A single cell: its classes, the confidences of its two boxes and their places, in darknet's order and in ours.
-        received = np.load(project.folder / "results/authors/raw/outputs.npy")[:, 0, 0]
+        received = np.load(project.folder / "results/authors/outputs/outputs.npy")[:, 0, 0]
         np.testing.assert_allclose(received, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
     published.write_bytes(net.write(foreign.header_since(2)))
@@ -497,7 +497,7 @@ def test_an_edit_during_a_stage_does_not_falsify_the_lock(project, file, old, ne
     """A result of the old state is not recorded under the new one: the stage fails, and is still stale afterwards."""
     project.edit("params.yaml", "nms_iou: 0.5", "nms_iou: 0.4")
     if file.endswith(".py"):  # make the guard itself, which the stand-in imports, a dependency
-        rest = "\n        - pipeline/formats/packed.py\n        - results/${key}/raw\n      params:\n        - experiments."
+        rest = "\n        - pipeline/formats/packed.py\n        - results/${key}/outputs\n      params:\n        - experiments."
         project.edit("dvc.yaml", f"- pipeline/stages/postprocess/__init__.py{rest}", f"- {file}{rest}")
     lock = (project.folder / "dvc.lock").read_bytes()
     dvc, _ = project.hold("postprocess@yolo")

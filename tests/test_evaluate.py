@@ -14,7 +14,8 @@ import pytest
 
 from cnnkeras.boxes import Detections
 from cnnkeras.label_maps import encode_png
-from pipeline.params import DetectionPostprocess
+from cnnkeras.tasks.detection import displayed
+from pipeline.formats.predictions import read_detections
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import evaluate
@@ -162,7 +163,7 @@ def test_images_are_scored_by_f1_of_what_is_shown(project):
     """p1: both found, IoU 1 and .5; p2: one wrong, one missed, the difficult one and what is below the threshold apart."""
     detect(project, OBJECTS, FOUND)
     split = evaluate.packed.open_split(paths.augmented("boxes"), "test")
-    found = detection.read_detections(paths.predictions("boxes") / "detections.json")
+    found = read_detections(paths.predictions("boxes"))
     matches = detection.match(found[found.scores >= 0.3], detection.read_objects(split))
     f1, mean_iou = detection.score_images(matches, 2)
     np.testing.assert_array_equal(f1, [1, 0])
@@ -176,7 +177,7 @@ def test_a_image_with_nothing_to_find_and_nothing_found_is_right(project):
     content = detect(project, [OBJECTS[0], []], [])
     assert content["map_voc07"] == 0
     split = evaluate.packed.open_split(paths.augmented("boxes"), "test")
-    found = detection.read_detections(paths.predictions("boxes") / "detections.json")
+    found = read_detections(paths.predictions("boxes"))
     f1, _ = detection.score_images(detection.match(found, detection.read_objects(split)), 2)
     np.testing.assert_array_equal(f1, [0, 1])
 
@@ -299,5 +300,4 @@ def test_the_display_may_suppress_more_than_the_measurement():
     boxes = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [4, 0, 14, 10], [50, 0, 60, 10.0]])
     found = Detections(np.zeros(4, int), np.array([1, 1, 2, 1]), boxes, np.array([0.5, 0.9, 0.3, 0.1]))
     for iou, kept in ((None, [0.5, 0.9, 0.3]), (0.5, [0.5, 0.9, 0.3]), (0.4, [0.9, 0.3])):
-        settings = DetectionPostprocess(confidence_threshold=0.001, nms_iou=0.5, display_nms_iou=iou)
-        assert detection.displayed(found, settings).scores.tolist() == kept
+        assert displayed(found, display_threshold=0.2, display_nms_iou=iou).scores.tolist() == kept

@@ -52,13 +52,12 @@ def test_the_quoted_ensembles_are_of_their_networks(params):
     """Five AlexNets that differ in their seeds, each by ten patches; VGG's D and E by 150 crops and dense at three scales."""
     five = [params.experiment(f"alexnet_{number}") for number in range(1, 6)]
     assert len({params.training_seed(f"alexnet_{number}") for number in range(1, 6)}) == 5
-    assert {sum(view.count for view in entry.predict.views) for entry in five} == {10}
+    assert {sum(view.count for view in entry.predict.build_views()) for entry in five} == {10}
     for name in params.ensembles["vgg_d_and_e"].members:
-        views = params.experiment(name).predict.views
-        assert [(view.name, view.count, view.scales) for view in views] == [
-            ("crop_grid", 150, (256, 384, 512)),
-            ("dense", 6, (256, 384, 512)),
-        ]
+        predict = params.experiment(name).predict
+        assert [view.name for view in predict.views] == ["crop_grid", "dense"]
+        views = [(view.count, view.scales) for view in predict.build_views()]
+        assert views == [(150, (256, 384, 512)), (6, (256, 384, 512))]
 
 
 def test_deeper_vggs_start_from_the_shallow_one(params):
@@ -68,7 +67,7 @@ def test_deeper_vggs_start_from_the_shallow_one(params):
         assert start.experiment == "vgg_a"
         assert start.layers == ("conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc*")
         chain = [params.experiment(f"vgg_{letter}{scale}").train for scale in ("_256", "_384", "")]
-        assert [train.optimizer.learning_rate for train in chain] == [0.01, 0.001, 0.001]
+        assert [train.optimizer.arguments["learning_rate"] for train in chain] == [0.01, 0.001, 0.001]
         assert chain[2].initial_weights.experiment == f"vgg_{letter}_384"
 
 

@@ -1,4 +1,4 @@
-"""Post-processing: from raw outputs to the files that other tools and the evaluation read."""
+"""Post-processing: from outputs to the files that other tools and the evaluation read."""
 
 import csv
 import json
@@ -14,10 +14,10 @@ import pytest
 from cnnkeras.boxes import Detections
 from cnnkeras.label_maps import decode_png, palette
 from cnnkeras.tasks import detection
+from pipeline.formats import predictions
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import postprocess
-from pipeline.stages.evaluate.detection import read_detections
 
 SIZES = [(100, 200), (30, 40)]  # height, width of the two test images
 
@@ -34,11 +34,12 @@ def project(project):
 
 
 def postprocessed(name: str, outputs: np.ndarray, *, classes=("zero", "one", "two")) -> Path:
-    """Run the stage on the raw outputs of an experiment; returns the predictions' folder."""
-    raw = paths.raw_outputs(name)
-    raw.mkdir(parents=True, exist_ok=True)
-    np.save(raw / "outputs.npy", outputs)
-    (raw / "outputs.json").write_text(json.dumps({"classes": list(classes)}))
+    """Run the stage on the outputs of an experiment; returns the predictions' folder."""
+    folder = paths.outputs(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "outputs.npy", outputs)
+    facts = {"experiment": name, "dataset": name, "task": "", "classes": list(classes)}
+    (folder / "outputs.json").write_text(json.dumps(facts))
     postprocess.run(name)
     return paths.predictions(name)
 
@@ -99,7 +100,7 @@ def test_detections_in_coco_form():
 def test_the_evaluation_reads_what_was_found():
     """Boxes to a hundredth of a pixel, scores to a millionth, by image and falling score."""
     outputs = np.random.default_rng(0).uniform(0.1, 1, (2, 7, 7, 13)).astype(np.float32)
-    found = read_detections(postprocessed("boxes", outputs) / "detections.json")
+    found = predictions.read_detections(postprocessed("boxes", outputs))
     expected = detection.detect(outputs, classes=3, confidence_threshold=0.25, nms_iou=0.5)
     expected = expected[np.lexsort((-expected.scores, expected.images))]
     assert len(found) == len(expected) > 50
@@ -116,7 +117,7 @@ def test_equal_scores_have_a_fixed_order():
     """By class, and within a class as the suppression gave them."""
     boxes = np.array([[0.0, 0, 0.1, 0.1], [0.5, 0.5, 0.6, 0.6], [0.2, 0.2, 0.3, 0.3]])
     found = Detections(np.zeros(3, int), np.array([2, 0, 0]), boxes, np.array([0.5, 0.5, 0.5000001]))
-    rows = postprocess.coco_results(found, np.array([[100, 100]]))
+    rows = predictions.coco_results(found, np.array([[100, 100]]))
     assert [(row["category_id"], row["bbox"][0]) for row in rows] == [(1, 50), (1, 20), (3, 0)]
 
 
@@ -157,7 +158,7 @@ def test_outputs_that_are_no_numbers_are_refused(value):
     before = files(postprocessed("boxes", scene_outputs()))
     outputs = scene_outputs()
     outputs[1, 0, 0, 3] = value
-    with pytest.raises(InputError, match=r"results/boxes/raw/outputs\.npy: expected finite.*for test example 1\."):
+    with pytest.raises(InputError, match=r"results/boxes/outputs/outputs\.npy: expected finite.*for test example 1\."):
         postprocessed("boxes", outputs)
     assert files(paths.predictions("boxes")) == before
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from cnnkeras.label_maps import decode_png, encode_png
+from cnnkeras.protocols import regions, windows
 from cnnkeras.protocols.label_inference import infer_greedily
-from pipeline import regions
 from pipeline.commands import show
 from pipeline.formats.packed import open_split
+from pipeline.formats.proposals import read_proposals
 from pipeline.images import annotated
-from pipeline.params import Boxes, Proposals, SlidingWindows, load_params
+from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import combine, evaluate, postprocess, predict
@@ -22,21 +23,20 @@ CLASSES = 3
 
 def test_windows_cover_the_image_and_end_at_its_edge():
     """10 x 14 by squares of 6 every 4: rows 0, 4; columns 0, 4, 8; an image smaller than the window is one window."""
-    windows = SlidingWindows(name="sliding_windows", side=6, stride=4)
-    found = regions.boxes_of(windows, (10, 14))
-    assert found == [(x, y, x + 6, y + 6) for y in (0, 4) for x in (0, 4, 8)]
-    assert regions.boxes_of(windows, (5, 9)) == [(0, 0, 6, 5), (3, 0, 9, 5)]
+    squares = regions.sliding_windows(side=6, stride=4)
+    assert squares.find((10, 14), ()) == [(x, y, x + 6, y + 6) for y in (0, 4) for x in (0, 4, 8)]
+    assert squares.find((5, 9), ()) == [(0, 0, 6, 5), (3, 0, 9, 5)]
 
 
 def test_boxes_have_the_images_shape():
     """The whole of 8 x 12, and halves of 4 x 6 every 2 x 3: 3 x 3 of them."""
-    found = regions.boxes_of(Boxes(name="boxes", shares=(1.0, 0.5)), (8, 12))
+    found = regions.boxes(fractions=(1.0, 0.5)).find((8, 12), ())
     assert found == [(0, 0, 12, 8)] + [(x, y, x + 6, y + 4) for y in (0, 2, 4) for x in (0, 3, 6)]
 
 
-def proposals(**options) -> Proposals:
-    """Settings of a file that is `FILE`."""
-    return Proposals(name="proposals", file="boxes.json", sha256=hashlib.sha256(FILE).hexdigest(), **options)
+def proposals(**options) -> regions.Regions:
+    """Those of a file that is `FILE`."""
+    return regions.proposals(file="boxes.json", sha256=hashlib.sha256(FILE).hexdigest(), **options)
 
 
 FILE = json.dumps(
@@ -49,12 +49,20 @@ FILE = json.dumps(
 ).encode()
 
 
-def test_proposals_are_the_surest_that_are_large_enough(tmp_path):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder of an empty project."""
+    (tmp_path / "params.yaml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_proposals_are_the_surest_that_are_large_enough(folder):
     """Of three, the one of 3 pixels is skipped; two remain by score, enlarged by half their sides; at most so many."""
-    (tmp_path / "boxes.json").write_bytes(FILE)
-    of = regions.read_proposals(proposals(), tmp_path)
-    assert regions.boxes_of(proposals(smallest_side=4), (9, 9), of["a"]) == [(1, 1, 11, 5), (0, 0, 4, 4)]
-    assert regions.boxes_of(proposals(smallest_side=4, most=1, margin=0.5), (9, 9), of["a"]) == [(-4, -1, 16, 7)]
+    (folder / "boxes.json").write_bytes(FILE)
+    of = read_proposals(proposals().file, proposals().sha256)
+    assert proposals(min_side=4).find((9, 9), of["a"]) == [(1, 1, 11, 5), (0, 0, 4, 4)]
+    assert proposals(min_side=4, max_proposals=1, margin=0.5).find((9, 9), of["a"]) == [(-4, -1, 16, 7)]
 
 
 @pytest.mark.parametrize(
@@ -66,26 +74,26 @@ def test_proposals_are_the_surest_that_are_large_enough(tmp_path):
         (b'{"a": 1}', "boxes.json: expected a JSON list of"),
     ],
 )
-def test_a_wrong_file_of_proposals_is_refused(tmp_path, content, message):
+def test_a_wrong_file_of_proposals_is_refused(folder, content, message):
     """Missing, another one, not in the form."""
-    settings = proposals()
+    checksum = proposals().sha256
     if content is not None:
-        (tmp_path / "boxes.json").write_bytes(content)
+        (folder / "boxes.json").write_bytes(content)
         if b"a" in content:
-            settings = settings.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
+            checksum = hashlib.sha256(content).hexdigest()
     with pytest.raises(InputError) as error:
-        regions.read_proposals(settings, tmp_path)
+        read_proposals("boxes.json", checksum)
     assert str(error.value).startswith(message)
 
 
 def test_what_lies_beyond_the_image_is_black():
     """A region one pixel over the left and the top edge, at its own size."""
     image = np.full((4, 5, 3), 200, np.uint8)
-    found = regions.cut(image, (-1, -1, 3, 2), (3, 4))
+    found = windows.cut(image, (-1, -1, 3, 2), (3, 4))
     assert (found[0] == 0).all()
     assert (found[:, 0] == 0).all()
     assert (found[1:, 1:] == 200).all()
-    labels = regions.window(np.full((4, 5), 7, np.uint8), (3, 2, 6, 6), 255)
+    labels = windows.window(np.full((4, 5), 7, np.uint8), (3, 2, 6, 6), 255)
     assert labels.tolist() == [[7, 7, 255], [7, 7, 255], [255] * 3, [255] * 3]
 
 
@@ -95,7 +103,7 @@ def test_the_maximum_is_over_a_map_of_zeros_and_the_mean_over_what_covers_a_pixe
     boxes = [(0, 0, 4, 3), (2, 1, 6, 5), (-2, 3, 2, 7)]
     scores = [random.normal(size=(box[3] - box[1], box[2] - box[0], CLASSES)).astype(np.float32) for box in boxes]
     for how in ("maximum", "mean"):
-        found = regions.merge(iter(scores), boxes, (6, 7), CLASSES, how)
+        found = regions.boxes(merge=how).merged(iter(scores), boxes, (6, 7), CLASSES)
         for y, x in np.ndindex(6, 7):
             over = [
                 score[y - top, x - left]
@@ -150,7 +158,7 @@ def test_background_that_dominates_stays():
 
 CHOICES = {
     "windows": "{name: sliding_windows, side: 40, stride: 20}",
-    "proposals": f"{{name: proposals, file: boxes.json, smallest_side: 4, sha256: {hashlib.sha256(FILE).hexdigest()}}}",
+    "proposals": f"{{name: proposals, file: boxes.json, min_side: 4, sha256: {hashlib.sha256(FILE).hexdigest()}}}",
 }
 
 
@@ -190,8 +198,8 @@ def test_from_regions_to_label_maps_and_what_is_said_of_them(masks):
     for name, choice in CHOICES.items():
         masks.edit(settings, settings := f"predict: {{batch_size: 3, regions: {choice}}}")
         predict.run("masks")
-        raw = np.load(paths.raw_outputs("masks") / "outputs.npy")
-        offsets = np.load(paths.raw_outputs("masks") / "outputs.offsets.npy")
+        raw = np.load(paths.outputs("masks") / "outputs.npy")
+        offsets = np.load(paths.outputs("masks") / "outputs.offsets.npy")
         assert (raw.shape, offsets.tolist()) == ((50 * 70 + 64 * 48, 4), [0, 3500, 6572])
         postprocess.run("masks")
         for id, shape, start in (("a", (50, 70), 0), ("b", (64, 48), 3500)):
@@ -211,18 +219,18 @@ def test_from_regions_to_label_maps_and_what_is_said_of_them(masks):
     postprocess.run("masks")
     evaluate.run("masks")
     said = json.loads(paths.metrics("masks").read_text())["conditions"]
-    assert said[1].endswith("before greedy label inference (threshold 0.3, least share 0.01)")
+    assert said[1].endswith("before greedy label inference (threshold 0.3, min. fraction 0.01)")
     with masks.params.open("a") as file:
         file.write("  second: {<<: *experiment, dataset: masks, architecture: deconvnet, postprocess: {}}\n")
         file.write("ensembles: {two: {dataset: masks, members: [masks, second], combine: product, ")
         file.write("postprocess: {}, evaluate: {images: 1}}}\n")
     raw = np.random.default_rng(3).normal(0, 3, raw.shape).astype(np.float16)  # surer than an untrained network
-    np.save(paths.raw_outputs("masks") / "outputs.npy", raw)
-    paths.raw_outputs("second").mkdir(parents=True)
-    for file in paths.raw_outputs("masks").iterdir():
-        (paths.raw_outputs("second") / file.name).write_bytes(file.read_bytes())
+    np.save(paths.outputs("masks") / "outputs.npy", raw)
+    paths.outputs("second").mkdir(parents=True)
+    for file in paths.outputs("masks").iterdir():
+        (paths.outputs("second") / file.name).write_bytes(file.read_bytes())
     combine.run("two")
-    assert np.load(paths.raw_outputs("two") / "outputs.offsets.npy").tolist() == [0, 3500, 6572]
+    assert np.load(paths.outputs("two") / "outputs.offsets.npy").tolist() == [0, 3500, 6572]
     postprocess.run("two")
     first = decode_png((paths.predictions("two") / "label_maps" / "a.png").read_bytes()).ravel()
     best = np.sort(raw[:3500].astype(np.float32), axis=-1)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cnnkeras import architectures
+from cnnkeras.metrics import detection
 from pipeline.commands import report
 from pipeline.params import load_params
 from pipeline.runtime import paths
@@ -77,7 +78,7 @@ def test_a_section_quotes_every_published_number_of_the_task():
     """With data, protocol and source; ours that is not defined is said to be so."""
     report.run()
     section = paths.report().read_text().split("## boxes")[1]
-    rows = [row for row in architectures.load("yolo").PUBLISHED if row.metric in report.METRICS["detection"]]
+    rows = [row for row in architectures.load("yolo").PUBLISHED if row.metric in detection.METRICS]
     assert all(row.protocol in section and row.source in section for row in rows)
     assert "the rules; one thing; another" in section
     assert "| map_coco | undefined |" in section

@@ -9,7 +9,6 @@ from PIL import Image
 
 from cnnkeras.tasks.detection import encode_targets
 from pipeline.commands import show
-from pipeline.params import ClassificationPostprocess, DetectionPostprocess, SegmentationPostprocess
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 
@@ -135,12 +134,12 @@ def test_objects_lie_where_the_network_puts_them():
     outputs = np.zeros((2, 2, 2 + 5), np.float32)
     row, column = np.argwhere(truth[..., 0])[0]
     outputs[row, column] = [0, 1, 0.9, *truth[row, column, 1:3], *np.sqrt(truth[row, column, 3:5])]
-    settings = DetectionPostprocess(confidence_threshold=0.1, nms_iou=0.5, display_threshold=0.5)
-    shown = show.show_objects(np.zeros((100, 200, 3), np.uint8), outputs, CLASSES, settings)
+    settings = {"confidence_threshold": 0.1, "nms_iou": 0.5, "display_threshold": 0.5}
+    shown = show.load("detection").show(np.zeros((100, 200, 3), np.uint8), outputs, CLASSES, settings)
     assert shown.lines == ["one 0.900 from (100, 0) to (200, 100)"]
     assert shown.image.shape == (240, 480, 3)
-    higher = settings.model_copy(update={"display_threshold": 0.95})
-    empty = show.show_objects(np.zeros((100, 200, 3), np.uint8), outputs, CLASSES, higher)
+    higher = settings | {"display_threshold": 0.95}
+    empty = show.load("detection").show(np.zeros((100, 200, 3), np.uint8), outputs, CLASSES, higher)
     assert empty.lines == ["nothing with a score of at least 0.95"]
 
 
@@ -148,13 +147,13 @@ def test_regions_are_given_as_shares():
     """A quarter of class one, the rest background."""
     scores = np.zeros((4, 4, 3), np.float32)
     scores[..., 0], scores[:2, :2, 2] = 1, 9
-    settings = SegmentationPostprocess(resize="nearest")
-    shown = show.show_regions(np.zeros((40, 80, 3), np.uint8), scores, CLASSES, settings)
+    settings = {"resize": "nearest"}
+    shown = show.load("segmentation").show(np.zeros((40, 80, 3), np.uint8), scores, CLASSES, settings)
     assert shown.lines == ["background 75.0% of the pixels", "one 25.0% of the pixels"]
 
 
 def test_classes_come_most_probable_first():
     """Logits of log 3 and 0 are probabilities of 3/4 and 1/4."""
     outputs = np.log(np.array([1, 3], np.float32))
-    shown = show.show_class(np.zeros((30, 40, 3), np.uint8), outputs, CLASSES, ClassificationPostprocess(top_k=5))
+    shown = show.load("classification").show(np.zeros((30, 40, 3), np.uint8), outputs, CLASSES, {"top_k": 5})
     assert shown.lines == ["one 0.750", "zero 0.250"]

@@ -180,8 +180,8 @@ def test_a_run_waits_for_the_workers_of_a_killed_one():
         (paths.augmented, "digits", "augment digits"),
         (paths.model_folder, "vgg", "train vgg"),
         (paths.model_folder, "published", "import-weights published"),
-        (paths.raw_outputs, "vgg", "predict vgg"),
-        (paths.raw_outputs, "two", "combine two"),
+        (paths.outputs, "vgg", "predict vgg"),
+        (paths.outputs, "two", "combine two"),
         (paths.metrics, "two", "evaluate two"),
     ],
 )

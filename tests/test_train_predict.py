@@ -166,7 +166,7 @@ def test_two_processes_give_the_same_bytes(twins):
     assert files == [
         Path(name, file)
         for name in ("digits", "yolo")
-        for file in ("history.csv", "model/model.keras", "raw/outputs.json", "raw/outputs.npy")
+        for file in ("history.csv", "model/model.keras", "outputs/outputs.json", "outputs/outputs.npy")
     ]
     assert [file for file in files if (first / file).read_bytes() != (second / file).read_bytes()] == []
 
@@ -187,18 +187,18 @@ def test_history_has_a_row_an_epoch(twins):
 def test_outputs_are_those_of_the_network(twins, monkeypatch):
     """Every test example has its outputs, in order; a segmentation's are stored in half precision."""
     monkeypatch.chdir(twins[0])
-    from pipeline.stages import predict
+    from pipeline.backend import inference
 
     shapes = {"digits": (10,), "yolo": (2, 2, 20), "deconvnet": (32, 32, 11)}
     for name, task in (("digits", "classification"), ("yolo", "detection"), ("deconvnet", "segmentation")):
-        outputs = np.load(paths.raw_outputs(name) / "outputs.npy")
-        network = predict.load_network(name, seed=1)
+        outputs = np.load(paths.outputs(name) / "outputs.npy")
+        network = inference.load_model(name, seed=1)
         expected = network.predict(open_split(paths.augmented(task), "test")["inputs"], verbose=0)
         tolerance = {"rtol": 2e-3, "atol": 2e-3} if name == "deconvnet" else {"rtol": 1e-4, "atol": 1e-5}
         np.testing.assert_allclose(outputs, expected, **tolerance)
         assert outputs.shape == (7, *shapes[name])
         assert outputs.dtype == (np.float16 if name == "deconvnet" else np.float32)
-        facts = json.loads((paths.raw_outputs(name) / "outputs.json").read_text(encoding="utf-8"))
+        facts = json.loads((paths.outputs(name) / "outputs.json").read_text(encoding="utf-8"))
         expected = {"experiment": name, "dataset": task, "task": task, "classes": list(CLASSES)}
         assert facts == expected | ({"boxes_per_cell": 2} if name == "yolo" else {})
 

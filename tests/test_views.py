@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from cnnkeras import architectures
-from pipeline import views
+from cnnkeras.protocols import posteriors, views
 from pipeline.commands import show
 from pipeline.images import annotated
-from pipeline.params import CentreCrop, CropGrid, Dense, TenPatches, load_params
+from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import combine, evaluate, postprocess, predict
@@ -26,7 +26,7 @@ def image(height: int, width: int) -> np.ndarray:
 def test_ten_patches_are_the_corners_and_the_centre_of_the_central_square_and_their_mirror_images():
     """8 x 12: the square is columns 2 to 9; patches of 5 start at rows 0, 3, the centre's at (8 - 5) // 2 = 1 and (12 - 5) // 2 = 3."""
     whole = image(8, 12)
-    found = views.crops(TenPatches(name="ten_patches", scales=(8,)), whole, (5, 5))
+    found = views.ten_patches(scales=(8,)).crops(whole, (5, 5))
     square = whole[:, 2:10]
     expected = [square[:5, :5], square[:5, 3:], square[3:, :5], square[3:, 3:], whole[1:6, 3:8]]
     np.testing.assert_array_equal(found, expected + [patch[:, ::-1] for patch in expected])
@@ -34,14 +34,14 @@ def test_ten_patches_are_the_corners_and_the_centre_of_the_central_square_and_th
 
 def test_the_centre_crop_is_in_the_middle():
     """Of 8 x 12, 4 x 6: rows 2 to 5, columns 3 to 8."""
-    found = views.crops(CentreCrop(name="centre_crop", scales=(8,)), image(8, 12), (4, 6))
+    found = views.centre_crop(scales=(8,)).crops(image(8, 12), (4, 6))
     np.testing.assert_array_equal(found, image(8, 12)[None, 2:6, 3:9])
 
 
 def test_the_grid_spans_the_whole_image():
     """Crops of 4 in 8 x 12 on a 5 x 5 grid: rows 0, 1, 2, 3, 4 and columns 0, 2, 4, 6, 8; twice as many with mirror images."""
-    whole, view = image(8, 12), CropGrid(name="crop_grid", scales=(8,))
-    found = views.crops(view, whole, (4, 4))
+    whole, view = image(8, 12), views.crop_grid(scales=(8,))
+    found = view.crops(whole, (4, 4))
     plain = [whole[row : row + 4, column : column + 4] for row in range(5) for column in range(0, 9, 2)]
     np.testing.assert_array_equal(found, plain + [crop[:, ::-1] for crop in plain])
     assert len(found) == view.count == 50
@@ -49,8 +49,8 @@ def test_the_grid_spans_the_whole_image():
 
 def test_vggs_crops_are_150():
     """Three scales of 50."""
-    view = CropGrid(name="crop_grid", scales=(256, 384, 512))
-    assert view.count == len(views.crops(view, image(20, 30), (224, 224))) == 150
+    view = views.crop_grid(scales=(256, 384, 512))
+    assert view.count == len(view.crops(image(20, 30), (224, 224))) == 150
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,16 @@ def test_vggs_crops_are_150():
 )
 def test_images_are_rescaled_in_proportion(shape, shorter, expected):
     """The shorter side has the asked-for length, whichever it is: 500 x 256 / 375 = 341.3."""
-    assert views.rescale(image(*shape), shorter).shape[:2] == expected
+    (seen,) = views.dense(scales=(shorter,)).whole_images(image(*shape))
+    assert seen.shape[1:3] == expected
 
 
 def test_posteriors_are_averaged_within_a_protocol_and_then_over_the_protocols():
     """Two views (1, 0) and (.5, .5) give (.75, .25); with a dense one of (.25, .75) that is (.5, .5), not (.583, .417)."""
     probabilities = np.array([[[1 - 1e-9, 1e-9], [0.5, 0.5], [0.25, 0.75]]])
-    mean = np.exp(postprocess.average_views(np.log(probabilities), [2, 1]))
+    mean = np.exp(posteriors.average_views(np.log(probabilities), [2, 1]))
     np.testing.assert_allclose(mean, [[0.5, 0.5]], atol=1e-6)
-    mean = np.exp(postprocess.average_views(np.log(probabilities), [3]))
+    mean = np.exp(posteriors.average_views(np.log(probabilities), [3]))
     np.testing.assert_allclose(mean, [[1.75 / 3, 1.25 / 3]], atol=1e-6)
 
 
@@ -197,11 +198,11 @@ def vgg(project):
 def test_the_stages_average_what_the_protocols_see(vgg):
     """Every view's logits are kept; the probabilities are the mean of two dense scales' and ten patches' posteriors; the metrics say so."""
     predict.run("crops")
-    raw = np.load(paths.raw_outputs("crops") / "outputs.npy")
-    facts = json.loads((paths.raw_outputs("crops") / "outputs.json").read_text())
+    raw = np.load(paths.outputs("crops") / "outputs.npy")
+    facts = json.loads((paths.outputs("crops") / "outputs.json").read_text())
     assert (raw.shape, facts["views"]) == ((3, 14, 3), [4, 10])
     original = np.random.default_rng(6).integers(0, 256, (38, 50, 3), dtype=np.uint8)
-    patches = views.crops(TenPatches(name="ten_patches", scales=(36,)), original, (32, 32))
+    patches = views.ten_patches(scales=(36,)).crops(original, (32, 32))
     np.testing.assert_allclose(raw[0, 4:], vgg.predict_on_batch(patches), rtol=1e-4, atol=1e-5)
     # The third image at its own size has one place: the classifier itself, plain and mirrored.
     third = raw[2, :2]
@@ -269,10 +270,10 @@ def test_show_sees_a_image_as_predict_does_and_combines_as_combine_does(vgg, pro
 def test_the_batch_size_does_not_change_what_is_seen(project):
     """Batches go across images and protocols, and are filled up; the outputs are the same to rounding."""
     predict.run("crops")
-    first = np.load(paths.raw_outputs("crops") / "outputs.npy")
+    first = np.load(paths.outputs("crops") / "outputs.npy")
     project.edit("{batch_size: 4, views", "{batch_size: 25, views")
     predict.run("crops")
-    np.testing.assert_allclose(np.load(paths.raw_outputs("crops") / "outputs.npy"), first, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.load(paths.outputs("crops") / "outputs.npy"), first, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -306,4 +307,5 @@ def test_without_views_nothing_is_added_to_what_a_result_depends_on():
     from pipeline.params import Predict
 
     assert Predict(batch_size=3).model_dump(mode="json") == {"batch_size": 3}
-    assert Predict(views=(Dense(name="dense", scales=(8,)),)).model_dump(mode="json")["views"]
+    view = {"name": "dense", "scales": [8]}
+    assert Predict.model_validate({"views": [view]}).model_dump(mode="json")["views"] == [{**view, "mirrored": True}]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+ERROR_KINDS = ()
 METRICS = ("top1_accuracy", "top5_accuracy", "top1_error", "top5_error")
 
 

@@ -48,8 +48,7 @@ COCO_MOST_DETECTIONS = 100
 
 WRONG, HIT, UNCOUNTED = 0, 1, 2
 
-# Of errors.
-KINDS = ("correct", "localisation", "similar", "other", "background")
+ERROR_KINDS = ("correct", "localisation", "similar", "other", "background")
 BACKGROUND_IOU = 0.1
 
 
@@ -221,7 +220,7 @@ def count_errors(
         similar: Groups of classes; two classes are similar if a group holds both.
 
     Returns:
-        int (C, 5), columns as `KINDS`; a row's sum is below N where there are fewer detections.
+        int (C, 5), columns as `ERROR_KINDS`; a row's sum is below N where there are fewer detections.
     """
     outcomes = match_voc(detections, objects, iou_threshold=VOC_IOU)
     to_find = np.bincount(objects.labels[~objects.difficult], minlength=classes)
@@ -231,7 +230,7 @@ def count_errors(
     by_image = np.argsort(objects.images, kind="stable")
     images = objects.images[by_image]
     order = np.lexsort((detections.images, -detections.scores))
-    counts = np.zeros((classes, len(KINDS)), np.int64)
+    counts = np.zeros((classes, len(ERROR_KINDS)), np.int64)
     for label in range(classes):
         rows = order[(detections.labels[order] == label) & (outcomes[order] != UNCOUNTED)]
         for row in rows[: to_find[label]]:
@@ -300,7 +299,7 @@ def _require(detections: Detections, objects: Objects, classes: int) -> None:
 
 
 def _kind(is_hit: bool, near: np.ndarray, label: int, alike: np.ndarray) -> int:
-    """Index into `KINDS` of a detection of class `label` that touches objects of the classes `near`."""
+    """Index into `ERROR_KINDS` of a detection of class `label` that touches objects of the classes `near`."""
     if is_hit:
         return 0
     if (near == label).any():

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnkeras.label_maps import VOID
 
+ERROR_KINDS = ()
 METRICS = ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
 
 

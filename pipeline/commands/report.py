@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cnnkeras import architectures
+from cnnkeras import architectures, metrics
 from cnnkeras.architectures import Published
 from pipeline.commands import lab_report
+from pipeline.formats.metrics import read_metrics
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published, load_params
 from pipeline.runtime import paths
 from pipeline.sources import Task
@@ -34,12 +35,6 @@ FIGURES = (
     "best.png",
     "worst.png",
 )
-# What a published number must be to stand beside a task's own: YOLO's mAP says nothing of its pre-training as a classifier.
-METRICS: dict[Task, tuple[str, ...]] = {
-    "classification": ("top1_accuracy", "top5_accuracy", "top1_error", "top5_error"),
-    "detection": ("map_voc07", "map_voc10", "map_coco"),
-    "segmentation": ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"),
-}
 Cell = list[tuple[str, bool]]  # lines of text, each with whether it is bold
 
 
@@ -74,7 +69,8 @@ class Entry:
     @property
     def scores(self) -> dict[str, str]:
         """The task's metrics as text; none without a result."""
-        return {key: _number(self.metrics[key]) for key in METRICS[self.dataset.task] if self.metrics is not None}
+        keys = metrics.load(self.dataset.task).METRICS if self.metrics is not None else ()
+        return {key: _number(self.metrics[key]) for key in keys}
 
     @property
     def data(self) -> str:
@@ -152,7 +148,7 @@ def _markdown_text(cell: Cell) -> str:
 def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
     """An experiment's row of the first table: its first published number, and ours under the same name beside it."""
     first = entry.published[0] if entry.published else None
-    shown = dict.fromkeys([*([first.metric] if first else []), METRICS[entry.dataset.task][0]])
+    shown = dict.fromkeys([*([first.metric] if first else []), metrics.load(entry.dataset.task).METRICS[0]])
     published: Cell = [("-", False)]
     if first:
         more = f" (and {len(entry.published) - 1} more)" if len(entry.published) > 1 else ""
@@ -170,11 +166,11 @@ def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
 
 def _section(entry: Entry, folder: Path) -> list[str]:
     """An experiment's numbers with their protocol, every published one with its own, and the figures."""
-    metrics = os.path.relpath(paths.metrics(entry.name), folder)
+    numbers = os.path.relpath(paths.metrics(entry.name), folder)
     lines = [f"{'; '.join(entry.network)}.", ""]
     lines += [
         "; ".join([entry.data, entry.metrics["protocol"], *entry.metrics["conditions"]])
-        + f" ([all numbers]({metrics})).",
+        + f" ([all numbers]({numbers})).",
         "",
     ]
     lines += [*_row("ours", "value"), "| --- | --- |"]
@@ -198,13 +194,13 @@ def _row(*cells: str) -> list[str]:
 def _read(name: str, params: Params) -> Entry:
     experiment, network = params.measured(name), params.network(name)
     dataset = params.dataset(experiment.dataset)
-    metrics, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
+    measured, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
     return Entry(
         name=name,
         experiment=experiment,
         dataset=dataset,
         published=_published(network, dataset.task, experiment.published),
-        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None,
+        metrics=read_metrics(measured) if measured.is_file() else None,
         parameters=count_parameters(model) if model.is_file() else None,
         timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,
     )
@@ -212,7 +208,10 @@ def _read(name: str, params: Params) -> Entry:
 
 def _published(network: Experiment, task: Task, result: PublishedResult | None = None) -> list[Published]:
     """The architecture's published numbers for the task: the named result's alone, or all, those of its variant first."""
-    rows = [row for row in architectures.load(network.architecture).PUBLISHED if row.metric in METRICS[task]]
+    # What a published number must be to stand beside a task's own: YOLO's mAP says nothing of its pre-training as a classifier.
+    rows = [
+        row for row in architectures.load(network.architecture).PUBLISHED if row.metric in metrics.load(task).METRICS
+    ]
     if result is not None:
         return [row for row in rows if is_published(row, result)]
     variant = str(network.model.get("variant")).lower()

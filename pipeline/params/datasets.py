@@ -9,32 +9,24 @@ from pipeline.runtime.entries import Entry
 from pipeline.sources import Task
 
 
-class ProposalFile(Entry):
-    """Object proposals from a file.
+class TrainingProposals(Entry):
+    """Object proposals of a file to train on.
 
     Attributes:
         file: JSON, below the project's folder.
         sha256: Its checksum, so that other proposals are other params.
-        most: Proposals of an image, the surest.
-        smallest_side: Those with a shorter side are skipped, in pixels.
+        max_proposals: Proposals of an image, the surest.
+        min_side: Those with a shorter side are skipped, in pixels.
         margin: By how much of its sides a box is enlarged at each edge.
+        min_overlap: Intersection over union with the box of an object, difficult ones aside, at least.
     """
 
     file: str
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    most: Positive = 50
-    smallest_side: Count = 112
+    max_proposals: Positive = 50
+    min_side: Count = 112
     margin: Annotated[float, Field(ge=0, le=2)] = 0.0
-
-
-class TrainingProposals(ProposalFile):
-    """Proposals to train on.
-
-    Attributes:
-        least_overlap: Intersection over union with the box of an object, difficult ones aside, at least.
-    """
-
-    least_overlap: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_overlap: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 class Dataset(Entry):

@@ -1,6 +1,6 @@
 """Entries under `experiments:`, `ensembles:` and `imports:`: models that are trained, averaged or imported."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -33,7 +33,7 @@ class PublishedResult(Entry):
 class Experiment(Entry):
     """A dataset, an architecture, a training, a post-processing, an evaluation.
 
-    `model` holds keyword arguments of the architecture's `build`; `postprocess` is the model of the dataset's task; `published` is
+    `model` holds keyword arguments of the architecture's `build`; `postprocess` those of the `postprocess` of the dataset's task; `published` is
     for the report.
     """
 
@@ -43,7 +43,7 @@ class Experiment(Entry):
     input: Input
     train: Train
     predict: Predict
-    postprocess: Any
+    postprocess: Arguments
     evaluate: Evaluate
     published: PublishedResult | None = Field(default=None, exclude_if=lambda published: published is None)
 
@@ -63,7 +63,7 @@ class Ensemble(Entry):
     dataset: str
     members: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)]
     combine: Literal["mean", "product"] = "mean"
-    postprocess: Any
+    postprocess: Arguments
     evaluate: Evaluate
     published: PublishedResult | None = Field(default=None, exclude_if=lambda published: published is None)
 

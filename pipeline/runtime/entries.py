@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from operator import or_
-from types import FunctionType, ModuleType
-from typing import Annotated, Any, Literal
+from types import FunctionType, ModuleType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -77,13 +77,17 @@ class Arguments(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._arguments)
 
+    def dump(self) -> dict[str, Any]:
+        """A plain dictionary, of plain dictionaries where an argument is a mapping of arguments itself."""
+        return {key: value.dump() if isinstance(value, Arguments) else value for key, value in self.items()}
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """As a field of an entry: any mapping; in a dump a plain dictionary."""
         return core_schema.no_info_after_validator_function(
             cls,
             handler.generate_schema(Mapping[str, Any]),
-            serialization=core_schema.plain_serializer_function_ser_schema(dict),
+            serialization=core_schema.plain_serializer_function_ser_schema(cls.dump),
         )
 
 
@@ -117,17 +121,29 @@ def arguments_schema(function: Callable, *, reserved: Iterable[str] = (), **fiel
     """Schema of the keyword arguments that params.yaml may give to a function: its signature.
 
     Args:
-        function: Ranges of an argument stand in its annotation: `Annotated[float, annotated_types.Gt(0)]`.
-        reserved: Names of the arguments that come from elsewhere.
+        function: Its keyword-only arguments are what the file may give. Ranges of an argument stand in its annotation:
+            `Annotated[float, annotated_types.Gt(0)]`; `Annotated[Mapping, other]` are keyword arguments of the function `other`.
+        reserved: Names of the keyword-only arguments that come from elsewhere.
         fields: Further keys, as `pydantic.create_model` takes them.
     """
     parameters = inspect.signature(function).parameters.items()
     arguments = {
-        name: (parameter.annotation, ... if parameter.default is parameter.empty else parameter.default)
+        name: (_field_type(parameter.annotation), ... if parameter.default is parameter.empty else parameter.default)
         for name, parameter in parameters
-        if name not in reserved
+        if name not in reserved and parameter.kind is parameter.KEYWORD_ONLY
     }
     return create_model(function.__name__, __base__=Entry, **fields, **arguments)
+
+
+def _field_type(annotation: Any) -> Any:
+    """The annotation of an argument, with `Annotated[Mapping, function]` as the schema of that function's arguments."""
+    if get_origin(annotation) in (Union, UnionType):
+        return reduce(or_, map(_field_type, get_args(annotation)))
+    function = next(filter(inspect.isfunction, getattr(annotation, "__metadata__", ())), None)
+    if function is None:
+        return annotation
+    checked = AfterValidator(lambda entry: Arguments(dict(entry)))
+    return Annotated[arguments_schema(function), checked, PlainSerializer(Arguments.dump)]
 
 
 def functions(module: ModuleType) -> dict[str, Callable]:

@@ -57,8 +57,8 @@ _MAKERS = (
     ("datasets", "augment", (paths.augmented, paths.dataset_report)),
     ("imports", "import-weights", (paths.model_folder,)),
     ("experiments", "train", (paths.model_folder, paths.history)),
-    ("experiments", "predict", (paths.raw_outputs,)),
-    ("ensembles", "combine", (paths.raw_outputs,)),
+    ("experiments", "predict", (paths.outputs,)),
+    ("ensembles", "combine", (paths.outputs,)),
     *(
         (section, command, places)
         for section in ("experiments", "ensembles")

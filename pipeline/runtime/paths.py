@@ -70,9 +70,9 @@ def history(experiment: str) -> Path:
     return results(experiment) / "history.csv"
 
 
-def raw_outputs(experiment: str) -> Path:
-    """Folder of the network's outputs for the test split, before any post-processing."""
-    return results(experiment) / "raw"
+def outputs(experiment: str) -> Path:
+    """Folder of the model's outputs for the test split, before any post-processing."""
+    return results(experiment) / "outputs"
 
 
 def predictions(experiment: str) -> Path:

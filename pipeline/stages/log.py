@@ -21,6 +21,7 @@ from rich.console import Console
 
 from cnnkeras import architectures
 from pipeline.formats import packed
+from pipeline.formats.metrics import read_metrics
 from pipeline.params import Params, load_params, output_shape
 from pipeline.runtime import paths
 from pipeline.runtime.guard import stage
@@ -83,7 +84,7 @@ def _read(params: Params, experiment: str) -> _Result:
         params=params,
         fingerprint=fingerprints.result_fingerprint(params, experiment),
         training=fingerprints.training_fingerprint(params, experiment) if is_trained else None,
-        metrics=_figures_of_merit(json.loads(paths.metrics(experiment).read_text(encoding="utf-8"))),
+        metrics=_figures_of_merit(read_metrics(paths.metrics(experiment))),
         curves=live.read_points(paths.history(experiment)) if is_trained else {},
     )
 

@@ -1,10 +1,10 @@
 """Entries under `ensembles:`, in view of their members."""
 
+from cnnkeras import tasks
 from cnnkeras.by_name import unknown
+from pipeline.params.checks.testing import checked_postprocess
 from pipeline.params.experiments import Ensemble
 from pipeline.params.parsed import ParsedFile
-from pipeline.params.sentences import validate
-from pipeline.params.testing import POSTPROCESS
 from pipeline.params.whole import Params
 from pipeline.runtime import paths
 from pipeline.runtime.paths import SCRATCH
@@ -18,13 +18,13 @@ def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
     if ensemble.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(ensemble.dataset, params.datasets, "dataset"))
     dataset = params.datasets[ensemble.dataset]
-    if dataset.task not in ("classification", "segmentation"):
-        raise file.error(
-            location, f"expected a dataset for classification or segmentation; received: one for {dataset.task}"
-        )
+    shared = tasks.load(dataset.task).MEMBERS_SHARE
+    if not shared:
+        known = " or ".join(name for name in tasks.names() if tasks.load(name).MEMBERS_SHARE)
+        raise file.error(location, f"expected a dataset for {known}; received: one for {dataset.task}")
     for member in _networks(file, params, name, (name,)):
         other = params.datasets[params.experiments[member].dataset]
-        for key in ("source", "task", "examples", *(["size"] if dataset.task == "segmentation" else [])):
+        for key in shared:
             if getattr(other, key) != getattr(dataset, key):
                 raise file.error(
                     (*location, "members"),
@@ -33,7 +33,7 @@ def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
                 )
     return ensemble.model_copy(
         update={
-            "postprocess": validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], ensemble.postprocess)
+            "postprocess": checked_postprocess(file, (*location, "postprocess"), dataset.task, ensemble.postprocess)
         }
     )
 

@@ -1,16 +1,13 @@
 """Entries under `experiments:`, in view of their dataset and architecture."""
 
-from collections.abc import Sequence
-
 from cnnkeras import architectures, tasks
 from cnnkeras.by_name import unknown
 from pipeline.params.checks.networks import check_input, checked_network
+from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess
 from pipeline.params.checks.transforms import check_transforms
-from pipeline.params.datasets import Dataset
 from pipeline.params.experiments import Experiment, is_published
 from pipeline.params.parsed import ParsedFile
-from pipeline.params.sentences import checked_arguments, validate
-from pipeline.params.testing import POSTPROCESS, View
+from pipeline.params.sentences import checked_arguments
 from pipeline.params.whole import Params, output_shape
 from pipeline.runtime import paths
 from pipeline.runtime.paths import SCRATCH
@@ -34,10 +31,8 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
         raise file.error(
             (*location, "architecture"), f"{experiment.architecture} cannot serve dataset {experiment.dataset}: {error}"
         ) from error
-    _check_similar_classes(file, params, name)
-    if experiment.predict.regions and dataset.task != "segmentation":
-        raise file.error((*location, "predict", "regions"), f"expected none for {dataset.task}; received: some")
-    _check_views(file, (*location, "predict", "views"), dataset, experiment.predict.views)
+    check_similar_classes(file, params, location, experiment.dataset, experiment.evaluate)
+    check_predict(file, location, dataset, experiment)
     if experiment.train.augmentation and (len(dataset.size) != 2 or not experiment.train.epochs):
         received = f"some for size {list(dataset.size)}" if experiment.train.epochs else "some with epochs: 0"
         raise file.error(
@@ -47,33 +42,10 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
     loss = checked_arguments(
         file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss
     )
-    postprocess = validate(file, (*location, "postprocess"), POSTPROCESS[dataset.task], experiment.postprocess)
+    postprocess = checked_postprocess(file, (*location, "postprocess"), dataset.task, experiment.postprocess)
     return experiment.model_copy(
         update={"model": model, "train": experiment.train.model_copy(update={"loss": loss}), "postprocess": postprocess}
     )
-
-
-def _check_similar_classes(file: ParsedFile, params: Params, name: str) -> None:
-    experiment, location = params.experiments[name], ("experiments", name, "evaluate", "similar_classes")
-    groups = experiment.evaluate.similar_classes
-    if groups and params.datasets[experiment.dataset].task != "detection":
-        raise file.error(location, f"expected none, as only detections have an analysis of errors; received: {groups}")
-    for position, group in enumerate(groups):
-        for label in group:
-            if label not in params.classes(experiment.dataset):
-                raise file.error((*location, position), unknown(label, params.classes(experiment.dataset), "class"))
-
-
-def _check_views(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, views: Sequence[View]) -> None:
-    if views and (dataset.task != "classification" or len(dataset.size) != 2):
-        raise file.error(location, f"expected none for {dataset.task} of size {list(dataset.size)}; received: {views}")
-    for position, view in enumerate(views):
-        if min(view.scales) < max(dataset.size):
-            raise file.error(
-                (*location, position, "scales"),
-                f"expected shorter sides of at least {max(dataset.size)} pixels, the size of the dataset's inputs; "
-                f"received: {min(view.scales)}",
-            )
 
 
 def check_published(file: ParsedFile, params: Params, location: tuple[str, str]) -> None:

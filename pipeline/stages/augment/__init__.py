@@ -34,8 +34,10 @@ import numpy as np
 
 from cnnkeras.boxes import iou
 from cnnkeras.label_maps import VOID, encode_png, resize_labels
-from pipeline import regions, sources
+from cnnkeras.protocols import windows
+from pipeline import sources
 from pipeline.formats.packed import Index, SplitWriter, decode_jpeg, encode_jpeg
+from pipeline.formats.proposals import read_proposals
 from pipeline.images import annotated
 from pipeline.images.annotated import AnnotatedImage
 from pipeline.params import Dataset, load_params
@@ -343,7 +345,7 @@ class Packer:
         if self._policy and dataset.copies:
             self._policy.fit(len(self.splits["train"]), self._training_image)
 
-    def _read_proposals(self) -> dict[str, list[regions.Proposal]]:
+    def _read_proposals(self) -> dict[str, list[windows.Proposal]]:
         dataset = self.dataset
         if (dataset.examples == "proposals") != (dataset.proposals is not None):
             raise InputError(
@@ -356,7 +358,7 @@ class Packer:
             raise InputError(
                 f"{self.where}.examples: expected 'images' or 'objects' for {dataset.task}; received: 'proposals'"
             )
-        return regions.read_proposals(dataset.proposals, paths.root())
+        return read_proposals(dataset.proposals.file, dataset.proposals.sha256)
 
     def _training_image(self, position: int) -> np.ndarray | None:
         """A training image as it is, stretched to the dataset's size; None for one to be skipped."""
@@ -469,12 +471,14 @@ class Packer:
                 f"{self.where}.examples: expected 'images', as {example.id} has no boxes; received: 'proposals'"
             )
         settings = self.dataset.proposals
-        boxes = regions.surest(settings, self._proposals.get(example.id, ()))
+        boxes = windows.surest(
+            self._proposals.get(example.id, ()), max_proposals=settings.max_proposals, min_side=settings.min_side
+        )
         objects = whole.boxes[~whole.difficult]
         overlaps = iou(np.array(boxes, np.float64).reshape(-1, 1, 4), objects)
-        for number in np.flatnonzero((overlaps >= settings.least_overlap).any(axis=1)):
-            box = regions.enlarged(boxes[number], settings.margin)
-            image, mask = regions.window(whole.image, box, 0), regions.window(whole.mask, box, VOID)
+        for number in np.flatnonzero((overlaps >= settings.min_overlap).any(axis=1)):
+            box = windows.enlarge(boxes[number], settings.margin)
+            image, mask = windows.window(whole.image, box, 0), windows.window(whole.mask, box, VOID)
             yield f"{example.id}.{number + 1}", None, AnnotatedImage(image, mask=mask)
 
     def _row(self, id: str, label: int | None, part: AnnotatedImage) -> Row:

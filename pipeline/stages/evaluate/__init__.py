@@ -1,7 +1,6 @@
 """Stage `evaluate`: an experiment's predictions on the test split against the truth, in numbers and figures.
 
-Writes metrics.json (fractions, rounded to 6 decimals; null for what is not defined, such as the average precision of a
-class without objects), plots/ (tables for `dvc plots`) and figures/ (for people). Per-class numbers are a list of rows in
+Writes metrics.json, plots/ (tables for `dvc plots`) and figures/ (for people). Per-class numbers are a list of rows in
 metrics.json, which `dvc metrics show` leaves out of its table: with one column per class nobody could read it.
 
 How predictions are measured and shown differs by task: one file each, with the same `evaluate`.
@@ -14,8 +13,6 @@ experiment's `postprocess` params.
 
 import csv
 import functools
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +24,11 @@ from cnnkeras.by_name import Files
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import INK, grid, write_png
 from pipeline.formats import history, packed
+from pipeline.formats.metrics import rounded, write_metrics
 from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.guard import stage
 
-DECIMALS = 6
 # Tables for `dvc plots` with the axes that dvc.yaml names.
 PLOTS = {
     "confusion": ("actual", "predicted"),
@@ -93,12 +90,6 @@ class Evaluation:
     analyses: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
 
-def read_protocol(predictions: Path) -> list[str]:
-    """What `postprocess` wrote of how the outputs came about, where that is not one look of one network; else nothing."""
-    file = predictions / "protocol.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-
-
 def run(name: str) -> None:
     """Evaluate an experiment or an ensemble, which has no training to draw.
 
@@ -118,7 +109,7 @@ def run(name: str) -> None:
         evaluation = load(index.task).evaluate(
             split, index.classes, paths.predictions(name), experiment.postprocess, **further
         )
-        write_metrics(metrics_file, evaluation, examples=len(split))
+        write_metrics(metrics_file, content(evaluation, examples=len(split)))
         write_plots(plots, evaluation)
         for rows in filter(None, map(history.read, histories)):  # a model that was not trained here has none
             diagrams.training_curves(images / "training_curves.png", rows, title=f"{name} · training")
@@ -126,9 +117,9 @@ def run(name: str) -> None:
         draw_cases(images, name, evaluation, count=experiment.evaluate.images, examples=len(split))
 
 
-def write_metrics(file: Path, evaluation: Evaluation, *, examples: int) -> None:
-    """Write metrics.json: the metrics, then what they were measured on and how, then the rows per class and the analyses."""
-    content = {
+def content(evaluation: Evaluation, *, examples: int) -> dict[str, Any]:
+    """Of metrics.json: the metrics, then what they were measured on and how, then the rows per class and the analyses."""
+    return {
         **evaluation.metrics,
         "examples": examples,
         "protocol": evaluation.protocol,
@@ -136,7 +127,6 @@ def write_metrics(file: Path, evaluation: Evaluation, *, examples: int) -> None:
         "per_class": evaluation.per_class,
         **evaluation.analyses,
     }
-    file.write_text(json.dumps(_rounded(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_plots(folder: Path, evaluation: Evaluation) -> None:
@@ -157,7 +147,7 @@ def write_table(file: Path, rows: Sequence[Row], *, columns: Sequence[str]) -> N
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_rounded(rows))
+        writer.writerows(rounded(rows))
 
 
 def draw_diagrams(folder: Path, name: str, evaluation: Evaluation, *, examples: int) -> None:
@@ -205,13 +195,3 @@ def draw_cases(folder: Path, name: str, evaluation: Evaluation, *, count: int, e
             colors=[case.color for case in cases],
         )
         write_png(folder / f"{file}.png", sheet)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _rounded(entry) for key, entry in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_rounded(entry) for entry in value]
-    if isinstance(value, float | np.floating):
-        return round(float(value), DECIMALS) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

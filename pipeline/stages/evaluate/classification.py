@@ -1,8 +1,9 @@
 """Class probabilities against labels: top-k accuracy, the confusion matrix, the best and worst examples."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +11,8 @@ from cnnkeras.metrics import classification as metrics
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import RIGHT, WRONG, draw_signal, fit
 from pipeline.formats.packed import Split
-from pipeline.params import ClassificationPostprocess
-from pipeline.stages.evaluate import Case, Evaluation, read_protocol
+from pipeline.formats.predictions import read_probabilities, read_protocol
+from pipeline.stages.evaluate import Case, Evaluation
 
 SIDE = 224
 
@@ -20,10 +21,10 @@ def evaluate(
     split: Split,
     classes: Sequence[str],
     predictions: Path,
-    postprocess: ClassificationPostprocess,  # noqa: ARG001 - as in the other tasks
+    postprocess: Mapping[str, Any],  # noqa: ARG001 - as in the other tasks
 ) -> Evaluation:
-    """Measure `predictions/probabilities.npy`, float (N, C), against the labels of the split."""
-    probabilities = np.load(predictions / "probabilities.npy")
+    """Measure the predicted probabilities against the labels of the split."""
+    probabilities = read_probabilities(predictions)
     labels = np.asarray(split["labels"])
     counts = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), classes=len(classes))
     accuracies = np.divide(

@@ -1,21 +1,22 @@
 """Detections against annotated objects: average precision by the VOC and COCO rules, precision over recall, cases."""
 
 import functools
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cnnkeras.boxes import Detections, Objects, convert_boxes, iou, non_maximum_suppression
+from cnnkeras.boxes import Detections, Objects, iou
 from cnnkeras.metrics import detection as metrics
-from cnnkeras.metrics.detection import KINDS, count_errors
+from cnnkeras.metrics.detection import ERROR_KINDS, count_errors
+from cnnkeras.tasks.detection import displayed
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import INK, RIGHT, WRONG, beside, draw_boxes
 from pipeline.formats.packed import Split
+from pipeline.formats.predictions import read_detections
 from pipeline.images.reading import read_image
-from pipeline.params import DetectionPostprocess
 from pipeline.stages.evaluate import Case, Evaluation, Row
 
 SIDE = 300
@@ -53,15 +54,15 @@ def evaluate(
     split: Split,
     classes: Sequence[str],
     predictions: Path,
-    postprocess: DetectionPostprocess,
+    postprocess: Mapping[str, Any],
     *,
     similar_classes: Sequence[Sequence[str]] = (),
 ) -> Evaluation:
-    """Measure `predictions/detections.json`, COCO results in original pixels, against the objects of the split.
+    """Measure the predicted boxes, in original pixels, against the objects of the split.
 
     Beside the arguments of every task: `similar_classes`, groups of class names for the analysis of errors.
     """
-    detections, objects = read_detections(predictions / "detections.json"), read_objects(split)
+    detections, objects = read_detections(predictions), read_objects(split)
     measured = metrics.evaluate(detections, objects, classes=len(classes))
     rows = [
         {
@@ -71,7 +72,8 @@ def evaluate(
         }
         for label, (name, curve) in enumerate(zip(classes, measured.curves, strict=True))
     ]
-    matches = match(displayed(detections, postprocess), objects)
+    display = {key: postprocess.get(key) for key in ("display_threshold", "display_nms_iou")}
+    matches = match(displayed(detections, **display), objects)
     f1, mean_iou = score_images(matches, len(split))
     table = precision_table(measured.curves, classes)
     similar = [[list(classes).index(name) for name in group] for group in similar_classes]
@@ -84,7 +86,7 @@ def evaluate(
         protocol="VOC 2007, VOC 2010 and COCO average precision",
         conditions=[
             "VOC: IoU of at least 0.5, objects marked difficult count neither way; COCO: mean over IoU 0.5 to 0.95",
-            f"boxes of score above {postprocess.confidence_threshold:g}, NMS per class at IoU {postprocess.nms_iou:g}",
+            f"boxes of score above {postprocess['confidence_threshold']:g}, NMS per class at IoU {postprocess['nms_iou']:g}",
         ],
         unit="images",
         tables={"precision_recall": table},
@@ -97,15 +99,15 @@ def evaluate(
                 "what the surest detections are, as many as there are objects",
                 functools.partial(
                     diagrams.shares,
-                    shares=[(row["class"], [row[kind] for kind in KINDS]) for row in errors],
-                    kinds=KINDS,
+                    shares=[(row["class"], [row[kind] for kind in ERROR_KINDS]) for row in errors],
+                    kinds=ERROR_KINDS,
                 ),
             ),
         },
         ranking=np.lexsort((-mean_iou, -f1)),
         ranked_by="F1 (ties: mean IoU of what was found)",
         key="left: annotated, right: predicted with its score; dashed: missed (left), wrong (right) · shown and "
-        f"counted: score ≥ {postprocess.display_threshold:g}{_suppressed(postprocess)}; found: right class, IoU ≥ {metrics.VOC_IOU:g}"
+        f"counted: score ≥ {display['display_threshold']:g}{_suppressed(display['display_nms_iou'])}; found: right class, IoU ≥ {metrics.VOC_IOU:g}"
         + ("; objects marked difficult count neither way" if objects.difficult.any() else ""),
         columns=3,
         show=functools.partial(_case, split, classes, matches, f1),
@@ -120,21 +122,9 @@ def error_table(counts: np.ndarray, classes: Sequence[str]) -> list[Row]:
     mean = shares[looked_at > 0].mean(axis=0) if looked_at.any() else shares[0]
     rows = [("mean over classes", mean, looked_at.sum()), *zip(classes, shares, looked_at, strict=True)]
     return [
-        {"class": name, **dict(zip(KINDS, map(float, values), strict=True)), "detections": int(count)}
+        {"class": name, **dict(zip(ERROR_KINDS, map(float, values), strict=True)), "detections": int(count)}
         for name, values, count in rows
     ]
-
-
-def read_detections(file: Path) -> Detections:
-    """Detections of a COCO results file; an image is its position in the split, `image_id` - 1."""
-    rows = json.loads(file.read_text(encoding="utf-8"))
-    boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
-    return Detections(
-        images=np.array([row["image_id"] for row in rows], np.int64) - 1,
-        labels=np.array([row["category_id"] for row in rows], np.int64) - 1,
-        boxes=convert_boxes(boxes, "xywh", "xyxy"),
-        scores=np.array([row["score"] for row in rows], np.float64),
-    )
 
 
 def read_objects(split: Split) -> Objects:
@@ -148,18 +138,8 @@ def read_objects(split: Split) -> Objects:
     )
 
 
-def _suppressed(settings: DetectionPostprocess) -> str:
-    return "" if settings.display_nms_iou is None else f", NMS at IoU {settings.display_nms_iou:g}"
-
-
-def displayed(detections: Detections, settings: DetectionPostprocess) -> Detections:
-    """Those that are sure enough to be drawn, in the order given, after the display's own suppression if there is one."""
-    shown = detections[np.flatnonzero(detections.scores >= settings.display_threshold)]
-    if settings.display_nms_iou is None:
-        return shown
-    groups = shown.images * (1 + shown.labels.max(initial=0)) + shown.labels
-    kept = non_maximum_suppression(shown.boxes, shown.scores, groups, iou_threshold=settings.display_nms_iou)
-    return shown[np.sort(kept)]
+def _suppressed(nms_iou: float | None) -> str:
+    return "" if nms_iou is None else f", NMS at IoU {nms_iou:g}"
 
 
 def match(detections: Detections, objects: Objects) -> Matches:
@@ -218,7 +198,7 @@ def _diagram(
 
 
 def _case(split: Split, classes: Sequence[str], matches: Matches, f1: np.ndarray, index: int) -> Case:
-    image = read_image(split["originals"][index])
+    image = read_image(split["originals"][index], str(split["ids"][index]))
     objects, detections = matches.objects, matches.detections
     annotated, predicted = objects.images == index, detections.images == index
     is_wrong = (matches.outcomes == metrics.WRONG)[predicted]

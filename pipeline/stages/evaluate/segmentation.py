@@ -1,8 +1,9 @@
 """Label maps against masks at the images' own size: IoU by VOC's rule, over one confusion matrix of all pixels."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,17 +12,15 @@ from cnnkeras.metrics import segmentation as metrics
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import beside, draw_mask
 from pipeline.formats.packed import Split
+from pipeline.formats.predictions import read_label_map, read_protocol
 from pipeline.images.reading import read_image
-from pipeline.params import SegmentationPostprocess
-from pipeline.stages.evaluate import Case, Evaluation, read_protocol
+from pipeline.stages.evaluate import Case, Evaluation
 
 SIDE = 300
 
 
-def evaluate(
-    split: Split, classes: Sequence[str], predictions: Path, postprocess: SegmentationPostprocess
-) -> Evaluation:
-    """Measure `predictions/label_maps/ID.png` against the masks of the split, pixel by pixel."""
+def evaluate(split: Split, classes: Sequence[str], predictions: Path, postprocess: Mapping[str, Any]) -> Evaluation:
+    """Measure the predicted label maps against the masks of the split, pixel by pixel."""
     names = ["background", *classes]
     confusion = np.zeros((len(names), len(names)), np.int64)
     mean_iou = np.zeros(len(split))
@@ -60,21 +59,21 @@ def evaluate(
     )
 
 
-def _how(protocol: list[str], postprocess: SegmentationPostprocess) -> list[str]:
+def _how(protocol: list[str], postprocess: Mapping[str, Any]) -> list[str]:
     labels = "the arg-max"
-    if postprocess.greedy:
-        labels = f"greedy label inference (threshold {postprocess.greedy.threshold:g}, least share {postprocess.greedy.least_share:g})"
+    if greedy := postprocess.get("greedy"):
+        labels = f"greedy label inference (threshold {greedy['threshold']:g}, min. fraction {greedy['min_fraction']:g})"
     seen = protocol or ["one pass over the whole image"]
-    return [*seen[:-1], f"{seen[-1]}; scores brought to its own size ({postprocess.resize}) before {labels}"]
+    return [*seen[:-1], f"{seen[-1]}; scores brought to its own size ({postprocess['resize']}) before {labels}"]
 
 
 def _label_maps(split: Split, predictions: Path, index: int) -> tuple[np.ndarray, np.ndarray]:
     """The annotated and the predicted label map of an example, uint8 (H, W) each."""
-    predicted = (predictions / "label_maps" / f"{split['ids'][index]}.png").read_bytes()
-    return decode_png(np.asarray(split["original_masks"][index]).tobytes()), decode_png(predicted)
+    annotated = decode_png(np.asarray(split["original_masks"][index]).tobytes())
+    return annotated, read_label_map(predictions, str(split["ids"][index]))
 
 
 def _case(split: Split, classes: Sequence[str], predictions: Path, mean_iou: np.ndarray, index: int) -> Case:
-    image = read_image(split["originals"][index])
+    image = read_image(split["originals"][index], str(split["ids"][index]))
     drawn = [draw_mask(image, labels, classes, side=SIDE) for labels in _label_maps(split, predictions, index)]
     return Case(beside(drawn), f"{split['ids'][index]}   mean IoU {mean_iou[index]:.2f}")

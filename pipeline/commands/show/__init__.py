@@ -1,0 +1,191 @@
+"""`cnnkeras show`: a trained experiment on the user's own images (or signals), drawn.
+
+What is drawn and said differs by task: one file each, with the same `show`.
+
+    show(image, outputs, classes, settings) -> Shown
+
+takes an image (or a signal), what `postprocess` would be given of it, the class names and the experiment's `postprocess` params.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from cnnkeras import tasks
+from cnnkeras.by_name import Files
+from cnnkeras.protocols.posteriors import average_views, combine
+from pipeline.backend import inference
+from pipeline.drawing import overlays
+from pipeline.images import annotated, reading
+from pipeline.params import Params, load_params
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+
+_files = Files(__name__, "a task")
+names, load = _files.names, _files.load
+
+FOLDER = "show"  # in the current folder
+SIDES = 480, 1600  # pixels: the longer side of what is drawn is the image's own, but not less and not more
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A drawn image, and what was found on it, a line each."""
+
+    image: np.ndarray
+    lines: list[str]
+
+
+def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None:
+    """Run an experiment's network, or those of an ensemble, on files, print what it finds and draw it.
+
+    An image is seen as `predict` sees it, by the experiment's `views` or `regions`, and an ensemble's networks are combined as
+    `combine` does. Everything is read before a network is loaded, and everything is drawn before the first file is written.
+
+    Args:
+        name: Entry under `experiments:` or `ensembles:`.
+        files: Images in any format; for a network of signals, .npy or .csv files of as many numbers as it takes.
+        output: Folder for FILE-EXPERIMENT.png. Default: show/ here.
+
+    Raises:
+        InputError: The experiment is unknown or not trained, sees only regions of the test split's images, or a file is not
+            what it should be.
+    """
+    params = load_params()
+    entry = params.measured(name)
+    dataset, classes = params.dataset(entry.dataset), params.classes(entry.dataset)
+    for network in params.networks(name):
+        _check_network(params, network)
+    is_signal = len(dataset.size) == 1
+    images = [read_signal(file, dataset.size[0]) if is_signal else read_image(file) for file in files]
+    show = load(dataset.task).show
+    shown = [
+        show(image, outputs, classes, entry.postprocess)
+        for image, outputs in zip(images, _outputs(params, name, images), strict=True)
+    ]
+    folder = Path(FOLDER) if output is None else output
+    console = Console(highlight=False, soft_wrap=True)
+    for file, target, result in zip(files, _targets(files, name, folder), shown, strict=True):
+        _write(target, result.image)
+        console.print(f"{file}", style="bold", markup=False)
+        for line in result.lines:
+            console.print(f"  {line}", markup=False)
+        console.print(f"  drawn in {target}", markup=False)
+
+
+def read_image(file: Path) -> np.ndarray:
+    """An image file of the user's, uint8 RGB (H, W, 3), as image viewers show it.
+
+    Raises:
+        InputError: It does not exist, is no image, or is damaged.
+    """
+    try:
+        return reading.read_image(file.read_bytes(), str(file), as_seen=True)
+    except OSError as error:
+        raise _not_readable(file, "a whole image", error) from error
+    except InputError as error:
+        raise InputError(f"{error}. Give another file") from error
+
+
+def read_signal(file: Path, length: int) -> np.ndarray:
+    """A signal, float32 (length, 1), from a .npy file or from numbers in text, separated by commas or lines.
+
+    Raises:
+        InputError: It does not exist, holds anything else than numbers, or another count of them.
+    """
+    try:
+        if file.suffix == ".npy":
+            values = np.load(file, allow_pickle=False)
+        else:
+            values = np.array(file.read_text(encoding="utf-8").replace(",", " ").split(), np.float32)
+        signal = np.asarray(values, np.float32).reshape(-1, 1)
+    except (OSError, ValueError, EOFError) as error:
+        raise _not_readable(file, f"{length} numbers, as .npy or .csv", error) from error
+    if len(signal) != length or not np.isfinite(signal).all():
+        raise _not_readable(file, f"{length} finite numbers", f"{len(signal)}, {np.isfinite(signal).sum()} finite")
+    return signal
+
+
+def _check_network(params: Params, name: str) -> None:
+    """Refuse a network that is not there, and one that sees images by what is known of the test split's alone."""
+    if not paths.model_file(name).is_file():
+        place = paths.model_file(name).relative_to(paths.root())
+        raise InputError(
+            f"expected the trained network {place}; received: no such file. "
+            f"Run `cnnkeras train {name}` or `dvc repro train@{name}` first"
+        )
+    regions = params.experiment(name).predict.build_regions()
+    if regions and regions.file:
+        raise InputError(
+            f"experiments.{name}.predict.regions: expected regions that every image has; received: proposals, and "
+            f"{regions.file} has none for your images. Choose boxes or sliding_windows to show them"
+        )
+
+
+def _outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What `postprocess` would be given of each image or signal: views averaged, regions merged, models combined."""
+    if name not in params.ensembles:
+        return _model_outputs(params, name, images)
+    ensemble = params.ensemble(name)
+    members = [_outputs(params, member, images) for member in ensemble.members]
+    models = [len(params.networks(member)) for member in ensemble.members]
+    try:
+        combined = [combine(outputs, models, ensemble.combine) for outputs in zip(*members, strict=True)]
+    except ValueError as error:
+        raise InputError(f"ensembles.{name}.members: {error}") from error
+    return [outputs.astype(tasks.load(params.task(name)).OUTPUT_DTYPE) for outputs in combined]
+
+
+def _model_outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    experiment = params.experiment(name)
+    settings, size = experiment.predict, params.dataset(experiment.dataset).size
+    model = inference.load_model(name, seed=params.seed)
+    views, regions = settings.build_views(), settings.build_regions()
+    if views:
+        outputs = inference.view_outputs(model, images, views, settings.batch_size)
+    elif regions:
+        outputs = (inference.region_outputs(model, image, regions, settings.batch_size) for image in images)
+    else:
+        inputs = images if len(size) == 1 else [annotated.resize(image, size) for image in images]
+        outputs = (model.predict_on_batch(item[None])[0] for item in inputs)
+    # The numbers that the file of outputs would hold.
+    outputs = [np.asarray(seen, tasks.load(params.task(name)).OUTPUT_DTYPE) for seen in outputs]
+    counts = [view.count for view in views]
+    return [average_views(seen[None], counts)[0] for seen in outputs] if counts else outputs
+
+
+def _targets(files: Sequence[Path], name: str, folder: Path) -> list[Path]:
+    """Where each drawing goes: FILE-EXPERIMENT.png, numbered where several files share a name."""
+    targets: list[Path] = []
+    for file in files:
+        target, number = folder / f"{file.stem}-{name}.png", 1
+        while target in targets:
+            number += 1
+            target = folder / f"{file.stem}-{name}-{number}.png"
+        targets.append(target)
+    return targets
+
+
+def _write(target: Path, image: np.ndarray) -> None:
+    """Write a drawing in one step, so that an interruption leaves no half of one."""
+    partial = target.with_name(f".partial-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        overlays.write_png(partial, image)
+        partial.replace(target)
+    except OSError as error:
+        raise InputError(f"{target}: expected to be able to write; received: {error.strerror}") from error
+
+
+def drawn_side(image: np.ndarray) -> int:
+    """The longer side of the drawing of an image, in pixels."""
+    return int(np.clip(max(image.shape[:2]), *SIDES))
+
+
+def _not_readable(file: Path, expected: str, received: object) -> InputError:
+    if isinstance(received, OSError) and received.strerror:
+        received = received.strerror.lower()
+    return InputError(f"{file}: expected {expected}; received: {received}. Give another file")

@@ -1,0 +1,20 @@
+"""The label map, and which fraction of the image each class takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cnnkeras.tasks import segmentation
+from pipeline.commands.show import Shown, drawn_side
+from pipeline.drawing import overlays
+
+
+def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: Mapping[str, Any]) -> Shown:
+    """The image under its label map."""
+    labels = segmentation.postprocess(outputs, image.shape[:2], **settings)
+    drawn = overlays.draw_mask(image, labels, classes, side=drawn_side(image))
+    fractions = np.bincount(labels.reshape(-1), minlength=len(classes) + 1) / labels.size
+    present = [label for label in np.argsort(-fractions, kind="stable") if fractions[label] > 0]
+    names = ["background", *classes]
+    return Shown(drawn, [f"{names[label]} {fractions[label]:.1%} of the pixels" for label in present])

@@ -1,0 +1,49 @@
+"""How an experiment or an ensemble is tested, in view of its dataset's task."""
+
+from typing import Any
+
+from cnnkeras import metrics, tasks
+from cnnkeras.by_name import unknown
+from pipeline.params.datasets import Dataset
+from pipeline.params.experiments import Experiment
+from pipeline.params.parsed import ParsedFile
+from pipeline.params.sentences import checked_arguments
+from pipeline.params.testing import Evaluate, build_view
+from pipeline.params.whole import Params
+from pipeline.runtime.entries import Arguments
+
+
+def checked_postprocess(file: ParsedFile, location: tuple[str, ...], task: str, entry: Any) -> Arguments:
+    """Keyword arguments of the task's `postprocess`; one that is None, its default, is left out, so that results keep their fingerprint."""
+    arguments = checked_arguments(file, location, tasks.load(task).postprocess, entry)
+    return Arguments({key: value for key, value in arguments.items() if value is not None})
+
+
+def check_predict(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, experiment: Experiment) -> None:
+    """Refuse views or regions that the task does not know, and views of images that are smaller than the model's input."""
+    predict, protocol, is_signal = experiment.predict, tasks.load(dataset.task).PROTOCOL, len(dataset.size) != 2
+    for key, chosen in (("views", predict.views), ("regions", (predict.regions,) if predict.regions else ())):
+        if chosen and (key != protocol or is_signal):
+            raise file.error(
+                (*location, "predict", key),
+                f"expected none for {dataset.task} of size {list(dataset.size)}; "
+                f"received: {', '.join(named.name for named in chosen)}",
+            )
+    for position, named in enumerate(predict.views):
+        try:
+            build_view(named).require(dataset.size)
+        except ValueError as error:
+            raise file.error((*location, "predict", "views", position, "scales"), str(error)) from error
+
+
+def check_similar_classes(
+    file: ParsedFile, params: Params, location: tuple[str, ...], dataset: str, evaluate: Evaluate
+) -> None:
+    """Refuse groups of classes where no errors are told apart, and classes that are not there."""
+    groups, location = evaluate.similar_classes, (*location, "evaluate", "similar_classes")
+    if groups and not metrics.load(params.datasets[dataset].task).ERROR_KINDS:
+        raise file.error(location, f"expected none, as only detections have an analysis of errors; received: {groups}")
+    for position, group in enumerate(groups):
+        for label in group:
+            if label not in params.classes(dataset):
+                raise file.error((*location, position), unknown(label, params.classes(dataset), "class"))

@@ -1,0 +1,17 @@
+"""Class probabilities, and the most probable classes by name."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkeras.tasks import classification
+from pipeline.formats.packed import Split
+from pipeline.formats.predictions import write_probabilities
+
+
+def write(outputs: np.ndarray, split: Split, classes: Sequence[str], settings: Mapping[str, Any], folder: Path) -> None:
+    """Write the predictions of logits, float (N, C)."""
+    probabilities, best = classification.postprocess(outputs, **settings)
+    write_probabilities(folder, probabilities, best, ids=split["ids"], classes=classes)

@@ -1,0 +1,25 @@
+"""A label map for each image, at its own size."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkeras.tasks import segmentation
+from pipeline.formats.columns import Ragged
+from pipeline.formats.packed import Split
+from pipeline.formats.predictions import write_label_map
+from pipeline.runtime import progress
+
+
+def write(
+    outputs: np.ndarray | Ragged, split: Split, _classes: Sequence[str], settings: Mapping[str, Any], folder: Path
+) -> None:
+    """Write the predictions of scores, background first: float (N, H, W, C + 1), or of each image (pixels, C + 1) at its own size."""
+    with progress.bar("postprocess", len(outputs), unit="images") as bar:
+        for number, (id, size) in enumerate(zip(split["ids"], split["sizes"], strict=True)):
+            scores = outputs[number]
+            scores = scores.reshape(*size, -1) if scores.ndim == 2 else scores
+            write_label_map(folder, str(id), segmentation.postprocess(scores, size, **settings))
+            bar.update(number + 1)
