@@ -25,6 +25,19 @@ def main() -> None:
 
 
 @main.command()
+def check() -> None:
+    """Validate params.yaml, before every other stage.
+
+    What code each stage runs is written into results/code as well: with other code, DVC runs the stage again.
+
+    Example: cnnkeras check
+    """
+    from pipeline.stages import check
+
+    check.run()
+
+
+@main.command()
 @click.argument("source")
 def download(source: str) -> None:
     """Fetch or generate the archives of a source.

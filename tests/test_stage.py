@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime import paths
+from pipeline.runtime import definition, paths
+from pipeline.runtime.code import Code
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
 
@@ -32,29 +34,13 @@ imports:
   published: {format: darknet}
 lab:
 """
-DVC = """\
-stages:
-  augment:
-    foreach: ${datasets}
-    do:
-      cmd: exec cnnkeras augment ${key}
-      deps:
-        - data/raw/${item.source}
-        - pipeline/stages/augment/__init__.py
-      params:
-        - seed
-        - sources.${item.source}
-        - datasets.${key}
-      outs:
-        - data/augmented/${key}
-"""
 
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one source that is there, and one dataset that is not."""
     (tmp_path / "params.yaml").write_text(PARAMS)
-    (tmp_path / "dvc.yaml").write_text(DVC)
+    shutil.copy(REPOSITORY / "dvc.yaml", tmp_path)
     (tmp_path / "data" / "raw" / "scenes").mkdir(parents=True)
     (tmp_path / "data" / "raw" / "scenes" / "archive").write_text("images")
     monkeypatch.chdir(tmp_path)
@@ -100,7 +86,8 @@ def test_signals_end_a_stage_cleanly(number, code):
     """SIGTERM and Ctrl-C end the process with the shell's codes, and nothing half-written stays."""
     program = """
 import os, signal, sys
-from pipeline.runtime import paths
+from pipeline.runtime import definition, paths
+from pipeline.runtime.code import Code
 from pipeline.runtime.guard import stage
 try:
     with stage("augment", "digits", inputs=[], outputs=[paths.augmented("digits")]) as (folder,):
@@ -231,27 +218,61 @@ def test_a_change_that_does_not_concern_the_stage_is_no_matter(project):
     assert made() == {"digits/a": "good"}
 
 
-@pytest.mark.parametrize(("is_imported", "error"), [(True, "pipeline/stages/augment/__init__.py"), (False, None)])
-def test_only_source_files_that_were_imported_count(project, is_imported, error):
-    """Editing code that a stage uses drops its result; editing its neighbour in the same folder does not."""
-    copy = project / "pipeline"
-    copy.mkdir()
-    for name in ("__init__.py", "errors.py", "paths.py", "stage.py"):
-        (copy / name).write_bytes((REPOSITORY / "pipeline" / name).read_bytes())
-    (copy / "augment.py").write_text("")
+@pytest.mark.parametrize(
+    ("file", "added", "error"),
+    [
+        ("pipeline/sources/voc.py", "EDITED = True", "pipeline/sources/voc.py"),
+        ("pipeline/sources/voc.py", "# a comment", None),
+        ("pipeline/sources/coco.py", "EDITED = True", None),
+    ],
+)
+def test_of_the_code_what_the_entry_runs_counts(project, file, added, error):
+    """An edit of code that the stage runs for this entry drops its result; a comment, or another kind of source, does not."""
+    for package in ("cnnkeras", "pipeline"):
+        shutil.copytree(REPOSITORY / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
     program = f"""
 from pathlib import Path
-from pipeline.runtime import paths
+from pipeline.runtime import definition, paths
+from pipeline.runtime.code import Code
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
-if {is_imported}:
-    import pipeline.stages.augment
 try:
     with stage("augment", "digits", inputs=[], outputs=[paths.augmented("digits")]):
-        Path("pipeline/stages/augment/__init__.py").write_text("# edited")
+        with Path({file!r}).open("a") as code:
+            code.write({added!r})
 except InputError as error:
     print(error)
 """
     environment = {**os.environ, "PYTHONPATH": str(project)}
     ended = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
-    assert (error in ended.stdout) if error else ended.stdout == ""
+    assert (f"expected {error} to stay" in ended.stdout) if error else ended.stdout == ""
+    assert paths.augmented("digits").exists() == (error is None)
+
+
+def test_a_stage_run_by_dvc_refuses_code_that_check_did_not_see(project):
+    """DVC would record the digest that `check` wrote for a result of other code; by hand, the stage runs."""
+    digests = Code().dependencies("augment", "digits", definition.read_yaml(project / "params.yaml"))
+    written = paths.code("augment@digits")
+    written.parent.mkdir(parents=True)
+    program = """
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.guard import stage
+try:
+    with stage("augment", "digits", inputs=[], outputs=[paths.augmented("digits")]):
+        print("ran")
+except InputError as error:
+    print(error)
+"""
+
+    def answer(**environment: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    written.write_text("".join(f"{digest}  {path}\n" for path, digest in digests.items()))
+    assert answer(DVC_STAGE="augment@digits") == "ran\n"
+    written.write_text("".join(f"{'0' * 16}  {path}\n" for path in digests))
+    refused = answer(DVC_STAGE="augment@digits")
+    assert "augment@digits: expected the code that the stage check saw; received: another cnnkeras/" in refused
+    assert answer() == "ran\n"

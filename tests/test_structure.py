@@ -1,8 +1,8 @@
 """The rules of the house that a machine can check: imports, dvc.yaml, params files, start-up time, the lock file."""
 
 import ast
-import itertools
 import os
+import pkgutil
 import re
 import shutil
 import statistics
@@ -10,64 +10,21 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import grimp
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from cnnkeras import architectures
-from pipeline import sources
-from pipeline.lab import claims
+import pipeline
 from pipeline.params import load_params
+from pipeline.runtime import definition
 
 REPOSITORY = Path(__file__).parents[1]
 STAGES = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
 HEAVY = ("tensorflow", "keras.src", "jax", "torch")  # `keras` itself may be lazy_loader's stand-in
-LIGHT = (
-    "download",
-    "augment",
-    "combine",
-    "postprocess",
-    "evaluate",
-    "log",
-    "lab",
-    "plan",
-    "report",
-    "ui",
-    "output_size",
-)
-
-# Modules that cannot change what a stage writes, so that no stage depends on them.
-NEUTRAL = {
-    "cnnkeras.by_name",  # imports the module that params.yaml names
-    "pipeline.entries",  # checks params.yaml's keys
-    "pipeline.errors",  # the exception for wrong input
-    "pipeline.params",  # checks params.yaml, whose values DVC itself compares
-    "pipeline.paths",  # where things are, not what is in them
-    "pipeline.progress",  # the terminal
-    "pipeline.stage",  # locks and renames
-    "pipeline.workers",  # which process does what, not what is done
-}
-# What else is only shown, such as curves in MLflow while a training runs, and what only `download` calls.
-NEUTRAL_FOR = {
-    "augment": {"pipeline.fetch", "pipeline.places"},
-    "train": {"pipeline.live"},
-    "lab": {"pipeline.fetch", "pipeline.places", "pipeline.fingerprints", "pipeline.provenance", "pipeline.tracking"},
-}
-
-# Packages whose modules are found by name or at first use, where an import graph cannot see it. Those of which a stage uses
-# one, named in params.yaml, are in ONE_OF.
-LOADED_BY_NAME = ("cnnkeras.tasks", "cnnkeras.weights", "pipeline.sources")
-LOADED_WITH_KERAS = ("cnnkeras.layers", "cnnkeras.losses")
-ONE_OF = {"cnnkeras.architectures": architectures.names(), "pipeline.claims": claims.names()}
-# What one entry may choose: an architecture, and a claim of the lab.
-CHOICES = list(itertools.zip_longest(architectures.names(), claims.names(), fillvalue=""))
-CHOICES = [(architecture or architectures.names()[0], claim or claims.names()[0]) for architecture, claim in CHOICES]
 
 
 def run(*command: str, **options) -> subprocess.CompletedProcess:
@@ -77,73 +34,21 @@ def run(*command: str, **options) -> subprocess.CompletedProcess:
     return ended
 
 
-def command(stage: str) -> str:
-    """The command of a stage, which experiments and ensembles share."""
-    return stage.removesuffix("_ensemble")
-
-
-@pytest.fixture(scope="module")
-def graph() -> grimp.ImportGraph:
-    """Which module imports which, function bodies included."""
-    return grimp.build_graph("cnnkeras", "pipeline", exclude_type_checking_imports=True, cache_dir=None)
-
-
-def closure(graph: grimp.ImportGraph, stage: str, architecture: str, claim: str) -> set[str]:
-    """Every module of ours that a stage may run, apart from the neutral ones. An ensemble has no architecture."""
-    is_of_ensembles = STAGES[stage]["foreach"] == "${ensembles}"
-    stage = command(stage)
-    neutral = NEUTRAL | NEUTRAL_FOR.get(stage, set())
-    uses_keras = stage in ("import-weights", "train", "predict", "lab")
-    seen: set[str] = set()
-    waiting = [f"pipeline.{stage.replace('-', '_')}"]
-    while waiting:
-        module = waiting.pop()
-        if module in seen | neutral | {"cnnkeras", "pipeline"}:
-            continue  # these two hold a docstring and a version
-        seen.add(module)
-        for imported in graph.find_modules_directly_imported_by(module):
-            waiting.append(imported)
-            if imported in LOADED_BY_NAME or (imported in LOADED_WITH_KERAS and uses_keras):
-                waiting += graph.find_children(imported)
-            elif imported in ONE_OF and not is_of_ensembles:
-                waiting.append(f"{imported}.{claim if imported == 'pipeline.claims' else architecture}")
-        waiting.append(module.rpartition(".")[0])
-    return seen
-
-
-def covers(dependencies: Iterable[str], module: str) -> bool:
-    """Whether the module's file, or a folder that holds it, is among the dependencies."""
-    path = REPOSITORY.joinpath(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return any(file.is_relative_to(REPOSITORY / dependency) for dependency in dependencies)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_deps_cover_what_a_stage_imports(graph, stage):
-    """DVC does not follow imports: each stage's `deps` name every module whose change could change its outputs."""
-    for architecture, claim in CHOICES:
-        dependencies = [
-            path.replace("${item.architecture}", architecture).replace("${item.claim}", claim)
-            for path in STAGES[stage]["do"]["deps"]
-        ]
-        missing = {module for module in closure(graph, stage, architecture, claim) if not covers(dependencies, module)}
-        assert not missing
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_deps_name_only_code_that_the_stage_imports(graph, stage):
-    """A dependency that is not used makes results stale without a reason."""
-    used = set().union(*(closure(graph, stage, *choice) for choice in CHOICES))
-    for dependency in STAGES[stage]["do"]["deps"]:
-        if dependency.startswith(("cnnkeras/", "pipeline/")) and "${" not in dependency:
-            assert any(covers([dependency], module) for module in used), dependency
+@pytest.mark.parametrize("stage", STAGES.keys() - {definition.CHECK})
+def test_every_stage_depends_on_the_code_that_it_runs(stage):
+    """By the file that `check` writes for it, and on no file of code besides, so that no stage begins before `check` is over."""
+    dependencies = STAGES[stage]["do"]["deps"]
+    assert dependencies[0] == f"results/code/{stage}@${{key}}"
+    assert not [path for path in dependencies if path.startswith(("cnnkeras", "pipeline"))]
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_a_command_of_the_same_name(stage):
     """A stage run by hand and by DVC is the same code; that of an ensemble is an experiment's."""
-    assert STAGES[stage]["do"]["cmd"] == f"exec cnnkeras {command(stage)} ${{key}}"
-    run(sys.executable, "-m", "pipeline.cli", command(stage), "--help")
+    command = definition.command(stage)
+    body, entry = (STAGES[stage]["do"], " ${key}") if "foreach" in STAGES[stage] else (STAGES[stage], "")
+    assert body["cmd"] == f"exec cnnkeras {command}{entry}"
+    run(sys.executable, "-m", "pipeline.cli", command, "--help")
 
 
 @pytest.mark.parametrize(
@@ -159,16 +64,16 @@ def test_import_rules():
     run(str(Path(sys.executable).with_name("lint-imports")), "--no-cache")
 
 
-def test_light_stages_import_no_backend():
-    """Stages that need no network never pay for TensorFlow, and neither does the validation of params.yaml."""
-    modules = [name for name in LIGHT if (REPOSITORY / "pipeline" / f"{name}.py").is_file()]
-    kinds = [f"sources.{kind}" for kind in sources.names()]
+def test_importing_a_module_loads_no_backend():
+    """Keras is loaded where it is needed: no light stage, nor the validation of params.yaml, pays for it. One module's import is that."""
+    modules = [module.name for module in pkgutil.walk_packages(pipeline.__path__, "pipeline.")]
+    modules.remove("pipeline.backend.model_files")
+    assert len(modules) > 60
     program = f"""
 import importlib, sys
-from pipeline import cli, params
-for name in {modules + kinds}:
-    importlib.import_module("pipeline." + name)
-params.load_params()
+for name in {modules}:
+    importlib.import_module(name)
+importlib.import_module("pipeline.params").load_params()
 print(*[name for name in {HEAVY} if name in sys.modules])
 """
     assert run(sys.executable, "-c", program).stdout.strip() == ""
@@ -190,7 +95,7 @@ def test_help_lists_stages_then_commands():
     """The stages of dvc.yaml in one list, what is for people in another, and a whole sentence for each."""
     listed = run(sys.executable, "-m", "pipeline.cli", "--help").stdout
     _, stages, commands = re.split(r"Stages, [^\n]*:|Other commands:", listed)
-    assert set(re.findall(r"^  (\S+)", stages, flags=re.MULTILINE)) == {command(stage) for stage in STAGES}
+    assert set(re.findall(r"^  (\S+)", stages, flags=re.MULTILINE)) == {definition.command(stage) for stage in STAGES}
     assert {"plan", "repro", "show", "report", "ui", "summary", "output-size"} == set(
         re.findall(r"^  (\S+)", commands, flags=re.MULTILINE)
     )

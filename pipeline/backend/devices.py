@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.guard import signals_held
+from pipeline.runtime.signals import signals_held
 
 if TYPE_CHECKING:
     import keras

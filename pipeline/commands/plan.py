@@ -1,5 +1,10 @@
-"""`cnnkeras plan`: what `dvc repro` would run, and why, one line a stage."""
+"""`cnnkeras plan`: what `dvc repro` would run, and why, one line a stage.
 
+The code that each stage runs is looked at as it is now, whether or not the stage `check` has written it down since. `check` itself,
+which takes half a second and makes no result, is not listed.
+"""
+
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +17,10 @@ from dvc.repo import Repo
 from dvc.stage import Stage
 
 from pipeline.params import load_params
-from pipeline.runtime import paths
+from pipeline.params.code import code_of_stages
+from pipeline.runtime import definition, paths
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.nested import leaves
 
 _MISSING = "nothing"
 _NEVER_RUN = "never run"
@@ -42,10 +49,10 @@ def stale() -> tuple[dict[str, list[str]], networkx.DiGraph]:
     Raises:
         InputError: params.yaml is wrong, or DVC cannot read the project.
     """
-    load_params()
+    code = code_of_stages(load_params())
     try:
         with Repo(str(paths.root())) as repo:
-            reasons = _reasons(repo)
+            reasons = _reasons(repo, code)
             names = {stage: stage.addressing for stage in repo.index.graph}
             graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
     except DvcException as error:
@@ -53,15 +60,17 @@ def stale() -> tuple[dict[str, list[str]], networkx.DiGraph]:
     return reasons, graph
 
 
-def _reasons(repo: Repo) -> dict[str, list[str]]:
+def _reasons(repo: Repo, code: Mapping[str, str]) -> dict[str, list[str]]:
     """Why each stale stage runs, in the order in which DVC would run them."""
     reasons: dict[str, list[str]] = {}
     graph = repo.index.graph  # a stage points at those that it depends on
     position = {stage: place for place, stage in enumerate(repo.index.stages)}
     for stage in networkx.lexicographical_topological_sort(graph.reverse(), key=position.__getitem__):
+        if stage.addressing == definition.CHECK:
+            continue
         rerun = [before for before in graph.successors(stage) if before.addressing in reasons]
         made_again = [Path(output.fs_path) for before in rerun for output in before.outs]
-        why = list(_own_reasons(stage, made_again))
+        why = list(_own_reasons(stage, made_again, code[stage.addressing]))
         if rerun and why != [_NEVER_RUN]:
             why.append(f"follows {', '.join(before.addressing for before in rerun)}")
         if why:
@@ -69,7 +78,7 @@ def _reasons(repo: Repo) -> dict[str, list[str]]:
     return reasons
 
 
-def _own_reasons(stage: Stage, made_again: Sequence[Path]) -> Iterator[str]:
+def _own_reasons(stage: Stage, made_again: Sequence[Path], code: str) -> Iterator[str]:
     """What changed for a stage itself; inputs that an earlier stage makes again are that one's reason."""
     if not any(output.hash_info for output in stage.outs):
         yield _NEVER_RUN
@@ -77,12 +86,41 @@ def _own_reasons(stage: Stage, made_again: Sequence[Path]) -> Iterator[str]:
     if stage.changed_stage():
         yield "its definition in dvc.yaml changed"
     for dependency in stage.deps:
+        path = Path(dependency.fs_path)
         if isinstance(dependency, ParamsDependency):
             yield from _param_changes(dependency.hash_info.value, dependency.read_params())
-        elif not any(_overlap(output, Path(dependency.fs_path)) for output in made_again):
+        elif path == paths.code(stage.addressing):
+            yield from _code_changes(dependency, code)
+        elif not any(_overlap(output, path) for output in made_again):
             yield from _file_change(dependency)
     for output in stage.outs:
         yield from _file_change(output)
+
+
+def _code_changes(dependency: Any, now: str) -> Iterator[str]:
+    """Which files of code changed, and which defaults of params.yaml, since the result was made."""
+    if dependency.hash_info.value == hashlib.md5(now.encode()).hexdigest():
+        return
+    then = _recorded_text(dependency)
+    if then is None:
+        yield "its code changed"
+        return
+    before, after = definition.read_code(then), definition.read_code(now)
+    for path in sorted(before.keys() | after.keys()):
+        if before.get(path) != after.get(path):
+            yield f"{path} {'changed' if path in before and path in after else 'is new' if path in after else 'is no more'}"
+    old, new = (set(text.splitlines()) for text in (then, now))
+    if before == after and old != new:
+        yield f"a default changed: {'; '.join(sorted(new - old) or sorted(old - new))}"
+
+
+def _recorded_text(dependency: Any) -> str | None:
+    """The content of a dependency as dvc.lock names it: of the file, or from DVC's cache; None where neither has it."""
+    digest = dependency.hash_info.value
+    for file in (Path(dependency.fs_path), Path(dependency.repo.cache.local.oid_to_path(digest or "00"))):
+        if file.is_file() and hashlib.md5(content := file.read_bytes()).hexdigest() == digest:
+            return content.decode("utf-8")
+    return None
 
 
 def _overlap(output: Path, dependency: Path) -> bool:
@@ -99,16 +137,7 @@ def _file_change(file: Any) -> Iterator[str]:
 
 def _param_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """Each number of params.yaml that changed, old -> new."""
-    old, new = dict(_leaves(before)), dict(_leaves(after))
+    old, new = dict(leaves(before)), dict(leaves(after))
     for key in {**old, **new}:
         if old.get(key, _MISSING) != new.get(key, _MISSING):
             yield f"{key}: {old.get(key, _MISSING)} -> {new.get(key, _MISSING)}"
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested mapping; lists count as values."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value

@@ -25,8 +25,8 @@ import click
 import networkx
 
 from pipeline.commands import plan
-from pipeline.runtime import paths
-from pipeline.runtime.guard import ends_on_sigterm
+from pipeline.runtime import definition, paths
+from pipeline.runtime.signals import ends_on_sigterm
 from pipeline.runtime.workers import available
 
 MOST_JOBS = 4  # unless asked for: each may train, which takes a gigabyte
@@ -36,8 +36,9 @@ _DVC_BESIDE = "\n".join(
     (
         "import sys",
         "from dvc.cli import main",
-        "from pipeline.runtime.guard import die_with_parent",
-        "die_with_parent()",
+        "import signal",
+        "from pipeline.runtime.signals import end_with_parent, is_adopted",
+        "end_with_parent(signal.SIGTERM, is_adopted)",
         "sys.exit(main(['--wait-for-lock', 'repro', '--single-item', *sys.argv[1:]]))",
     )
 )
@@ -76,6 +77,9 @@ def run(jobs: int | None) -> None:
     jobs = jobs or min(available(), MOST_JOBS)
     if jobs > 1:
         _, graph = plan.stale()
+        # A stage by itself does not start what it follows: `check` is the first of all.
+        graph = networkx.DiGraph(graph)
+        graph.add_edges_from([(definition.CHECK, name) for name in list(graph)])
         parts = chains(graph)
         if len(parts) > 1:
             with ends_on_sigterm():

@@ -1,4 +1,4 @@
-"""What every stage of the pipeline does around its work, so that a result is whole, single and honest.
+"""Guards one run of a stage: one at a time, outputs replaced in one step, nothing published if an input changed meanwhile.
 
     def run(name: str) -> None:
         experiment = load_params().experiments[name]
@@ -9,67 +9,40 @@
         ) as (model_folder, history_file):
             ...  # write below model_folder (an empty folder) and to history_file (does not exist yet)
 
-The block writes to temporary places beside the final ones: `results/yolo/.partial-model`, `.partial-history.csv`. The name's
-ending is kept, because writers choose a format by it; a name without an ending is a folder, made empty. Only when the block ends
-well do they replace what was there before. An exception, Ctrl-C or SIGTERM removes them and leaves the former result alone.
+The block writes beside the final paths: to `results/yolo/.partial-model` and `.partial-history.csv`. The name's ending is kept,
+because writers choose a format by it; a name without an ending is a folder, which is made empty. Only when the block ends well does
+what it wrote replace what was there before. An exception, Ctrl-C or SIGTERM removes it and leaves the former result alone.
 
-What `stage` guarantees besides:
+The guard also sees to these:
 
-- One run at a time: a second one of the same stage and entry is refused, naming the process that holds the lock.
+- One run at a time: a second run of the same stage and entry is refused, and the message names the process that holds the lock.
 - A full disk is one line, like other wrong input.
 - Inputs that do not exist are named together with the command that makes them.
-- A result never mixes two states: if an input, a parameter or a source file that the stage uses changed while it ran, it fails and
-  publishes nothing. DVC hashes dependencies and parameters *after* the command, so that its lock would record the new
-  state for a result of the old one (treeverse/dvc#11058). Which parameters and source files belong to a stage is written in one
-  place, dvc.yaml; of the source files only those count that the process imported.
-- Run by DVC, it dies with DVC: a SIGTERM to `dvc repro` leaves no process behind that goes on writing.
+- A result never mixes two states. DVC hashes dependencies and parameters *after* the command, so that its lock would record the new
+  state for a result of the old one (treeverse/dvc#11058). If an input, a value of params.yaml or a line of code that the stage
+  depends on changed while it ran, it fails and publishes nothing. dvc.yaml says which values those are, `runtime/code.py` which code.
+- Run by DVC, a stage ends when DVC ends: a SIGTERM to `dvc repro` leaves no process behind that goes on writing.
 """
 
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ruamel.yaml import YAML, YAMLError
-
-from pipeline.runtime import paths
+from pipeline.runtime import definition, paths
+from pipeline.runtime.code import Code
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
-
-_SOURCES = Path(__file__).parents[2]  # the folder that holds the packages cnnkeras and pipeline
+from pipeline.runtime.replacing import partial_path, remove
+from pipeline.runtime.signals import end_with_parent, ends_on_sigterm, is_adopted, signals_held
 
 _LEAST_FREE_BYTES = 2**20  # a disk with less is full: no output of any use fits
-
 _WORKERS_END_SECONDS = 5.0  # at most, after a run was killed
-_EXPRESSION = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml: ${key}, ${item.source}
-
-# Which command makes what of the entries of which section, for the message about a missing input.
-_MAKERS = (
-    ("sources", "download", (paths.raw,)),
-    ("datasets", "augment", (paths.augmented, paths.dataset_report)),
-    ("imports", "import-weights", (paths.model_folder,)),
-    ("experiments", "train", (paths.model_folder, paths.history)),
-    ("experiments", "predict", (paths.outputs,)),
-    ("ensembles", "combine", (paths.outputs,)),
-    *(
-        (section, command, places)
-        for section in ("experiments", "ensembles")
-        for command, places in (
-            ("postprocess", (paths.predictions,)),
-            ("evaluate", (paths.metrics, paths.plots, paths.figures)),
-            ("log", (paths.receipt,)),
-        )
-    ),
-    ("lab", "lab", (paths.claim,)),
-)
 
 
 @contextmanager
@@ -86,18 +59,19 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
         InputError: The same stage of the same entry is running; an input is missing; an input, a parameter or a source file
             changed during the run; there is no room on the disk.
     """
-    label = f"{name}@{entry}"
+    label = definition.label(name, entry)
     with ExitStack() as guard:
         guard.enter_context(ends_on_sigterm())
         _die_with_dvc()
         guard.enter_context(_lock(label))
         _require(inputs, label)
         before = _state(name, entry, inputs)
-        partials = tuple(output.with_name(f".partial-{output.name}") for output in outputs)
+        _require_checked(label, before)
+        partials = tuple(map(partial_path, outputs))
         for partial in partials:
-            _remove(partial)  # left by a run that was killed: the lock says that it is not running any more
+            remove(partial)  # left by a run that was killed: the lock says that it is not running any more
             (partial.parent if partial.suffix else partial).mkdir(parents=True, exist_ok=True)
-            guard.callback(_remove, partial)
+            guard.callback(remove, partial)
         guard.enter_context(_room(label, outputs))
         yield partials
         _require_unchanged(before, _state(name, entry, inputs), label)
@@ -115,41 +89,14 @@ def fingerprint(name: str, entry: str, inputs: Sequence[Path]) -> str:
     return hashlib.sha256(repr(sorted(_state(name, entry, inputs).items())).encode()).hexdigest()
 
 
-@contextmanager
-def ends_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit (143 = 128 + SIGTERM, as shells report it), so that the clean-up runs."""
-
-    def leave(number: int, _frame: object) -> None:
-        sys.exit(128 + number)
-
-    former = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
-
-
 def _die_with_dvc() -> None:
-    """End when DVC ends, the parent itself, since dvc.yaml's commands `exec` away the shell between; without DVC, do not."""
-    if "DVC_STAGE" in os.environ:
-        die_with_parent()
+    """End when DVC ends: it is the parent itself, since dvc.yaml's commands `exec` away the shell between."""
+    if _is_run_by_dvc():
+        end_with_parent(signal.SIGTERM, is_adopted)
 
 
-def die_with_parent() -> None:
-    """Ask Linux for a SIGTERM when the parent ends; elsewhere nothing happens. The parent is in this process group."""
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
-    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
-    # It may have ended before that line. Then the parent is whoever adopts orphans, in another process group.
-    try:
-        orphaned = os.getpgid(os.getppid()) != os.getpgrp()
-    except ProcessLookupError:
-        orphaned = True
-    if orphaned:
-        sys.exit(128 + signal.SIGTERM)
+def _is_run_by_dvc() -> bool:
+    return "DVC_STAGE" in os.environ
 
 
 @contextmanager
@@ -206,36 +153,32 @@ def _require(inputs: Sequence[Path], label: str) -> None:
 
 def _maker(path: Path) -> str:
     """The command that makes the path, as part of a sentence; empty when no stage does."""
-    values = _read_yaml(paths.params_file())
-    for section, command, places in _MAKERS:
-        for entry in values.get(section) or {}:
-            if not {place(entry) for place in places}.isdisjoint((path, *path.parents)):
-                return f"`cnnkeras {command} {entry}` or "
-    return ""
+    found = definition.maker(path, definition.read_yaml(paths.params_file()))
+    return f"`cnnkeras {definition.command(found[0])} {found[1]}` or " if found else ""
 
 
 def _state(name: str, entry: str, inputs: Sequence[Path]) -> dict[str, Any]:
-    """What the stage depends on, each under the name to be said when it changed."""
+    """What the stage depends on, each under the name to be said when it changed; code under its path."""
     state: dict[str, Any] = {str(path.relative_to(paths.root())): _signature(path) for path in inputs}
-    if not (paths.root() / "dvc.yaml").is_file():
-        return state  # a params.yaml by itself: no lock that could be falsified
-    values = _read_yaml(paths.params_file())
-    definition = _read_yaml(paths.root() / "dvc.yaml")["stages"][name]
-    item = f"{definition['foreach'].strip('${}')}.{entry}"
+    if name == definition.CHECK or not (paths.root() / paths.DEFINITION).is_file():
+        return state  # without dvc.yaml there is no lock that could be falsified
+    values = definition.read_yaml(paths.params_file())
+    for key in definition.params_of(name, entry, values):
+        state[f"{paths.PARAMS} {key}"] = definition.lookup(values, key)
+    return state | Code().dependencies(name, entry, values)
 
-    def resolve(expression: re.Match) -> str:
-        key = expression.group(1)
-        return entry if key == "key" else str(_lookup(values, key.replace("item", item, 1)))
 
-    for template in definition["do"].get("params", []):
-        key = _EXPRESSION.sub(resolve, template)
-        state[f"{paths.PARAMS} {key}"] = _lookup(values, key)
-    for template in definition["do"]["deps"]:
-        path = _SOURCES / _EXPRESSION.sub(resolve, template)
-        for file in path.rglob("*.py") if path.is_dir() else [path]:
-            if file.suffix == ".py" and file.is_file():
-                state[str(file.relative_to(_SOURCES))] = hashlib.sha256(file.read_bytes()).digest()
-    return state
+def _require_checked(label: str, state: dict[str, Any]) -> None:
+    """Refuse to run by DVC with other code than `check` told DVC of: the lock would name that for this code's result."""
+    file = paths.code(label)
+    if not _is_run_by_dvc() or not file.is_file():
+        return
+    told = definition.read_code(file.read_text(encoding="utf-8"))
+    changed = sorted(path for path in told if state.get(path) != told[path])
+    if changed:
+        raise InputError(
+            f"{label}: expected the code that the stage {definition.CHECK} saw; received: another {changed[0]}. Run `dvc repro` again"
+        )
 
 
 def _signature(path: Path) -> list[tuple[str, int, int]]:
@@ -243,21 +186,6 @@ def _signature(path: Path) -> list[tuple[str, int, int]]:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     facts = [(file, file.stat()) for file in files if file.is_file()]
     return [(str(file.relative_to(path)), fact.st_size, fact.st_mtime_ns) for file, fact in facts]
-
-
-def _read_yaml(file: Path) -> Any:
-    """A YAML file's content, as DVC reads it."""
-    try:
-        return YAML(typ="safe").load(file)
-    except YAMLError as error:
-        raise InputError(f"{file.name}: expected valid YAML; received: {' '.join(str(error).split())}") from None
-
-
-def _lookup(values: Any, dotted_key: str) -> Any:
-    """The value under a dotted key; None where there is none."""
-    for part in dotted_key.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
 
 
 @contextmanager
@@ -281,15 +209,8 @@ def _room(label: str, outputs: Sequence[Path]) -> Iterator[None]:
 
 def _require_unchanged(before: dict[str, Any], after: dict[str, Any], label: str) -> None:
     """Refuse to publish a result of a state that is gone."""
-    imported = {
-        str(Path(module.__file__).relative_to(_SOURCES))
-        for name, module in list(sys.modules.items())
-        # Only these are asked for their file: asking a module that is lazily imported, as Keras is, would import it.
-        if name.partition(".")[0] in ("cnnkeras", "pipeline") and getattr(module, "__file__", None)
-    }
     for key in {**before, **after}:
-        unused = key.endswith(".py") and key not in imported
-        if before.get(key) != after.get(key) and not unused:
+        if before.get(key) != after.get(key):
             raise InputError(
                 f"{label}: expected {key} to stay as it was while the stage ran; received: a change. "
                 "The result was dropped; run the stage again"
@@ -304,36 +225,8 @@ def _publish(partials: Sequence[Path], outputs: Sequence[Path]) -> None:
     with signals_held():
         for partial, output in zip(partials, outputs, strict=True):
             replaced = output.with_name(f".partial-replaced-{output.name}")
-            _remove(replaced)
+            remove(replaced)
             if output.is_dir():  # a folder, unlike a file, cannot be replaced in one step
                 output.rename(replaced)
             partial.replace(output)
-            _remove(replaced)
-
-
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Deliver Ctrl-C and SIGTERM only after the block. Other threads than the main one never get them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    former = {
-        number: signal.signal(number, lambda number, _frame: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-        for number in received:
-            signal.raise_signal(number)
-
-
-def _remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+            remove(replaced)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pipeline.runtime.errors import InputError
 
-PARAMS = "params.yaml"
+PARAMS, DEFINITION = "params.yaml", "dvc.yaml"
 # Names in results/ that are no experiment's: what stands where none is meant (an empty model that always exists), the reports on
-# datasets, and the lab's.
-SCRATCH, DATASETS, LAB = "scratch", "datasets", "lab"
+# datasets, the lab's, and the code that stages run.
+SCRATCH, DATASETS, LAB, CODE = "scratch", "datasets", "lab", "code"
 
 
 def root() -> Path:
@@ -43,6 +43,11 @@ def augmented(dataset: str) -> Path:
 def dataset_report(dataset: str) -> Path:
     """Folder of the report on a packed dataset."""
     return root() / "results" / DATASETS / dataset
+
+
+def code(label: str = "") -> Path:
+    """Which code a stage of an entry runs (`train@yolo`), as the stage `check` writes it; without a label the folder of all."""
+    return root() / "results" / CODE / label
 
 
 def imported(file: str) -> Path:

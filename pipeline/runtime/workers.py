@@ -1,10 +1,8 @@
 """Work spread over processes that never outlive their parent, with results in the order of the tasks."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import cv2
+
+from pipeline.runtime.signals import end_with_parent
 
 
 def available() -> int:
@@ -103,18 +103,8 @@ def _in_order(
 
 
 def _start_worker(parent: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    _die_with(parent)
+    end_with_parent(signal.SIGKILL, lambda: os.getppid() != parent)
     # Ctrl-C goes to the whole process group; the parent alone decides what to do with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler cleans up what is the parent's
     initializer(*arguments)
-
-
-def _die_with(parent: int) -> None:
-    """Ask Linux to kill this process when `parent`, the process that started it, ends."""
-    if not sys.platform.startswith("linux"):
-        return
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
-    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it ended before that line

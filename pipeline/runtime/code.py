@@ -1,0 +1,336 @@
+"""Which code a stage of an entry runs, and a digest of each file of it.
+
+DVC does not follow imports. Here they are followed from the stage's own module, function bodies included. What is found by its name
+(`cnnkeras.by_name`) is narrowed to what the entry names: its architecture, task, kind of source, format, claim, optimizer. So an
+edit of `losses/detection.py` concerns the trainings of detectors alone, and a new file in `sources/` concerns nobody.
+
+    Code().dependencies("train", "yolo", values)  ->  {"cnnkeras/losses/detection.py": "5b0c...", ...}
+
+A digest does not count comments, docstrings and blank lines. They are cut out by their positions, so that every version of Python
+gives the same digest. Files that cannot change any output are left out (`NEUTRAL`).
+
+Files are read, not imported. tests/test_code.py runs every stage and compares these files with what was really imported.
+"""
+
+import ast
+import hashlib
+import io
+import json
+import tokenize
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.runtime import definition, paths
+from pipeline.runtime.replacing import replacing
+
+SOURCES = Path(__file__).parents[2]  # the folder that holds the packages
+PACKAGES = ("cnnkeras", "pipeline")
+
+# What cannot change what a stage writes, by the beginning of its name, and for which stages that is not so.
+NEUTRAL: dict[str, tuple[str, ...]] = {
+    "cnnkeras.by_name": (),  # finds the file that params.yaml names
+    "pipeline.cli": (),
+    "pipeline.runtime": (),  # how a command runs: locks, signals, workers, paths, the terminal
+    "pipeline.params": (),  # DVC itself compares the values of params.yaml, `check` those that it leaves to a default
+    "pipeline.tracking": ("log",),  # shows what is there
+    "pipeline.files.fetch": ("download",),
+    "pipeline.files.addresses": ("download",),
+}
+# What a neutral package has that decides what is not written in params.yaml: the seed of a training, the shape of an output.
+DECIDING = {"pipeline.params": "pipeline.params.whole"}
+
+# Keys of params.yaml whose values name files or functions, and those that name other entries, with their sections.
+NAMING = frozenset(("kind", "architecture", "architectures", "task", "format", "claim", "name"))
+ANY = "*"
+REFERRING = {"dataset": ("datasets",), "source": ("sources",), "members": ("experiments", "ensembles")}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file says, as far as it matters here.
+
+    Attributes:
+        functions: Digests of the code of its public functions.
+        rest: Digest of all other code.
+        imports: [module, name] of `from module import name`; [module, ""] of `import module`.
+        attributes: Of each imported "module.name", the attributes that the file takes from it; `ANY` where it calls a function that the
+            entry names.
+        lazy: Names that it imports at their first use, each with the module of its package that has it.
+        finds_files: Whether it finds the files of its package by name (`cnnkeras.by_name.Files`).
+        loads: Whether it calls `load` itself.
+    """
+
+    functions: dict[str, str]
+    rest: str
+    imports: list[list[str]]
+    attributes: dict[str, list[str]]
+    lazy: dict[str, str] = field(default_factory=dict)
+    finds_files: bool = False
+    loads: bool = False
+
+
+class Code:
+    """The code of the packages as the files have it at the moment."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, Source] = {}
+        self._files: dict[str, Path | None] = {}
+        self._known = _read_known()
+
+    def dependencies(self, stage: str, entry: str, values: Mapping[str, Any]) -> dict[str, str]:
+        """The files that a stage runs for an entry, by their path from the project's folder, with the digest of each one's code.
+
+        Args:
+            stage: A key of dvc.yaml.
+            entry: A key of the section of params.yaml that the stage is for.
+            values: The content of params.yaml, as it is written.
+        """
+        words = _named_by(stage, entry, values)
+        modules = self.modules(stage, entry, values)
+        found = {self._path(module): self._digest(module, taken, words) for module, taken in modules.items()}
+        return {path: digest for path, digest in sorted(found.items()) if digest}
+
+    def modules(self, stage: str, entry: str, values: Mapping[str, Any]) -> dict[str, set[str]]:
+        """The modules that a stage may load for an entry, as `closure` gives them."""
+        command = definition.command(stage)
+        return self.closure(f"pipeline.stages.{command.replace('-', '_')}", command, _named_by(stage, entry, values))
+
+    def closure(self, root: str, command: str, words: Set[str]) -> dict[str, set[str]]:
+        """Names of the modules that running a module may load, `root` among them, for the command of a stage.
+
+        What is taken of each stands with it, as `Source.attributes` has it.
+
+        Args:
+            root: A module.
+            command: Decides which modules are neutral.
+            words: Names of files and functions. Of what is found by name, those that are among them; all, where none is.
+        """
+        waiting: list[tuple[str, Iterable[str]]] = [(root, ())]
+        seen: dict[str, set[str]] = {}
+        while waiting:
+            module, taken = waiting.pop()
+            if self.is_neutral(module, command):
+                module = next((decides for package, decides in DECIDING.items() if _is_below(module, package)), "")
+            if module in seen:
+                seen[module].update(taken)
+            elif module not in ("", *PACKAGES):
+                seen[module] = set(taken)
+                if module not in DECIDING.values():  # what that imports is neutral again
+                    waiting += [*self._loaded(module, words), (module.rpartition(".")[0], ())]
+        return seen
+
+    def save(self) -> None:
+        """Keep what was read of files, by their content, for the next time."""
+        content = {key: asdict(source) for key, source in self._known.items()}
+        with suppress(OSError), replacing(_known_file()) as partial:  # where nothing may be written, all is read anew
+            partial.write_text(json.dumps(content), encoding="utf-8")
+
+    def _loaded(self, module: str, words: Set[str]) -> Iterator[tuple[str, Iterable[str]]]:
+        """Modules that a module may load itself, each with what is taken of it."""
+        source = self._source(module)
+        if source.loads and source.finds_files:
+            yield from self._found(module, words)
+        for imported, name in source.imports:
+            if self._file(imported) is None:
+                continue
+            whole = f"{imported}.{name}" if name else imported
+            if self._file(whole) is None:
+                yield from self._taken(imported, {name}, words)
+            else:
+                yield from self._taken(whole, set(source.attributes.get(whole, ())), words)
+
+    def _taken(self, module: str, attributes: Set[str], words: Set[str]) -> Iterator[tuple[str, Iterable[str]]]:
+        """What taking attributes of a module loads."""
+        yield module, attributes
+        source = self._source(module)
+        if source.finds_files and "load" in attributes:
+            yield from self._found(module, words)
+        if source.lazy:
+            # A function of the package may touch any of its names.
+            touched = attributes if attributes <= source.lazy.keys() else source.lazy
+            yield from {(f"{module}.{source.lazy[name]}", ()) for name in touched}
+
+    def _found(self, package: str, words: Set[str]) -> list[tuple[str, Iterable[str]]]:
+        """The modules of a package that an entry names."""
+        folder = self._file(package).parent
+        names = {path.stem for path in folder.glob("*.py")} | {
+            path.parent.name for path in folder.glob("*/__init__.py")
+        }
+        names.discard("__init__")
+        return [(f"{package}.{name}", ()) for name in names & words or names]
+
+    def _digest(self, module: str, taken: Set[str], words: Set[str]) -> str:
+        """Of a module's code; where its functions are found by name, of those alone that the entry names and that others take."""
+        source = self._source(module)
+        chosen = source.functions.keys() & (words | taken) if ANY in taken else source.functions.keys()
+        return _hash_of([source.rest, *(source.functions[name] for name in sorted(chosen))])
+
+    def is_neutral(self, module: str, command: str) -> bool:
+        """Whether a module cannot change what the stage of a command writes."""
+        if module in DECIDING.values():
+            return False
+        return any(_is_below(module, package) and command not in stages for package, stages in NEUTRAL.items())
+
+    def _source(self, module: str) -> Source:
+        if module not in self._sources:
+            text = self._file(module).read_text(encoding="utf-8")
+            key = _hash(text)
+            if key not in self._known:
+                self._known[key] = read_source(text)
+            self._sources[module] = self._known[key]
+        return self._sources[module]
+
+    def _path(self, module: str) -> str:
+        return self._file(module).relative_to(SOURCES).as_posix()
+
+    def _file(self, module: str) -> Path | None:
+        """The file of a module of ours; None where there is none."""
+        if module not in self._files:
+            path = SOURCES.joinpath(*module.split("."))
+            candidates = (path / "__init__.py", path.with_suffix(".py")) if module.split(".")[0] in PACKAGES else ()
+            self._files[module] = next((file for file in candidates if file.is_file()), None)
+        return self._files[module]
+
+
+def read_source(text: str) -> Source:
+    """What a file of Python says."""
+    tree = ast.parse(text)
+    lines = code_lines(text, tree)
+    functions: dict[str, str] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            functions[node.name] = _hash_of([lines.pop(line, "") for line in range(first, node.end_lineno + 1)])
+    imports, attributes, lazy = _names(tree)
+    return Source(
+        functions=functions,
+        rest=_hash_of(lines.values()),
+        imports=imports,
+        attributes=attributes,
+        lazy=lazy,
+        finds_files=any(isinstance(node, ast.Assign) and _is_call_of(node.value, "Files") for node in tree.body),
+        loads=any(_is_call_of(node, "load") for node in ast.walk(tree)),
+    )
+
+
+def code_lines(text: str, tree: ast.Module) -> dict[int, str]:
+    """The lines of a file without comments and docstrings, by their number from 1."""
+    lines = text.splitlines()
+    cuts: list[tuple[int, int, int, int]] = []  # first line and column, last line and column
+    if "#" in text:
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        cuts += [(*token.start, *token.end) for token in tokens if token.type == tokenize.COMMENT]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                cuts.append((first.lineno, first.col_offset, first.end_lineno, _column(lines, first)))
+    for first, start, last, end in sorted(cuts, reverse=True):
+        rest = lines[last - 1][end:]
+        lines[first - 1] = lines[first - 1][:start] + rest
+        for line in range(first, last):
+            lines[line] = ""
+    return {number: line.rstrip() for number, line in enumerate(lines, 1)}
+
+
+def _column(lines: list[str], node: ast.Expr) -> int:
+    """Where an expression ends in its last line, in characters: `ast` counts bytes."""
+    return len(lines[node.end_lineno - 1].encode()[: node.end_col_offset].decode())
+
+
+def _names(tree: ast.Module) -> tuple[list[list[str]], dict[str, list[str]], dict[str, str]]:
+    """Imports, attributes that are taken of them, and names imported lazily: see `Source`."""
+    imports: list[list[str]] = []
+    lazy: dict[str, str] = {}
+    bound: dict[str, str] = {}  # names in the file, and what they stand for
+    used: dict[str, set[str]] = defaultdict(set)
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            for alias in node.names:
+                imports.append([node.module, alias.name])
+                bound[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                imports.append([alias.name, ""])
+                bound[alias.asname or alias.name] = alias.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            used[node.value.id].add(node.attr)
+        elif _calls_by_name(node):
+            used[node.args[0].id].add(ANY)
+        elif isinstance(node, ast.keyword) and node.arg == "submod_attrs":
+            modules = ast.literal_eval(node.value)
+            lazy |= {name: module for module, names in modules.items() for name in names}
+        waiting += ast.iter_child_nodes(node)
+    ours = [imported for imported in imports if imported[0].split(".")[0] in PACKAGES]
+    attributes = {whole: sorted(used[name]) for name, whole in bound.items() if whole.split(".")[0] in PACKAGES}
+    return sorted(ours), attributes, lazy
+
+
+def _calls_by_name(node: ast.AST) -> bool:
+    """Whether a node calls a function that params.yaml names: `settings.optimizer.call(optimizers)` (`entries.Named`)."""
+    is_method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "call"
+    return is_method and len(node.args) > 0 and isinstance(node.args[0], ast.Name)
+
+
+def _is_call_of(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+
+
+def _named_by(stage: str, entry: str, values: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(_words(values, definition.lookup(values, f"{definition.stages()[stage]}.{entry}")))
+
+
+def _words(values: Mapping[str, Any], entry: Any, key: str = "") -> Iterator[str]:
+    """Names of files and functions in an entry of params.yaml and in those that it refers to."""
+    if isinstance(entry, Mapping):
+        for inner, value in entry.items():
+            yield from _words(values, value, str(inner))
+    elif isinstance(entry, list | tuple):
+        for value in entry:
+            yield from _words(values, value, key)
+    elif isinstance(entry, str) and key in NAMING:
+        yield entry
+    elif isinstance(entry, str):
+        for section in REFERRING.get(key, ()):
+            yield from _words(values, (values.get(section) or {}).get(entry))
+
+
+def _is_below(module: str, package: str) -> bool:
+    """Whether a module is a package or in it."""
+    return f"{module}.".startswith(f"{package}.")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _hash_of(lines: Iterable[str]) -> str:
+    """Of lines that are not empty; nothing where all are."""
+    text = "\n".join(filter(None, lines))
+    return _hash(text) if text else ""
+
+
+def _known_file() -> Path:
+    """What was read of files before; its name changes with this file, so that it always means the same."""
+    return paths.state() / f"code-{_hash(Path(__file__).read_text(encoding='utf-8'))}.json"
+
+
+def _read_known() -> dict[str, Source]:
+    try:
+        content = json.loads(_known_file().read_text(encoding="utf-8"))
+        return {key: Source(**source) for key, source in content.items()}
+    except (OSError, ValueError, TypeError):
+        return {}

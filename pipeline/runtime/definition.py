@@ -1,0 +1,111 @@
+"""dvc.yaml: the only list of the stages, of the section of params.yaml that each is for, and of what each reads and makes."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputError
+
+CHECK = "check"  # the stage before all others, for no entry
+_EXPRESSION = re.compile(r"\$\{([^}]+)\}")  # ${key}, ${item.source}
+_CODE_LINE = re.compile("^([0-9a-f]{16})  (.+)$", re.MULTILINE)
+_FOREACH = re.compile(r"\$\{(\w+)\}")
+
+
+def read_yaml(file: Path) -> Any:
+    """A YAML file's content, as DVC reads it."""
+    try:
+        return YAML(typ="safe").load(file)
+    except YAMLError as error:
+        raise InputError(f"{file.name}: expected valid YAML; received: {' '.join(str(error).split())}") from None
+
+
+def stages() -> dict[str, str]:
+    """The section of params.yaml that each stage is for, by the stage's name, in the order of dvc.yaml; `check` is for none."""
+    return {
+        name: _FOREACH.fullmatch(stage["foreach"])[1] for name, stage in _definitions().items() if "foreach" in stage
+    }
+
+
+def command(stage: str) -> str:
+    """The command that runs a stage: experiments and ensembles share those that they have both."""
+    return stage.removesuffix("_ensemble")
+
+
+def label(stage: str, entry: str) -> str:
+    """What DVC calls a stage of an entry; `check` is for no entry."""
+    return f"{stage}@{entry}" if entry else stage
+
+
+def read_code(text: str) -> dict[str, str]:
+    """Digests by path, as the stage `check` writes them; its lines on other things have another form."""
+    return {match[2]: match[1] for match in _CODE_LINE.finditer(text)}
+
+
+def labels(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(stage, entry) of everything that runs for a params.yaml, `check` aside."""
+    for stage, section in stages().items():
+        for entry in values.get(section) or ():
+            yield stage, entry
+
+
+def params_of(stage: str, entry: str, values: Mapping[str, Any]) -> list[str]:
+    """Dotted keys of params.yaml whose values the stage of an entry depends on."""
+    templates = _body(stage).get("params", ())
+    return [_resolve(template, section=stages().get(stage), entry=entry, values=values) for template in templates]
+
+
+def maker(path: Path, values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(stage, entry) that makes a path of the project; None where no stage does."""
+    for stage, entry in labels(values):
+        for output in outputs_of(stage, entry, values):
+            if output == path or output in path.parents:
+                return stage, entry
+    return None
+
+
+def outputs_of(stage: str, entry: str, values: Mapping[str, Any]) -> Iterator[Path]:
+    """What a stage of an entry makes."""
+    body = _body(stage)
+    for kind in ("outs", "metrics", "plots"):
+        for output in body.get(kind, ()):
+            template = output if isinstance(output, str) else next(iter(output))
+            yield paths.root() / _resolve(template, section=stages().get(stage), entry=entry, values=values)
+
+
+def lookup(values: Any, dotted_key: str) -> Any:
+    """The value under a dotted key; None where there is none."""
+    for part in dotted_key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _body(stage: str) -> Mapping[str, Any]:
+    definition = _definitions()[stage]
+    return definition.get("do", definition)
+
+
+def _resolve(template: str, *, section: str | None, entry: str, values: Mapping[str, Any]) -> str:
+    """A text of dvc.yaml with its expressions filled in, as DVC does it for an entry of `foreach`."""
+
+    def value(expression: re.Match) -> str:
+        key = expression[1]
+        return entry if key == "key" else str(lookup(values, key.replace("item", f"{section}.{entry}", 1)))
+
+    return _EXPRESSION.sub(value, template)
+
+
+def _definitions() -> Mapping[str, Any]:
+    """The stages of the project's dvc.yaml, or of the one beside this code where the project has none."""
+    own = paths.root() / paths.DEFINITION
+    return _read(own if own.is_file() else Path(__file__).parents[2] / paths.DEFINITION)
+
+
+@cache
+def _read(file: Path) -> Mapping[str, Any]:
+    return read_yaml(file)["stages"]
