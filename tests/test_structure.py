@@ -1,8 +1,10 @@
 """The rules of the house that a machine can check: imports, dvc.yaml, params files, start-up time, the lock file."""
 
 import ast
+import contextlib
 import os
 import pkgutil
+import platform
 import re
 import shutil
 import statistics
@@ -10,7 +12,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, files, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -136,16 +138,44 @@ def imported_modules(folder: Path) -> set[str]:
     return found
 
 
-def test_lock_file_fits_pyproject():
-    """requirements.lock holds every direct dependency, at a version that pyproject.toml allows, with hashes and no index address."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
-    pinned = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", lock, flags=re.MULTILINE))
-    for line in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
-        requirement = Requirement(line)
-        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), line
-    assert lock.count("==") <= lock.count("--hash=sha256:")
-    assert not re.search(r"://|--index|--find-links", lock)
+def pins(lock: str) -> set[tuple[str, str]]:
+    """Names and versions in a lock file; a package may have several, each for some Pythons."""
+    text = (REPOSITORY / lock).read_text(encoding="utf-8")
+    assert text.count("==") <= text.count("--hash=sha256:")
+    assert not re.search(r"://|--index|--find-links", text)
+    return set(re.findall(r"^([a-z0-9.-]+)==(\S+)", text, flags=re.MULTILINE))
+
+
+def test_lock_files_fit_pyproject():
+    """Both locks hold each direct dependency at a version that pyproject.toml allows, with hashes and no index address.
+
+    What both hold is the same in both, so that developers run what users run. No user installs linters, pytest or JAX.
+    """
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    project, users, developers = settings["project"], pins("requirements.lock"), pins("requirements-dev.lock")
+    for lines, lock in (
+        ([*project["dependencies"], *settings["build-system"]["requires"]], users),
+        (project["optional-dependencies"]["dev"], developers),
+    ):
+        for requirement in map(Requirement, lines):
+            versions = [version for name, version in lock if name == canonicalize_name(requirement.name)]
+            assert versions, requirement
+            assert all(map(requirement.specifier.contains, versions)), requirement
+    names = {name for name, _ in users}
+    assert {pin for pin in developers if pin[0] in names} <= users
+    assert not names & {"grimp", "import-linter", "jax", "jaxlib", "pytest", "ruff"}
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the figure was measured there")
+def test_the_makefile_says_how_large_the_installation_is():
+    """What `make repro` says before it installs is right to 15 %: the files of all packages in requirements.lock."""
+    said = int(re.search(r"^MB_ON_DISK := (\d+)$", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)[1])
+    size = 0
+    for name in {name for name, _ in pins("requirements.lock")}:
+        with contextlib.suppress(PackageNotFoundError):  # for other systems
+            paths = (Path(file.locate()) for file in files(name))
+            size += sum(path.stat().st_size for path in paths if path.exists())
+    assert size / 1e6 == pytest.approx(said, rel=0.15)
 
 
 def test_no_file_names_a_place_of_one_machine():
