@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from cnnkeras import architectures, sampling
 from cnnkeras.small_nets import Network
 from pipeline.cli import main
-from pipeline.commands import lab_report
-from pipeline.lab import claims, slides, trials
+from pipeline.commands import report
+from pipeline.lab import claims, numbers, slides, trials
 from pipeline.lab.claims import channels, features, geometry, mnist1d, permutation, size, toeplitz, translation
 from pipeline.lab.claims import sampling as sampling_claim
+from pipeline.lab.numbers import Numbers
 from pipeline.params import load_params
 from pipeline.runtime import paths
-from pipeline.stages import lab
 from pipeline.tracking import store
 
 # MLflow 3.17 calls what SQLAlchemy 2.1 deprecates; that is between the two.
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWar
 NOTHING = {"classifier": "scratch", "encoder": "scratch", "segmenter": "scratch", "detector": "scratch"}
 SIZE = """\
 lab:
-  size: {claim: size, networks: {classifier: scratch, encoder: scratch, segmenter: scratch, detector: scratch}, sides: [7, 224]}
+  size: {claim: size, models: {classifier: scratch, encoder: scratch, segmenter: scratch, detector: scratch}, sides: [7, 224]}
 """
 
 
 def settings(module, **values):
-    return module.Settings(claim=module.__name__.rpartition(".")[2], networks=NOTHING, **values)
+    return module.Settings(claim=module.__name__.rpartition(".")[2], models=NOTHING, **values)
 
 
 def run(*command: str):
@@ -259,7 +259,7 @@ def tiny_networks(monkeypatch):
     last = next(layer for layer in reversed(models["detector"].layers) if layer.weights)
     last.set_weights([np.zeros(last.kernel.shape), says.reshape(last.bias.shape)])
     monkeypatch.setattr(model_files, "load", lambda file: models[file.parts[-3]])
-    return models, features.Settings(claim="features", networks={role: role for role in models})
+    return models, features.Settings(claim="features", models={role: role for role in models})
 
 
 def test_features_counts_what_the_networks_say(tiny_networks):
@@ -323,15 +323,15 @@ def test_the_stage_writes_numbers_a_figure_and_one_run(project):
     first = run("lab", "size")
     assert first.exit_code == 0, first.output
     assert "logged as lab-size-" in first.stdout
-    numbers, figure = paths.claim_numbers("size").read_bytes(), paths.claim_figure("size").read_bytes()
-    assert list(json.loads(numbers)) == ["claim", "published", "measured", "spread", "holds", "paragraph"]
+    measured, figure = paths.claim_numbers("size").read_bytes(), paths.claim_figure("size").read_bytes()
+    assert list(json.loads(measured)) == ["claim", "published", "measured", "spread", "holds", "paragraph"]
     assert b"tIME" not in figure
     assert b"Software" not in figure
     assert "was logged already" in run("lab", "size").stdout
     assert len(store.Store("lab").find()) == 1
     assert store.Store().find() == []
-    assert (paths.claim_numbers("size").read_bytes(), paths.claim_figure("size").read_bytes()) == (numbers, figure)
-    lab_report.write(load_params())
+    assert (paths.claim_numbers("size").read_bytes(), paths.claim_figure("size").read_bytes()) == (measured, figure)
+    report.run()
     text = paths.lab_report().read_text()
     assert "**The claim holds.**" in text
     assert "| convolution parameters | 1,792 | 1,792 |" in text
@@ -356,7 +356,7 @@ def test_a_dead_tracking_server_does_not_lose_the_result(project, monkeypatch):
         ("claim: size", "claim: sise", "lab.size.claim: unknown claim 'sise'; did you mean 'size'?"),
         ("sides: [7, 224]", "sides: [7]", "lab.size.sides: expected a length of at least 2"),
         ("sides:", "side:", "lab.size.side: unknown key 'side'; did you mean 'sides'?"),
-        ("detector: scratch", "detector: yolo", "lab.size.networks.detector: unknown experiment 'yolo'"),
+        ("detector: scratch", "detector: yolo", "lab.size.models.detector: unknown experiment 'yolo'"),
         ("claim: size, ", "", "lab.size: expected the key 'claim' (channels, "),
         (
             "experiments:\n  crops:",
@@ -384,4 +384,16 @@ def test_an_unknown_claim_is_named_with_the_known_ones(project):
 
 def test_verdicts_are_said():
     """In words."""
-    assert [lab.verdict({"holds": holds}) for holds in (True, False)] == ["holds", "does not hold"]
+    verdicts = [Numbers("claim", {}, {}, {}, holds, "paragraph").verdict for holds in (True, False)]
+    assert verdicts == ["holds", "does not hold"]
+
+
+def test_numbers_are_read_as_they_were_written(tmp_path):
+    """Rounded to what every processor agrees on; what is no number is none."""
+    measured = {"rounded": np.float32(1 / 3), "count": np.int64(7), "undefined": float("nan"), "listed": (1.0, True)}
+    findings = claims.Findings("claim", {}, measured, np.bool_(True), "paragraph", "title", print)
+    numbers.write(tmp_path / "numbers.json", findings)
+    found = numbers.read(tmp_path / "numbers.json")
+    assert found == Numbers(
+        "claim", {}, {"rounded": 0.333333, "count": 7, "undefined": None, "listed": [1.0, True]}, {}, True, "paragraph"
+    )

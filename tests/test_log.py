@@ -69,7 +69,7 @@ METRICS = {
     "protocol": "one centre crop",
     "per_class": [{"class": "zero", "top1_accuracy": 1.0}],
 }
-MAKE_NETWORK = """
+MAKE_MODEL = """
 import sys, keras
 from cnnkeras import layers
 inputs = keras.Input((64, 64, 3))
@@ -84,7 +84,7 @@ example = model.input_example
 assert example.dtype == np.uint8 and example.shape == (1, 64, 64, 3), example
 outputs = model.predict(np.concatenate([example, example]))
 assert outputs.dtype == np.float32, outputs.dtype
-np.testing.assert_allclose(outputs, model.unwrap_python_model()._network.predict(np.concatenate([example] * 2), verbose=0))
+np.testing.assert_allclose(outputs, model.unwrap_python_model()._model.predict(np.concatenate([example] * 2), verbose=0))
 assert np.ptp(outputs) > 0
 assert "pipeline" not in sys.modules
 """
@@ -109,10 +109,10 @@ with live.mirror(load_params(), "small", history), history.open("w") as file:
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory) -> Path:
+def trained_model(tmp_path_factory) -> Path:
     """A `.keras` file with a layer of cnnkeras, made in another process so that this one stays without TensorFlow."""
-    file = tmp_path_factory.mktemp("network") / "model.keras"
-    _python(MAKE_NETWORK, file, env={"TF_CPP_MIN_LOG_LEVEL": "3"})
+    file = tmp_path_factory.mktemp("model") / "model.keras"
+    _python(MAKE_MODEL, file, env={"TF_CPP_MIN_LOG_LEVEL": "3"})
     return file
 
 
@@ -125,7 +125,7 @@ def empty_store(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch, network, empty_store) -> Path:
+def project(tmp_path, monkeypatch, trained_model, empty_store) -> Path:
     """A project with one experiment whose result is there and was not logged."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
@@ -140,7 +140,7 @@ def project(tmp_path, monkeypatch, network, empty_store) -> Path:
     results = root / "results" / EXPERIMENT
     for folder in ("model", "predictions/label_maps", "plots/per_class", "figures"):
         (results / folder).mkdir(parents=True)
-    shutil.copy(network, results / "model/model.keras")
+    shutil.copy(trained_model, results / "model/model.keras")
     (results / "history.csv").write_text(HISTORY)
     (results / "metrics.json").write_text(json.dumps(METRICS))
     (results / "predictions/top_k.csv").write_text("id,rank,class,probability\nscene,1,three,0.5\n")
@@ -204,8 +204,20 @@ def _store() -> tracking.Store:
         return tracking.Store()
 
 
-def _runs(store: tracking.Store) -> list[tracking.Run]:
-    return store.client.search_runs([store.experiment_id])
+def _client(store: tracking.Store) -> mlflow.MlflowClient:
+    """MLflow's own view of a store, for what is really there."""
+    return mlflow.MlflowClient(store.uri)
+
+
+def _runs(store: tracking.Store, **tags: str) -> list[mlflow.entities.Run]:
+    conditions = " and ".join(f"tags.`cnnkeras.{key}` = '{value}'" for key, value in tags.items())
+    return _client(store).search_runs([store.experiment_id], conditions)
+
+
+def _points(store: tracking.Store, run: mlflow.entities.Run) -> dict[tuple[str, int], float]:
+    """All values of a run's metrics by metric and step."""
+    histories = (_client(store).get_metric_history(run.info.run_id, key) for key in run.data.metrics)
+    return {(metric.key, metric.step): metric.value for history in histories for metric in history}
 
 
 def _environment(extra: dict[str, str]) -> dict[str, str]:
@@ -273,21 +285,21 @@ def test_a_result_is_one_run_that_shows_everything(project, store):
         "val_loss": {1: 2.31, 3: 1.6},  # it was NaN in the second epoch
     }
     shown = {(f"training/{column}", epoch): value for column, curve in curves.items() for epoch, value in curve.items()}
-    assert store.points(run) == {**shown, ("top1_accuracy", 0): 0.75, ("top1_error", 0): 0.25}
+    assert _points(store, run) == {**shown, ("top1_accuracy", 0): 0.75, ("top1_error", 0): 0.25}
     assert run.data.metrics["top1_accuracy"] == 0.75, "of the test split, not of the last epoch"
-    assert run.data.tags[tracking.FINGERPRINT] == fingerprint
+    assert run.data.tags["cnnkeras.fingerprint"] == fingerprint
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == (
         "digits",
         provenance.dvc_hash(project / "data/augmented/digits"),
     )
-    (model,) = store.client.search_logged_models([store.experiment_id])
+    (model,) = _client(store).search_logged_models([store.experiment_id])
     assert (model.name, model.source_run_id, str(model.status)) == (EXPERIMENT, run.info.run_id, "READY")
     assert {metric.key for metric in model.metrics} == {"top1_accuracy", "top1_error"}
     files = {
         file.path
         for folder in ("", "dataset", "figures", "plots/per_class", "predictions")
-        for file in store.client.list_artifacts(run.info.run_id, folder)
+        for file in _client(store).list_artifacts(run.info.run_id, folder)
     }
     assert files == {
         *("figures", "figures/confusion.png", "history.csv", "metrics.json", "plots", "plots/per_class/per_class.csv"),
@@ -322,7 +334,7 @@ def test_a_source_that_gives_the_same_data_gives_the_same_result(project):
 def test_the_model_works_in_another_process_and_logging_needs_no_keras(store, tmp_path):
     """`log` imports no TensorFlow; yet what it logged predicts, with nothing but MLflow and Keras around it."""
     _python(LOG_LIGHTLY)
-    (model,) = store.client.search_logged_models([store.experiment_id])
+    (model,) = _client(store).search_logged_models([store.experiment_id])
     environment = {"MLFLOW_TRACKING_URI": store.uri, "TF_CPP_MIN_LOG_LEVEL": "3"}
     _python(LOAD_MODEL, f"models:/{model.model_id}", env=environment, cwd=tmp_path)
 
@@ -334,18 +346,18 @@ def test_curves_are_visible_while_a_training_runs_and_become_the_result(project,
     lines = HISTORY.splitlines(keepends=True)
     with live.mirror(params, EXPERIMENT, partial):
         partial.write_text("".join(lines[:2]) + lines[2][:3])  # the second epoch is being written
-        (run,) = _until(lambda: [run for run in store.unlogged(training) if run.data.metrics], seconds=60)
-        assert (run.info.status, store.points(run)) == (
+        (run,) = _until(lambda: [run for run in _runs(store, training=training) if run.data.metrics], seconds=60)
+        assert (run.info.status, _points(store, run)) == (
             "RUNNING",
             {("training/loss", 1): 2.3, ("training/top1_accuracy", 1): 0.1, ("training/val_loss", 1): 2.31},
         )
         partial.write_text(HISTORY)
     _until_ended(store)
-    (run,) = store.unlogged(training)
-    assert (run.info.status, len(store.points(run))) == ("FINISHED", 8)
+    (run,) = _runs(store, training=training)
+    assert (run.info.status, len(_points(store, run))) == ("FINISHED", 8)
     log.run(EXPERIMENT)
     assert [logged.info.run_id for logged in _runs(store)] == [run.info.run_id]
-    assert len(store.client.get_metric_history(run.info.run_id, "training/loss")) == 3
+    assert len(_client(store).get_metric_history(run.info.run_id, "training/loss")) == 3
 
 
 def test_the_same_training_again_leaves_one_run(project):
@@ -370,7 +382,7 @@ def test_curves_of_other_numbers_are_not_this_result(project):
     _until_ended(store)
     log.run(EXPERIMENT)
     (run,) = _runs(store)
-    assert store.points(run)["training/loss", 1] == 2.3
+    assert _points(store, run)["training/loss", 1] == 2.3
 
 
 def test_a_failed_training_says_so_and_a_restarted_one_goes_on_in_its_run(project):
@@ -394,7 +406,7 @@ def test_a_failed_training_says_so_and_a_restarted_one_goes_on_in_its_run(projec
     _until_ended(store)
     (run,) = _runs(store)
     assert (run.info.run_id, run.info.status) == (failed.info.run_id, "FINISHED")
-    assert len(store.client.get_metric_history(run.info.run_id, "training/loss")) == 3
+    assert len(_client(store).get_metric_history(run.info.run_id, "training/loss")) == 3
 
 
 @pytest.mark.usefixtures("project")
@@ -486,8 +498,8 @@ def test_an_interrupted_log_is_completed(project):
     log.run(EXPERIMENT)
     (run,) = _runs(store)
     assert (run.info.run_id, run.info.status) == (interrupted.info.run_id, "FINISHED")
-    assert len(store.client.get_metric_history(run.info.run_id, "training/loss")) == 3
-    (model,) = store.client.search_logged_models([store.experiment_id])
+    assert len(_client(store).get_metric_history(run.info.run_id, "training/loss")) == 3
+    (model,) = _client(store).search_logged_models([store.experiment_id])
     assert str(model.status) == "READY"
 
 
@@ -558,9 +570,9 @@ def test_an_ensemble_is_a_run_of_its_own(project):
     (project / "results/both/history.csv").unlink()
     log.run("both")
     log.run("both")
-    (run,) = tracking.Store().find(experiment="both")
+    (run,) = _runs(tracking.Store(), experiment="both")
     assert run.info.status == "FINISHED"
     assert run.data.metrics == {"top1_accuracy": 0.75, "top1_error": 0.25}
     assert json.loads(run.data.params["members"]) == ["small", "other"]
-    assert tracking.TRAINING not in run.data.tags
+    assert "cnnkeras.training" not in run.data.tags
     assert not run.outputs.model_outputs

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from cnnkeras import architectures
-from cnnkeras.metrics import detection
+from cnnkeras import architectures, metrics
 from pipeline.commands import report
+from pipeline.commands.report import results
 from pipeline.params import load_params
 from pipeline.runtime import paths
 
@@ -59,7 +59,7 @@ def write_weights(file: Path) -> None:
     file.parent.mkdir(parents=True)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("config.json", "{}")
-        archive.writestr(report.WEIGHTS, buffer.getvalue())
+        archive.writestr(results.WEIGHTS, buffer.getvalue())
 
 
 def test_ours_and_the_published_number_stand_in_one_row_with_their_protocols():
@@ -78,7 +78,7 @@ def test_a_section_quotes_every_published_number_of_the_task():
     """With data, protocol and source; ours that is not defined is said to be so."""
     report.run()
     section = paths.report().read_text().split("## boxes")[1]
-    rows = [row for row in architectures.load("yolo").PUBLISHED if row.metric in detection.METRICS]
+    rows = [row for row in architectures.load("yolo").PUBLISHED if row.metric in metrics.load("detection").METRICS]
     assert all(row.protocol in section and row.source in section for row in rows)
     assert "the rules; one thing; another" in section
     assert "| map_coco | undefined |" in section
@@ -120,11 +120,11 @@ def test_equal_results_give_an_equal_report():
 )
 def test_durations_are_said_in_words(seconds, words):
     """Seconds, minutes, hours."""
-    assert report._duration(seconds) == words
+    assert results._duration(seconds) == words
 
 
 def test_the_published_numbers_of_the_variant_come_first():
     """A VGG-16 stands beside the paper's D, not beside its A."""
-    systems = [row.system for row in report._published(load_params().experiment("crops"), "classification")]
+    systems = [row.system for row in results._published(load_params().experiment("crops"), "classification")]
     assert systems[0] == "D"
     assert sorted(systems) == sorted(row.system for row in architectures.load("vgg").PUBLISHED)

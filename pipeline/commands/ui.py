@@ -1,6 +1,5 @@
 """The MLflow UI on this project's store, for this machine only."""
 
-import os
 import socket
 import sys
 
@@ -12,29 +11,22 @@ _HOST = "127.0.0.1"
 
 
 def run(port: int = 5000) -> None:
-    """Become the MLflow server; Ctrl-C ends it.
+    """Become the server of the UI; Ctrl-C ends it.
 
     Raises:
         InputError: Something else listens at the port, or the store cannot be used.
     """
-    from pipeline.tracking import store as tracking
+    from pipeline.tracking import server  # takes seconds to import
 
     console = Console(soft_wrap=True, highlight=False)
-    if tracking.store_uri().startswith("http"):
-        console.print(f"This project's runs are on a tracking server: open {tracking.store_uri()}")
+    if address := server.remote_address():
+        console.print(f"This project's runs are on a tracking server: open {address}")
         return
     _require_free(port)
-    with tracking.exclusive():
-        store = tracking.Store()
-    # Straight to the charts of the runs: MLflow's own front page is about language models.
-    charts = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
-    console.print(f"In a few seconds the MLflow UI is at http://{_HOST}:{port}/{charts}\nCtrl-C ends it.")
+    page = server.charts_page()
+    console.print(f"In a few seconds the MLflow UI is at http://{_HOST}:{port}/{page}\nCtrl-C ends it.")
     sys.stdout.flush()
-    server = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port)]
-    where = ["--backend-store-uri", store.uri, "--default-artifact-root", tracking.artifacts_uri()]
-    # By default it starts four servers of 250 MB each, and a runner of jobs that this project does not have.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    os.execve(sys.executable, [*server, *where, "--workers", "1"], environment)
+    server.become(_HOST, port)
 
 
 def _require_free(port: int) -> None:

@@ -11,12 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.drawing import colors
+from pipeline.drawing.colors import GREY, INK, LINE
 from pipeline.drawing.overlays import class_color
 
-INK, GREY, LINE = "#1f2328", "#656d76", "#d0d7de"
-ACCENT, SECOND = "#0969da", "#cf222e"
-KIND_COLORS = ("#1a7f37", "#0969da", "#8250df", "#bc4c00", "#656d76")  # dark enough for white numbers on them
-SPLIT_COLORS = (ACCENT, SECOND, "#8c959f")  # train, val, test
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -152,13 +150,13 @@ def per_class(path: Path, values: Mapping[str, float], *, metric: str, title: st
     heights = np.array([values[name] for name in names])
     with _figure(path, title, subtitle, 1.9 + 0.3 * len(names)) as figure:
         axes = figure.subplots()
-        axes.barh(range(len(names)), np.nan_to_num(heights), color=ACCENT, height=0.72)
+        axes.barh(range(len(names)), np.nan_to_num(heights), color=colors.BLUE, height=0.72)
         for row, height in enumerate(heights):
             text = "does not occur" if np.isnan(height) else f"{height:.3f}"
             place = np.nan_to_num(height) + 0.008
             axes.text(place, row, text, va="center", color=GREY, fontsize=10, bbox=PATCH)
         mean = float(np.nanmean(list(values.values()))) if not np.isnan(list(values.values())).all() else 0.0
-        axes.axvline(mean, color=SECOND, linewidth=1.6, linestyle="--", label=f"mean over classes {mean:.3f}")
+        axes.axvline(mean, color=colors.RED, linewidth=1.6, linestyle="--", label=f"mean over classes {mean:.3f}")
         axes.set(xlim=(0, 1.08), xlabel=metric, ylim=(len(names) - 0.4, -0.6))
         axes.set_yticks(range(len(names)), names, color=INK)
         axes.set_xticks(np.linspace(0, 1, 6))
@@ -184,7 +182,7 @@ def shares(
     with _figure(path, title, subtitle, 2.2 + 0.32 * len(shown)) as figure:
         axes = figure.subplots()
         for column, kind in enumerate(kinds):
-            color = KIND_COLORS[column]
+            color = colors.KINDS[column]
             axes.barh(
                 range(len(shown)), values[:, column], left=starts[:, column], color=color, height=0.74, label=kind
             )
@@ -220,7 +218,7 @@ def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str)
         if "colours" in report:
             _components(panels[-1], np.array(report["mean"]) / 255, report["colours"])
         if any(lost.values()):
-            for (split, shares), color in zip(lost.items(), SPLIT_COLORS, strict=True):
+            for (split, shares), color in zip(lost.items(), colors.SPLITS, strict=True):
                 if shares:
                     panels[1].plot(
                         [int(grid) for grid in shares], list(shares.values()), "o-", color=color, label=split
@@ -251,7 +249,7 @@ def _class_shares(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], t
     """A bar per class and split: the class's share of the split."""
     unit = {"classification": "examples", "detection": "objects", "segmentation": "pixels"}[task]
     height = 0.8 / len(splits)
-    for number, ((split, entry), color) in enumerate(zip(splits.items(), SPLIT_COLORS, strict=True)):
+    for number, ((split, entry), color) in enumerate(zip(splits.items(), colors.SPLITS, strict=True)):
         counts = np.array([entry["per_class"][name] for name in names])
         total = max(sum(entry["per_class"].values()), 1e-12)
         rows = np.arange(len(names)) + (number - (len(splits) - 1) / 2) * height
@@ -279,9 +277,9 @@ def _figure(path: Path, title: str, subtitle: str, height: float) -> Iterator[Fi
 
 def _curves(axes: Axes, epochs: np.ndarray, history: Mapping[str, np.ndarray], name: str) -> None:
     marker = "o" if len(epochs) == 1 else None
-    axes.plot(epochs, history[name], color=ACCENT, marker=marker, label="training")
+    axes.plot(epochs, history[name], color=colors.BLUE, marker=marker, label="training")
     if f"val_{name}" in history:
-        axes.plot(epochs, history[f"val_{name}"], color=SECOND, marker=marker, label="validation")
+        axes.plot(epochs, history[f"val_{name}"], color=colors.RED, marker=marker, label="validation")
         axes.legend(loc="best")
     axes.set_title(name.replace("_", " "))
     axes.set_xlabel("epoch")

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.drawing import colors
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLORS = FIRST, SECOND, THIRD, FOURTH, FIFTH = "#0969da", "#cf222e", "#1a7f37", "#8250df", "#9a6700"
+COLORS = FIRST, SECOND, THIRD, FOURTH, FIFTH = colors.SERIES
 SIZE = (12.8, 7.2)  # inches; at DPI dots per inch 1,920 x 1,080 pixels
 DPI = 150
-STYLE = {  # over that of pipeline.figures
+STYLE = {  # over that of pipeline.drawing.diagrams
     "font.size": 19,
     "axes.titlesize": 19,
     "axes.linewidth": 1.4,
@@ -36,7 +38,7 @@ def slide(path: Path, title: str) -> "Iterator[Figure]":
 
     from pipeline.drawing import diagrams
 
-    inked = dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), diagrams.INK)
+    inked = dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), colors.INK)
     with matplotlib.rc_context(diagrams.STYLE | STYLE | inked):
         figure = Figure(figsize=SIZE, layout="constrained")
         figure.suptitle(title, x=0.015, ha="left", fontsize=25, fontweight="bold")
@@ -48,8 +50,6 @@ def show_numbers(
     axes: "Axes", values: np.ndarray, title: str, *, marked: np.ndarray | None = None, size: float = 20
 ) -> None:
     """A small matrix as a table of numbers on the colours of their size; `marked` cells stand out."""
-    from pipeline.drawing import diagrams
-
     values = np.asarray(values, float)
     axes.imshow(values, cmap="Blues", vmin=0, vmax=max(values.max(), 1e-9) * 2.4)
     for (row, column), value in np.ndenumerate(values):
@@ -61,7 +61,7 @@ def show_numbers(
             ha="center",
             va="center",
             fontsize=size,
-            color=SECOND if bold else diagrams.INK,
+            color=SECOND if bold else colors.INK,
             fontweight="bold" if bold else "normal",
         )
     axes.set_title(title, loc="center")
@@ -77,12 +77,10 @@ def show_image(axes: "Axes", image: np.ndarray, title: str = "", *, cmap: str = 
 
 def bare(axes: "Axes") -> None:
     """No ticks, no grid, a thin frame."""
-    from pipeline.drawing import diagrams
-
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
-    axes.spines[:].set(visible=True, color=diagrams.LINE)
+    axes.spines[:].set(visible=True, color=colors.LINE)
 
 
 def bars(
@@ -98,12 +96,10 @@ def bars(
     **options,
 ) -> None:
     """Bars with their numbers above them, and their spread as whiskers; number `place` of `of` bars side by side for each name."""
-    from pipeline.drawing import diagrams
-
     width = 0.68 if of == 1 else 0.84 / of
     places = np.arange(len(names)) + (place - (of - 1) / 2) * width
     errors = np.zeros(len(names)) if spread is None else np.asarray(spread)
-    whiskers = {"yerr": errors, "capsize": 8 / of, "error_kw": {"linewidth": 2.5, "ecolor": diagrams.GREY}}
+    whiskers = {"yerr": errors, "capsize": 8 / of, "error_kw": {"linewidth": 2.5, "ecolor": colors.GREY}}
     axes.bar(places, values, width, **{"color": FIRST} | options | ({} if spread is None else whiskers))
     for at, value, error in zip(places, values, errors, strict=True):
         axes.annotate(

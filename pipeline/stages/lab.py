@@ -4,24 +4,22 @@ Writes `results/lab/CLAIM/numbers.json` and `figure.png`, and shows them as one 
 tracking store does not answer, they stay, a line says so, and `cnnkeras lab CLAIM --log-only` shows them later.
 """
 
-import hashlib
 import json
-import math
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from pipeline.lab import claims, slides
-from pipeline.lab.claims import ClaimEntry, Findings
+from pipeline.lab import claims, numbers, slides
+from pipeline.lab.claims import ClaimEntry
+from pipeline.lab.numbers import Numbers
 from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
 
-DIGITS = 6  # significant ones of every number: beyond them processors differ
+if TYPE_CHECKING:
+    from pipeline.tracking.results import Result
 
 
 def run(name: str, *, log_only: bool = False) -> None:
@@ -32,29 +30,21 @@ def run(name: str, *, log_only: bool = False) -> None:
         log_only: Measure nothing.
 
     Raises:
-        InputError: No such entry; a network that it looks into is not trained; with `log_only`, no result or no store.
+        InputError: No such entry; a model that it looks into is not trained; with `log_only`, no result or no store.
     """
     params = load_params()
     entry = params.claim(name)
-    if not log_only:
-        networks = [network for network in entry.networks.model_dump().values() if network != paths.SCRATCH]
-        inputs = [paths.model_folder(network) for network in networks]
-        outputs = [paths.claim_numbers(name), paths.claim_figure(name)]
-        with stage("lab", name, inputs=inputs, outputs=outputs) as (numbers, figure):
-            # Small matrices are not worth a second thread, and the sums of several come in another order.
-            with threadpool_limits(1, "blas"):
-                findings = claims.load(entry.claim).measure(entry, seed=params.seed)
-            numbers.write_text(as_text(findings), encoding="utf-8")
-            with slides.slide(figure, findings.title) as canvas:
-                findings.draw(canvas)
-    elif not paths.claim_numbers(name).is_file() or not paths.claim_figure(name).is_file():
-        place = paths.claim_numbers(name).relative_to(paths.root())
-        raise InputError(f"expected the result {place}; received: none. Run `cnnkeras lab {name}` first")
-    content = json.loads(paths.claim_numbers(name).read_text(encoding="utf-8"))
+    if log_only:
+        _require_result(name)
+    else:
+        _measure(name, entry, params.seed)
+    content = numbers.read(paths.claim_numbers(name))
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{name}: {verdict(content)}. {content['paragraph']}", markup=False)
+    console.print(f"{name}: {content.verdict}. {content.paragraph}", markup=False)
+    from pipeline.tracking.results import show  # MLflow takes seconds to import
+
     try:
-        console.print(_show(name, entry, params.seed, content), markup=False)
+        console.print(show(_result(name, entry, params.seed, content)), markup=False)
     except InputError as error:
         if log_only:
             raise
@@ -63,65 +53,48 @@ def run(name: str, *, log_only: bool = False) -> None:
         )
 
 
-def verdict(content: Mapping[str, Any]) -> str:
-    """Of a numbers.json, in two words."""
-    return "holds" if content["holds"] else "does not hold"
+def _measure(name: str, entry: ClaimEntry, seed: int) -> None:
+    """Write the numbers and the figure."""
+    inputs = [paths.model_folder(model) for model in entry.trained_models]
+    outputs = [paths.claim_numbers(name), paths.claim_figure(name)]
+    with stage("lab", name, inputs=inputs, outputs=outputs) as (numbers_file, figure_file):
+        # Small matrices are not worth a second thread, and the sums of several come in another order.
+        with threadpool_limits(1, "blas"):
+            findings = claims.load(entry.claim).measure(entry, seed=seed)
+        numbers.write(numbers_file, findings)
+        with slides.slide(figure_file, findings.title) as canvas:
+            findings.draw(canvas)
 
 
-def as_text(findings: Findings) -> str:
-    """numbers.json of a measurement."""
-    keys = ("claim", "published", "measured", "spread", "holds", "paragraph")
-    content = {key: _plain(getattr(findings, key)) for key in keys}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+def _require_result(name: str) -> None:
+    if not paths.claim_numbers(name).is_file() or not paths.claim_figure(name).is_file():
+        file = paths.claim_numbers(name).relative_to(paths.root())
+        raise InputError(f"expected the result {file}; received: none. Run `cnnkeras lab {name}` first")
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, float | np.floating):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
-
-
-def _show(name: str, entry: ClaimEntry, seed: int, content: Mapping[str, Any]) -> str:
-    """Make sure that one finished MLflow run shows the result; returns what to say of it."""
-    from pipeline.tracking import fingerprints, provenance  # MLflow takes seconds to import
-    from pipeline.tracking import store as tracking
+def _result(name: str, entry: ClaimEntry, seed: int, content: Numbers) -> "Result":
+    """The result as MLflow is to show it."""
+    from pipeline.tracking import fingerprints, provenance
+    from pipeline.tracking.results import Result
 
     settings = {key: json.dumps(value) for key, value in {**entry.model_dump(mode="json"), "seed": seed}.items()}
     files = [paths.claim_numbers(name), paths.claim_figure(name)]
-    facts = [name, settings, [fingerprints.digest(file) for file in files]]
-    fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    run_name = f"lab-{name}-{fingerprint[:8]}"
-    with tracking.exclusive():
-        store = tracking.Store("lab")
-        with tracking.outage_is_input_error(store.uri):
-            found = store.find(fingerprint=fingerprint)
-            if any(run.info.status == "FINISHED" for run in found):
-                return f"was logged already as {run_name} in {store.uri}"
-            tags = {
-                tracking.EXPERIMENT: f"lab/{name}",
-                tracking.FINGERPRINT: fingerprint,
-                "mlflow.source.name": f"cnnkeras lab {name}",
-                "mlflow.note.content": f"{content['claim']}\n\n**{verdict(content)}.** {content['paragraph']}",
-            }
-            if commit := provenance.git_commit():
-                tags |= {"cnnkeras.git_commit": commit, "mlflow.source.git.commit": commit}
-            run = found[0] if found else store.create(run_name, tags)
-            store.log_params(run, settings)
-            store.log_points(run.info.run_id, {(key, 0): value for key, value in _metrics(content).items()})
-            for file in files:
-                store.client.log_artifact(run.info.run_id, str(file))
-            store.client.set_terminated(run.info.run_id, "FINISHED")
-    return f"logged as {run_name} in {store.uri}"
+    fingerprint, commit = fingerprints.claim_fingerprint(name, settings, files), provenance.git_commit()
+    facts = {"experiment": f"lab/{name}", "fingerprint": fingerprint, **({"git_commit": commit} if commit else {})}
+    return Result(
+        run_name=f"lab-{name}-{fingerprint[:8]}",
+        facts=facts,
+        command=f"cnnkeras lab {name}",
+        description=f"{content.claim}\n\n**{content.verdict}.** {content.paragraph}",
+        params=settings,
+        metrics=_metrics(content),
+        files=[(file, None) for file in files],
+        part="lab",
+    )
 
 
-def _metrics(content: Mapping[str, Any]) -> dict[str, float]:
+def _metrics(content: Numbers) -> dict[str, float]:
     """What MLflow can compare: the numbers measured, their spread, and the verdict."""
-    metrics = {key: value for key, value in content["measured"].items() if isinstance(value, int | float)}
-    metrics |= {f"{key}_spread": value for key, value in content["spread"].items() if value is not None}
-    return {key: float(value) for key, value in metrics.items()} | {"holds": float(content["holds"])}
+    metrics = {key: value for key, value in content.measured.items() if isinstance(value, int | float)}
+    metrics |= {f"{key}_spread": value for key, value in content.spread.items() if value is not None}
+    return {key: float(value) for key, value in metrics.items()} | {"holds": float(content.holds)}

@@ -6,7 +6,7 @@ find each other. A result's fingerprint covers its params and everything that ca
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,11 @@ def result_fingerprint(params: Params, experiment: str) -> str:
         "content": [digest(place(experiment)) for place in made],
     }
     return _digest_json(facts)
+
+
+def claim_fingerprint(name: str, settings: Mapping[str, str], files: Sequence[Path]) -> str:
+    """SHA-256 (hexadecimal) of a result of the lab: the entry's name, its settings, and the content of its files."""
+    return _digest_json([name, settings, [digest(file) for file in files]])
 
 
 def digest(path: Path) -> str:

@@ -15,7 +15,6 @@ turns it into the run of the result.
 
 import contextlib
 import json
-import math
 import os
 import select
 import signal
@@ -28,10 +27,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.formats.history import read
 from pipeline.params import Params
 from pipeline.runtime import paths
 from pipeline.tracking import fingerprints
+from pipeline.tracking.curves import read_curves
 
 _PATIENCE_SECONDS = 2  # that a finished training waits for its last epoch to be passed on
 _FAREWELL_SECONDS = 60  # that the process may live on after that
@@ -52,27 +51,12 @@ def mirror(params: Params, experiment: str, history: Path) -> Iterator[None]:
     try:
         yield
     except Exception:
-        _end(child, "FAILED")
+        _end(child, "failed")
         raise
     except BaseException:  # Ctrl-C, SIGTERM
-        _end(child, "KILLED")
+        _end(child, "killed")
         raise
-    _end(child, "FINISHED")
-
-
-def read_points(history: Path) -> dict[tuple[str, int], float]:
-    """Finite values of a history file by (metric, epoch); a last line that is still being written is left out.
-
-    The metric of the column `loss` is `training/loss`: metrics.json has a `top1_accuracy` too, measured on the test split.
-    """
-    columns = read(history)
-    epochs = columns.pop("epoch", ())
-    points = {
-        (f"training/{name}", int(epoch)): float(value)
-        for name, column in columns.items()
-        for epoch, value in zip(epochs, column, strict=True)
-    }
-    return {point: value for point, value in points.items() if math.isfinite(value)}
+    _end(child, "finished")
 
 
 def _start(params: Params, experiment: str, history: Path) -> subprocess.Popen | None:
@@ -97,14 +81,14 @@ def _start(params: Params, experiment: str, history: Path) -> subprocess.Popen |
                 start_new_session=True,  # Ctrl-C is the training's; this process hears of it through its input
             )
     except OSError:
-        return None  # no memory, no disk: a training is worth more than its image
+        return None  # no memory, no disk: a training is worth more than its curves
 
 
-def _end(child: subprocess.Popen | None, status: str) -> None:
+def _end(child: subprocess.Popen | None, ending: str) -> None:
     if child is None:
         return
     with contextlib.suppress(OSError):
-        child.stdin.write(status.encode())
+        child.stdin.write(ending.encode())
     with contextlib.suppress(OSError):
         child.stdin.close()
     try:
@@ -117,18 +101,18 @@ def _pass_on(order: Mapping, parent: int) -> None:
     """The child process: mirror until the training has said how it ended, or is gone."""
     os.nice(10)
     history, mirrored, next_try = Path(order["history"]), None, 0.0
-    status = None
-    while status is None:
-        status = _word_from(parent)
-        if status:
+    ending = None
+    while ending is None:
+        ending = _word_from(parent)
+        if ending:
             signal.alarm(_FAREWELL_SECONDS)  # its default action ends this process
-        if time.monotonic() < next_try and not status:
+        if time.monotonic() < next_try and not ending:
             continue
         try:
             mirrored = mirrored or _Mirrored(order)
             mirrored.update(history)
-            if status:
-                mirrored.finish(status)
+            if ending:
+                mirrored.finish(ending)
         except Exception:  # a server that is down must not end this: it may come back
             traceback.print_exc()
             mirrored = None
@@ -139,46 +123,46 @@ def _word_from(parent: int) -> str | None:
     """How the training ended, or None when it has not within a second."""
     readable, _, _ = select.select([0], [], [], _LOOK_SECONDS)
     if readable:
-        return os.read(0, 64).decode() or "KILLED"
-    return None if os.getppid() == parent else "KILLED"
+        return os.read(0, 64).decode() or "killed"
+    return None if os.getppid() == parent else "killed"
 
 
 class _Mirrored:
-    """The run that shows a training, and what it shows so far."""
+    """The run that shows a training, and the points that it shows so far."""
 
     def __init__(self, order: Mapping):
         self._order = order
         self._open()
 
     def _open(self) -> None:
-        from pipeline.tracking import store
+        from pipeline.tracking.store import Store, exclusive
 
         training, experiment = self._order["training"], self._order["experiment"]
-        with store.exclusive():
-            self._store = store.Store()
-            found = self._store.unlogged(training)
-            tags = {store.TRAINING: training, store.EXPERIMENT: experiment}
-            run = found[0] if found else self._store.create(f"{experiment} (training)", tags)
-        self._run = run.info.run_id
-        self._store.client.update_run(self._run, status="RUNNING")
-        self._store.log_params(run, self._order["params"])
-        self._shown = self._store.points(run)
+        with exclusive():
+            store = Store()
+            found = store.unlogged(training)
+            if not found:
+                found = [store.create(f"{experiment} (training)", training=training, experiment=experiment)]
+        self._run = found[0]
+        self._run.begin()
+        self._run.add_params(self._order["params"])
+        self._shown = self._run.points()
 
     def update(self, history: Path) -> None:
         """Show the epochs that are new."""
         if not history.is_file():
             return  # before the first epoch, or published under its final name
-        points = read_points(history)
-        if any(self._shown.get(place, value) != value for place, value in points.items()):
-            self._store.client.delete_run(self._run)  # of an earlier training whose numbers this one does not repeat
+        points = read_curves(history)
+        if any(self._shown.get(point, value) != value for point, value in points.items()):
+            self._run.delete()  # of an earlier training whose numbers this one does not repeat
             self._open()
-        new = {place: value for place, value in points.items() if place not in self._shown}
+        new = {point: value for point, value in points.items() if point not in self._shown}
         if new:
-            self._store.log_points(self._run, new)
+            self._run.add_points(new)
             self._shown |= new
 
-    def finish(self, status: str) -> None:
-        self._store.client.set_terminated(self._run, status)
+    def finish(self, ending: str) -> None:
+        self._run.finish(ending)
 
 
 if __name__ == "__main__":

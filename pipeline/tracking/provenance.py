@@ -16,6 +16,15 @@ from pipeline.runtime import paths
 _MADE_BY_THE_PIPELINE = (":(exclude)dvc.lock", ":(exclude)results")
 
 
+def facts() -> dict[str, str]:
+    """Commit, whether files differ from it, and lock, as far as there are any: `git_commit`, `git_dirty`, `dvc_lock`."""
+    commit, lock = git_commit(), lock_digest()
+    return {
+        **({"git_commit": commit, "git_dirty": str(git_is_dirty()).lower()} if commit else {}),
+        **({"dvc_lock": lock} if lock else {}),
+    }
+
+
 def home() -> Path:
     """The project's folder, also for a run in a copy of it: `dvc exp run --temp` and `--queue` name it in DVC_ROOT."""
     return Path(os.environ.get("DVC_ROOT") or paths.root())

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkeras.by_name import Files
 from pipeline.runtime.entries import Entry
+from pipeline.runtime.paths import SCRATCH
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Networks(Entry):
+class Models(Entry):
     """Trained experiments that a claim looks into; `scratch` where it needs none."""
 
     classifier: str
@@ -33,11 +34,16 @@ class ClaimEntry(Entry):
 
     Attributes:
         claim: Its file.
-        networks: What dvc.yaml makes it depend on.
+        models: Those that it depends on, all four for any claim: dvc.yaml names them.
     """
 
     claim: str
-    networks: Networks
+    models: Models
+
+    @property
+    def trained_models(self) -> list[str]:
+        """Names of the experiments whose models it looks into."""
+        return [name for name in self.models.model_dump().values() if name != SCRATCH]
 
 
 @dataclass(frozen=True)

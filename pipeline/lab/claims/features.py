@@ -47,9 +47,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
     with devices.set_up(seed=seed):
         from pipeline.backend import model_files
 
-        models = {
-            role: model_files.load(paths.model_file(name)) for role, name in settings.networks.model_dump().items()
-        }
+        models = {role: model_files.load(paths.model_file(name)) for role, name in settings.models.model_dump().items()}
         scene = _scene(settings.scene)
         filters = _first_filters(models["classifier"])
         down = {role: _maps(models[role], scene) for role in ("classifier", "encoder", "segmenter")}
@@ -98,7 +96,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         measured=measured,
         holds=bool(holds),
         paragraph=(
-            f"One test scene with {len(scene.labels)} digits through {', '.join(settings.networks.model_dump().values())}: "
+            f"One test scene with {len(scene.labels)} digits through {', '.join(settings.models.model_dump().values())}: "
             f"{measured['cells']} cells propose {measured['boxes_before']:,} pairs of a box and a class with a score above 0; "
             f"{measured['boxes_above_threshold']} are above {settings.confidence_threshold:g}, {measured['boxes_after_nms']} are left after "
             f"suppression. The segmenter's maps go from {segmenter[0]} to {min(segmenter)} and back to {segmenter[-1]} pixels; of the "

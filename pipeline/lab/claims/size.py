@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from cnnkeras.convolution import convolution_matrix, multiply_adds, output_size, parameters
+from pipeline.drawing import colors
 from pipeline.lab import slides
 from pipeline.lab.claims import ClaimEntry, Findings
 
@@ -148,8 +149,6 @@ def _words(count: int) -> str:
 
 
 def _draw(figure: "Figure", settings: Settings, fully_connected: dict, convolution: dict, largest: dict) -> None:
-    from pipeline.drawing import diagrams
-
     left, right = figure.subplots(1, 2)
     sides = list(settings.sides)
     for axes, column, label in ((left, 0, "parameters"), (right, 1, "multiply-adds, one image")):
@@ -167,12 +166,12 @@ def _draw(figure: "Figure", settings: Settings, fully_connected: dict, convoluti
         axes.minorticks_off()
         axes.margins(y=0.15)
     memory = settings.memory_gib * 2**30 / settings.bytes_per_number
-    left.axhline(memory, color=diagrams.GREY, linestyle="--", linewidth=2.5)
+    left.axhline(memory, color=colors.GREY, linestyle="--", linewidth=2.5)
     left.annotate(
         f"{settings.memory_gib:g} GiB: up to {largest['fully_connected']} pixels",
         (sides[0], memory),
         xytext=(0, 8),
         textcoords="offset points",
-        color=diagrams.GREY,
+        color=colors.GREY,
     )
     right.legend(loc="upper left")

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from cnnkeras.convolution import convolution_matrix, convolve_1d, convolve_2d, parameters
+from pipeline.drawing import colors
 from pipeline.lab import slides
 from pipeline.lab.claims import ClaimEntry, Findings
 
@@ -82,8 +83,6 @@ def _difference(rng: np.random.Generator, *, axes: int) -> float:
 def _draw(figure: "Figure") -> None:
     from matplotlib.colors import ListedColormap
 
-    from pipeline.drawing import diagrams
-
     taps = ListedColormap(["#ffffff", *slides.COLORS])
     cases = [
         ("fully\nconnected", None, {}),
@@ -104,6 +103,6 @@ def _draw(figure: "Figure") -> None:
         axes.set_yticks(np.arange(-0.5, len(matrix)), [])
         axes.tick_params(length=0)
         axes.set_xlabel(f"10 inputs\n{len(matrix)} outputs\n{len(np.unique(matrix[matrix != 0]))} weights")
-        axes.grid(color=diagrams.LINE)
+        axes.grid(color=colors.LINE)
         axes.set_axisbelow(False)
         axes.set_anchor("N")

@@ -22,8 +22,8 @@ def checked_claim(file: ParsedFile, params: Params, name: str) -> ClaimEntry:
     if entry["claim"] not in known:
         raise file.error((*location, "claim"), unknown(entry["claim"], known, "claim"))
     settings = validate(file, location, claims.load(entry["claim"]).Settings, entry)
-    for key, network in settings.networks.model_dump().items():
-        if network not in (*params.experiments, SCRATCH):
+    for role, model in settings.models.model_dump().items():
+        if model not in (*params.experiments, SCRATCH):
             known = [*params.experiments, SCRATCH]
-            raise file.error((*location, "networks", key), unknown(network, known, "experiment"))
+            raise file.error((*location, "models", role), unknown(model, known, "experiment"))
     return settings

@@ -1,4 +1,4 @@
-"""`cnnkeras report`: what every experiment reached, beside what was published, each with its own data and protocol."""
+"""The table of results: what every experiment reached, beside what was published, each with its own data and protocol."""
 
 import json
 import os
@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cnnkeras import architectures, metrics
 from cnnkeras.architectures import Published
-from pipeline.commands import lab_report
 from pipeline.formats.metrics import read_metrics
-from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published, load_params
+from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published
 from pipeline.runtime import paths
 from pipeline.sources import Task
 
@@ -51,14 +49,14 @@ class Entry:
     timing: dict[str, Any] | None
 
     @property
-    def network(self) -> list[str]:
+    def model(self) -> list[str]:
         """What it is and what it cost, a line each."""
         if isinstance(self.experiment, Ensemble):
             return [f"{self.experiment.combine} of {' and '.join(self.experiment.members)}"]
-        model = self.experiment.model
+        options = self.experiment.model
         words = [self.experiment.architecture]
-        words += [f"variant {model['variant']}"] if "variant" in model else []
-        words += [f"width {model['width']:g}"] if model.get("width", 1) != 1 else []
+        words += [f"variant {options['variant']}"] if "variant" in options else []
+        words += [f"width {options['width']:g}"] if options.get("width", 1) != 1 else []
         lines = [", ".join(words)]
         if self.parameters is not None:
             lines.append(f"{self.parameters:,} parameters")
@@ -69,8 +67,7 @@ class Entry:
     @property
     def scores(self) -> dict[str, str]:
         """The task's metrics as text; none without a result."""
-        keys = metrics.load(self.dataset.task).METRICS if self.metrics is not None else ()
-        return {key: _number(self.metrics[key]) for key in keys}
+        return {key: _number(self.metrics[key]) for key in _compared(self.dataset.task) if self.metrics is not None}
 
     @property
     def data(self) -> str:
@@ -95,21 +92,9 @@ class Entry:
         return [] if is_plain else ["; ".join(self.metrics["conditions"])]
 
 
-def run(output: Path | None = None) -> None:
-    """Print the results table and write it, with the figures, as Markdown to `output` (default: results/README.md)."""
-    params = load_params()
-    entries = [_read(name, params) for name in (*params.experiments, *params.ensembles)]
-    console = Console()
-    console.print(table(entries))
-    console.print(NOTE, style="dim")
-    file = output or paths.report()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".partial-{file.name}")
-    partial.write_text(markdown(entries, file.parent.resolve()), encoding="utf-8")
-    partial.replace(file)
-    console.print(f"Written to {file}", soft_wrap=True, highlight=False)
-    if lab := lab_report.write(params):
-        console.print(f"The lecture's claims: {lab}", soft_wrap=True, highlight=False)
+def read(params: Params) -> list[Entry]:
+    """Every experiment and ensemble, with what is known of it."""
+    return [_read(name, params) for name in (*params.experiments, *params.ensembles)]
 
 
 def table(entries: Sequence[Entry]) -> Table:
@@ -148,14 +133,14 @@ def _markdown_text(cell: Cell) -> str:
 def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
     """An experiment's row of the first table: its first published number, and ours under the same name beside it."""
     first = entry.published[0] if entry.published else None
-    shown = dict.fromkeys([*([first.metric] if first else []), metrics.load(entry.dataset.task).METRICS[0]])
+    shown = dict.fromkeys([*([first.metric] if first else []), _compared(entry.dataset.task)[0]])
     published: Cell = [("-", False)]
     if first:
         more = f" (and {len(entry.published) - 1} more)" if len(entry.published) > 1 else ""
         published = [(f"{first.metric} {_number(first.value)}", True)]
         published += [(line, False) for line in (first.system, first.data, f"{first.protocol}{more}")]
     return (
-        [(entry.name, True), *((line, False) for line in entry.network)],
+        [(entry.name, True), *((line, False) for line in entry.model)],
         [
             *((f"{key} {entry.scores[key]}", True) for key in shown if entry.scores),
             *((line, False) for line in entry.protocol),
@@ -166,11 +151,11 @@ def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
 
 def _section(entry: Entry, folder: Path) -> list[str]:
     """An experiment's numbers with their protocol, every published one with its own, and the figures."""
-    numbers = os.path.relpath(paths.metrics(entry.name), folder)
-    lines = [f"{'; '.join(entry.network)}.", ""]
+    all_numbers = os.path.relpath(paths.metrics(entry.name), folder)
+    lines = [f"{'; '.join(entry.model)}.", ""]
     lines += [
         "; ".join([entry.data, entry.metrics["protocol"], *entry.metrics["conditions"]])
-        + f" ([all numbers]({numbers})).",
+        + f" ([all numbers]({all_numbers})).",
         "",
     ]
     lines += [*_row("ours", "value"), "| --- | --- |"]
@@ -194,24 +179,26 @@ def _row(*cells: str) -> list[str]:
 def _read(name: str, params: Params) -> Entry:
     experiment, network = params.measured(name), params.network(name)
     dataset = params.dataset(experiment.dataset)
-    measured, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
+    result, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
     return Entry(
         name=name,
         experiment=experiment,
         dataset=dataset,
         published=_published(network, dataset.task, experiment.published),
-        metrics=read_metrics(measured) if measured.is_file() else None,
+        metrics=read_metrics(result) if result.is_file() else None,
         parameters=count_parameters(model) if model.is_file() else None,
         timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,
     )
 
 
+def _compared(task: Task) -> tuple[str, ...]:
+    """What a published number must be to stand beside a task's own: YOLO's mAP says nothing of its pre-training as a classifier."""
+    return metrics.load(task).METRICS
+
+
 def _published(network: Experiment, task: Task, result: PublishedResult | None = None) -> list[Published]:
     """The architecture's published numbers for the task: the named result's alone, or all, those of its variant first."""
-    # What a published number must be to stand beside a task's own: YOLO's mAP says nothing of its pre-training as a classifier.
-    rows = [
-        row for row in architectures.load(network.architecture).PUBLISHED if row.metric in metrics.load(task).METRICS
-    ]
+    rows = [row for row in architectures.load(network.architecture).PUBLISHED if row.metric in _compared(task)]
     if result is not None:
         return [row for row in rows if is_published(row, result)]
     variant = str(network.model.get("variant")).lower()
@@ -219,7 +206,7 @@ def _published(network: Experiment, task: Task, result: PublishedResult | None =
 
 
 def count_parameters(model_file: Path) -> int:
-    """Parameters of a network in a .keras file, as `keras.Model.count_params` counts them, without importing Keras."""
+    """Parameters of a model in a .keras file, as `keras.Model.count_params` counts them, without importing Keras."""
     import h5py
 
     total = 0

@@ -1,0 +1,35 @@
+"""`cnnkeras report`: what every experiment reached, beside the published numbers; and what the lab found.
+
+`results` is the table of experiments with its figures, `claims` the paragraph for each claim of the lecture.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.commands.report import claims, results
+from pipeline.params import load_params
+from pipeline.runtime import paths
+
+
+def run(output: Path | None = None) -> None:
+    """Print the results table and write it, with the figures, as Markdown to `output` (default: results/README.md)."""
+    params = load_params()
+    rows = results.read(params)
+    console = Console()
+    console.print(results.table(rows))
+    console.print(results.NOTE, style="dim")
+    file = output or paths.report()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _write(file, results.markdown(rows, file.parent.resolve()))
+    console.print(f"Written to {file}", soft_wrap=True, highlight=False)
+    if found := claims.read(params):
+        _write(paths.lab_report(), claims.markdown(found))
+        console.print(f"The lecture's claims: {paths.lab_report()}", soft_wrap=True, highlight=False)
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file in one step."""
+    partial = file.with_name(f".partial-{file.name}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)

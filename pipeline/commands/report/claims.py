@@ -1,0 +1,47 @@
+"""results/lab/README.md: for each claim of the lecture a paragraph - claim, measurement, verdict - with its figure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.lab import numbers
+from pipeline.lab.numbers import Numbers
+from pipeline.params import Params
+from pipeline.runtime import paths
+
+NOTE = (
+    "Written by `cnnkeras report`. Each claim is an entry under `lab:` in params.yaml, measured by `dvc repro lab@NAME`; its numbers, with "
+    "the published ones and the spread over seeds, are in NAME/numbers.json. The verdict is computed from them."
+)
+
+
+def read(params: Params) -> dict[str, Numbers]:
+    """The numbers of each entry that has some, by its name; entries of other params files, such as a recipe, come last."""
+    present = sorted(file.parent.name for file in paths.claim_numbers("*").parents[1].glob("*/numbers.json"))
+    names = [*(name for name in params.lab if name in present), *(name for name in present if name not in params.lab)]
+    return {name: numbers.read(paths.claim_numbers(name)) for name in names}
+
+
+def markdown(found: Mapping[str, Numbers]) -> str:
+    """The report's text."""
+    lines = ["# The lecture as a lab", "", NOTE, "", "| claim | verdict |", "| --- | --- |"]
+    lines += [f"| [{name}](#{name}): {each.claim} | {each.verdict} |" for name, each in found.items()]
+    for name, each in found.items():
+        lines += ["", f"## {name}", "", f"{each.claim} {each.paragraph} **The claim {each.verdict}.**"]
+        lines += ["", *_table(each), "", f"![{name}]({name}/figure.png)"]
+    return "\n".join(lines) + "\n"
+
+
+def _table(found: Numbers) -> list[str]:
+    """What was measured, beside what was published."""
+    rows = ["| number | measured | published |", "| --- | --- | --- |"]
+    for name in {**found.measured, **found.published}:
+        spread = "" if found.spread.get(name) is None else f" ± {_text(found.spread[name])}"
+        measured, published = _text(found.measured.get(name)), _text(found.published.get(name))
+        rows.append(f"| {name.replace('_', ' ')} | {measured}{spread} | {published} |")
+    return rows
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"

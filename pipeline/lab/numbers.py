@@ -1,0 +1,54 @@
+"""numbers.json: what a claim of the lecture was measured to be, and its verdict."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.lab.claims import Findings
+
+DIGITS = 6  # significant ones of every number: beyond them processors differ
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The content of a numbers.json; the fields are those of `Findings`, numbers rounded, None where one is not finite."""
+
+    claim: str
+    published: Mapping[str, Any]
+    measured: Mapping[str, Any]
+    spread: Mapping[str, Any]
+    holds: bool
+    paragraph: str
+
+    @property
+    def verdict(self) -> str:
+        """Whether the claim holds, in words."""
+        return "holds" if self.holds else "does not hold"
+
+
+def write(file: Path, findings: Findings) -> None:
+    """Write the numbers of a measurement."""
+    content = {field.name: _plain(getattr(findings, field.name)) for field in fields(Numbers)}
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read(file: Path) -> Numbers:
+    """Read what `write` wrote."""
+    return Numbers(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

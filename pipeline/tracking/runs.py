@@ -1,0 +1,133 @@
+"""A run in the tracking store, and all that can be done with it. What is there already is left alone."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import mlflow
+from mlflow import entities
+
+from pipeline.tracking.curves import Points
+from pipeline.tracking.models import TrainedModel, add_model
+
+Ending = Literal["finished", "failed", "killed"]
+
+_METRICS_PER_BATCH = 1000  # MLflow's limits
+_PARAMS_PER_BATCH = 100
+_PARAM_LENGTH = 6000
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data that a run was trained on.
+
+    Attributes:
+        name: Of the dataset.
+        digest: At most 36 characters.
+        source: Its folder in the project.
+        schema: Columns and shapes, as MLflow writes them.
+        profile: Figures for people.
+    """
+
+    name: str
+    digest: str
+    source: str
+    schema: Mapping[str, Any]
+    profile: Mapping[str, Any]
+
+
+class Run:
+    """A run as it was when it was found or created, with verbs that change it."""
+
+    def __init__(self, client: mlflow.MlflowClient, run: entities.Run):
+        self._client, self._run, self.id = client, run, run.info.run_id
+
+    @property
+    def is_running(self) -> bool:
+        """Whether somebody is at it, or was when it was interrupted."""
+        return self._run.info.status == "RUNNING"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it shows all that it should."""
+        return self._run.info.status == "FINISHED"
+
+    def fact(self, key: str) -> str | None:
+        """What the tag `cnnkeras.KEY` says."""
+        return self._run.data.tags.get(f"cnnkeras.{key}")
+
+    def points(self) -> dict[tuple[str, int], float]:
+        """All values of all metrics."""
+        histories = (self._client.get_metric_history(self.id, key) for key in self._run.data.metrics)
+        return {(metric.key, metric.step): metric.value for history in histories for metric in history}
+
+    def begin(self, name: str | None = None) -> None:
+        """Mark it as running, under a name."""
+        self._client.update_run(self.id, status="RUNNING", name=name)
+
+    def finish(self, ending: Ending = "finished") -> None:
+        """Mark it as ended."""
+        self._client.set_terminated(self.id, ending.upper())
+
+    def delete(self) -> None:
+        """Take it out of the table."""
+        self._client.delete_run(self.id)
+
+    def describe(self, facts: Mapping[str, str], *, command: str, description: str) -> None:
+        """Say what it shows.
+
+        Args:
+            facts: Each becomes the tag `cnnkeras.KEY`; `git_commit` is also shown as the source's version.
+            command: That made the result.
+            description: Markdown at the top of the run's page.
+        """
+        tags = {f"cnnkeras.{key}": value for key, value in facts.items()}
+        tags |= {"mlflow.source.name": command, "mlflow.note.content": description}
+        if "git_commit" in facts:
+            tags["mlflow.source.git.commit"] = facts["git_commit"]
+        self._client.log_batch(self.id, tags=[entities.RunTag(key, value) for key, value in tags.items()])
+
+    def add_params(self, params: Mapping[str, str]) -> None:
+        """Add params; the ones that the run has already are the same or cannot be changed."""
+        new = [
+            entities.Param(key, value[:_PARAM_LENGTH])
+            for key, value in params.items()
+            if key not in self._run.data.params
+        ]
+        for start in range(0, len(new), _PARAMS_PER_BATCH):
+            self._client.log_batch(self.id, params=new[start : start + _PARAMS_PER_BATCH])
+
+    def add_points(self, points: Points, *, model_id: str | None = None, data: Data | None = None) -> None:
+        """Add values of metrics.
+
+        Args:
+            points: Finite values by metric and step; MLflow draws no others.
+            model_id: Of the model that was measured.
+            data: Belongs to the dataset that it was measured on.
+        """
+        belongs_to = {"model_id": model_id} if model_id else {}
+        if data:
+            belongs_to |= {"dataset_name": data.name, "dataset_digest": data.digest}
+        now = int(time.time() * 1000)
+        metrics = [entities.Metric(key, value, now, step, **belongs_to) for (key, step), value in points.items()]
+        for start in range(0, len(metrics), _METRICS_PER_BATCH):
+            self._client.log_batch(self.id, metrics=metrics[start : start + _METRICS_PER_BATCH])
+
+    def add_files(self, path: Path, folder: str | None = None) -> None:
+        """Add a file, or all files below a folder, under a folder of the run's."""
+        add = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        add(self.id, str(path), folder)
+
+    def add_model(self, trained: TrainedModel) -> str:
+        """Add a trained model; returns its id."""
+        return add_model(self._client, self._run, trained)
+
+    def add_data(self, data: Data) -> None:
+        """Add the data that it was trained on."""
+        source, schema, profile = json.dumps({"uri": data.source}), json.dumps(data.schema), json.dumps(data.profile)
+        dataset = entities.Dataset(data.name, data.digest, "local", source, schema, profile)
+        context = entities.InputTag("mlflow.data.context", "training")
+        self._client.log_inputs(self.id, [entities.DatasetInput(dataset, [context])])
