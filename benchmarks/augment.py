@@ -17,7 +17,8 @@ from benchmarks import measuring
 from pipeline import sources
 from pipeline.params import Dataset
 from pipeline.runtime.workers import available
-from pipeline.stages.augment import VERSIONS, Packer, pack
+from pipeline.stages.augment.packer import VERSIONS, Packer
+from pipeline.stages.augment.packing import pack
 
 POLICY = ({"HorizontalFlip": {"p": 0.5}}, {"Affine": {"scale": [0.9, 1.1], "translate_percent": [-0.1, 0.1], "p": 1.0}})
 POLICY += ({"HueSaturationValue": {"p": 0.5}},)

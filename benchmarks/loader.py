@@ -31,6 +31,7 @@ from benchmarks import measuring
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
 from pipeline.formats import packed as records
+from pipeline.images import reading
 from pipeline.images.principal_components import evenly_spaced
 from pipeline.runtime.workers import available, ordered_map
 from pipeline.stages.train.reader import Reader, augmenting_reader
@@ -288,7 +289,7 @@ def images_of(archive: Path, count: int) -> list[bytes]:
     """Images spread over an archive that are large enough."""
     members = Archives([archive])
     names = image_files.images(members, "")
-    large = [name for name in names if min(image_files.size(name, members[name])) >= 224]
+    large = [name for name in names if min(reading.size(name, members[name])) >= 224]
     return [members[large[place]] for place in evenly_spaced(len(large), count)]
 
 

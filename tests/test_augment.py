@@ -22,8 +22,11 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.workers import ordered_map
 from pipeline.stages import augment, download
-from pipeline.stages.augment import Moments, Packer, pack
+from pipeline.stages.augment import journal
 from pipeline.stages.augment.decoding import decode
+from pipeline.stages.augment.moments import Moments
+from pipeline.stages.augment.packer import Packer
+from pipeline.stages.augment.packing import pack
 
 REPOSITORY = Path(__file__).parents[1]
 PARAMS = """\
@@ -113,8 +116,9 @@ def test_the_same_bytes_for_any_number_of_workers():
 KILLED = """
 import os, signal
 from pipeline.stages import augment
-augment.SHARD = 32
-add = augment.Journal.add
+from pipeline.stages.augment import journal as progress
+progress.SHARD = 32
+add = progress.Journal.add
 def add_and_die(journal, chunk):
     add(journal, chunk)
     if journal.chunks == 3:
@@ -122,7 +126,7 @@ def add_and_die(journal, chunk):
             for column in writer._columns.values():
                 column._file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
-augment.Journal.add = add_and_die
+progress.Journal.add = add_and_die
 augment.run("{name}", workers={workers})
 """
 
@@ -130,14 +134,14 @@ augment.run("{name}", workers={workers})
 @pytest.fixture
 def continued(monkeypatch):
     """Where runs of this test began, in chunks."""
-    began, opened = [], augment.Journal.open.__func__
+    began, opened = [], journal.Journal.open.__func__
 
     def opened_and_noted(cls, *arguments):
-        journal = opened(cls, *arguments)
-        began.append(journal.chunks)
-        return journal
+        continued = opened(cls, *arguments)
+        began.append(continued.chunks)
+        return continued
 
-    monkeypatch.setattr(augment.Journal, "open", classmethod(opened_and_noted))
+    monkeypatch.setattr(journal.Journal, "open", classmethod(opened_and_noted))
     return began
 
 

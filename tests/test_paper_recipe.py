@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from dvc.repo import Repo
 
-from pipeline.commands import report
+from cnnkeras.protocols import views
+from pipeline.commands.report import results
 from pipeline.images.annotated import AnnotatedImage
 from pipeline.images.augmentation import Policy
-from pipeline.params import Params, load_params
+from pipeline.params import Params, Predict, load_params
 
 REPOSITORY = Path(__file__).parents[1]
 RECIPE = REPOSITORY / "recipes" / "paper.yaml"
@@ -44,20 +45,27 @@ def params() -> Params:
 def test_the_report_puts_the_published_number_beside_its_own_entry(params, name, metric, value):
     """Exactly one of the metric, and it is the quoted one."""
     entry = params.measured(name)
-    rows = report._published(params.network(name), params.task(name), entry.published)
+    rows = results._published(params.network(name), params.task(name), entry.published)
     assert [row.value for row in rows if row.metric == metric] == [value]
+
+
+def views_of(predict: Predict) -> list[views.View]:
+    """What an experiment's `predict` sees of an image."""
+    return [named.call(views) for named in predict.views]
 
 
 def test_the_quoted_ensembles_are_of_their_networks(params):
     """Five AlexNets that differ in their seeds, each by ten patches; VGG's D and E by 150 crops and dense at three scales."""
     five = [params.experiment(f"alexnet_{number}") for number in range(1, 6)]
     assert len({params.training_seed(f"alexnet_{number}") for number in range(1, 6)}) == 5
-    assert {sum(view.count for view in entry.predict.build_views()) for entry in five} == {10}
+    assert {sum(view.count for view in views_of(entry.predict)) for entry in five} == {10}
     for name in params.ensembles["vgg_d_and_e"].members:
         predict = params.experiment(name).predict
         assert [view.name for view in predict.views] == ["crop_grid", "dense"]
-        views = [(view.count, view.scales) for view in predict.build_views()]
-        assert views == [(150, (256, 384, 512)), (6, (256, 384, 512))]
+        assert [(view.count, view.scales) for view in views_of(predict)] == [
+            (150, (256, 384, 512)),
+            (6, (256, 384, 512)),
+        ]
 
 
 def test_deeper_vggs_start_from_the_shallow_one(params):

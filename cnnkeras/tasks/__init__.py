@@ -2,6 +2,7 @@
 
 A task's file defines
 
+- `EXAMPLES`: what one example may be of: whole `images`, the `objects` in them cut out, object `proposals`;
 - `OUTPUT_DTYPE`: in which precision a model's outputs are kept;
 - `ANNOTATIONS`: the columns of a packed dataset that a training reads beside the inputs;
 - `PROTOCOL`: which key of `predict:` in params.yaml says what a model sees of an image, `views` or `regions`; None: neither does;

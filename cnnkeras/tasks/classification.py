@@ -12,6 +12,7 @@ from cnnkeras.protocols.posteriors import probabilities
 
 keras = lazy_loader.load("keras")
 
+EXAMPLES = ("images", "objects")
 OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("labels",)
 PROTOCOL = "views"

@@ -18,6 +18,7 @@ keras = lazy_loader.load("keras")
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 
+EXAMPLES = ("images",)
 OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("boxes", "box_labels", "difficult")
 PROTOCOL = None

@@ -13,6 +13,7 @@ from cnnkeras.protocols.label_inference import infer_greedily
 
 keras = lazy_loader.load("keras")
 
+EXAMPLES = ("images", "objects", "proposals")
 # A score map of 224 x 224 pixels x 21 classes is 4 MB an image in float32; its order survives in half of that.
 OUTPUT_DTYPE = np.dtype(np.float16)
 ANNOTATIONS = ("masks",)

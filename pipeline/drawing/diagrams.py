@@ -196,12 +196,13 @@ def shares(
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(kinds), borderaxespad=0.2)
 
 
-def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str) -> None:
+def dataset(path: Path, report: Mapping[str, Any], *, unit: str, title: str, subtitle: str) -> None:
     """What a packed dataset holds: its classes in each split, its colours, and for detection what grids of cells lose.
 
     Args:
         path: The PNG to write.
-        report: As `dataset_report` writes it.
+        report: As the stage `augment` writes it.
+        unit: What is counted of each class: "examples", "objects" or "pixels".
         title: Heading of the figure.
         subtitle: The report in one line.
     """
@@ -214,7 +215,7 @@ def dataset(path: Path, report: Mapping[str, Any], *, title: str, subtitle: str)
     with _figure(path, title, subtitle, max(3.4, 1.7 + 0.3 * len(names))) as figure:
         others = ("colours" in report) + any(lost.values())
         panels = np.atleast_1d(figure.subplots(1, 1 + others, width_ratios=[1.5, *[1] * others]))
-        _class_shares(panels[0], splits, names, report["task"])
+        _class_shares(panels[0], splits, names, unit)
         if "colours" in report:
             _components(panels[-1], np.array(report["mean"]) / 255, report["colours"])
         if any(lost.values()):
@@ -245,9 +246,8 @@ def _components(axes: Axes, mean: np.ndarray, colours: Mapping[str, Any]) -> Non
     axes.grid(visible=False)
 
 
-def _class_shares(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], task: str) -> None:
+def _class_shares(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], unit: str) -> None:
     """A bar per class and split: the class's share of the split."""
-    unit = {"classification": "examples", "detection": "objects", "segmentation": "pixels"}[task]
     height = 0.8 / len(splits)
     for number, ((split, entry), color) in enumerate(zip(splits.items(), colors.SPLITS, strict=True)):
         counts = np.array([entry["per_class"][name] for name in names])

@@ -1,15 +1,12 @@
 """Image files among the members of archives: which ones they are, how they are found, and what they are called here."""
 
-import contextlib
 import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
-
-from PIL import Image
 
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
@@ -17,7 +14,6 @@ from pipeline.runtime.errors import InputError
 Found = TypeVar("Found")
 
 _ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-_ADDRESS = re.compile(r" <[\w.]+ object at 0x[0-9a-f]+>")
 _UNSAFE = re.compile(r"[^\w.\- ]")
 
 
@@ -94,35 +90,6 @@ def ids(names: Iterable[str]) -> list[str]:
     return result
 
 
-@contextlib.contextmanager
-def opened(name: str, content: bytes, *, expected: str = "an image") -> Iterator[Image.Image]:
-    """An image file, for as long as it is looked at; Pillow decodes its pixels when they are asked for.
-
-    Args:
-        name: What messages call it.
-        content: The file.
-        expected: What it should be.
-
-    Raises:
-        InputError: It is none, or damaged.
-    """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            yield image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{name}: expected {expected}; received: {said(error)}") from error
-
-
-def size(member: str, content: bytes) -> tuple[int, int]:
-    """Width and height as the image's file says: what annotations say of it is missing or wrong in places.
-
-    Raises:
-        InputError: It is no image.
-    """
-    with opened(member, content) as image:
-        return image.size
-
-
 def read_matlab(content: bytes, member: str, pick: Callable[[dict[str, Any]], Found], *, expected: str) -> Found:
     """What `pick` takes from the variables of a MATLAB file (format 5), structs being dicts.
 
@@ -150,8 +117,3 @@ def read_matlab(content: bytes, member: str, pick: Callable[[dict[str, Any]], Fo
         zlib.error,
     ) as error:
         raise InputError(f"{member}: expected {expected}; received: {error}. Take the archive as published") from error
-
-
-def said(error: Exception) -> str:
-    """What Pillow says of a broken image, without the address of the object that it was read from."""
-    return _ADDRESS.sub("", str(error))

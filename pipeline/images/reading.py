@@ -1,7 +1,9 @@
-"""Image files decoded: of published data, of what a packed dataset keeps of them, and of the user's own."""
+"""Image files opened and decoded: published ones, those that a packed dataset keeps, the user's own."""
 
+import contextlib
 import io
 import re
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -9,6 +11,35 @@ from PIL import Image, ImageOps
 from pipeline.runtime.errors import InputError
 
 _ADDRESS = re.compile(r" <[\w.]+ object at 0x[0-9a-f]+>")
+
+
+@contextlib.contextmanager
+def opened(name: str, content: bytes, *, expected: str = "an image") -> Iterator[Image.Image]:
+    """An image file, for as long as it is looked at; Pillow decodes its pixels when they are asked for.
+
+    Args:
+        name: What messages call it.
+        content: The file.
+        expected: What it should be.
+
+    Raises:
+        InputError: It is none, or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{name}: expected {expected}; received: {said(error)}") from error
+
+
+def size(name: str, content: bytes) -> tuple[int, int]:
+    """Width and height as the image's file says: what annotations say of it is missing or wrong in places.
+
+    Raises:
+        InputError: It is no image.
+    """
+    with opened(name, content) as image:
+        return image.size
 
 
 def read_image(file: bytes | np.ndarray, name: str, *, as_seen: bool = False) -> np.ndarray:
@@ -24,11 +55,8 @@ def read_image(file: bytes | np.ndarray, name: str, *, as_seen: bool = False) ->
         InputError: It is no image, damaged, or not of 8 bits a channel.
     """
     content = file if isinstance(file, bytes) else np.asarray(file).tobytes()
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            mode, pixels = image.mode, np.array((_as_seen(image) if as_seen else image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{name}: expected a whole image; received: {said(error)}") from error
+    with opened(name, content, expected="a whole image") as image:
+        mode, pixels = image.mode, np.array((_as_seen(image) if as_seen else image).convert("RGB"))
     if mode[0] in "IF" and not as_seen:  # Pillow would cut such values off at 255
         raise InputError(f"{name}: expected an image of 8 bits a channel; received: mode {mode}")
     return pixels

@@ -5,7 +5,7 @@ from pydantic import Field
 from cnnkeras.protocols import regions as region_kinds
 from cnnkeras.protocols import views as view_kinds
 from pipeline.params.values import Count, Positive
-from pipeline.runtime.entries import Entry, Named, functions, one_of
+from pipeline.runtime.entries import Entry, functions, one_of
 
 View = one_of(functions(view_kinds), check=True)
 Regions = one_of(functions(region_kinds), check=True)
@@ -25,20 +25,6 @@ class Predict(Entry):
     # Left out of the dump where it is not used, so that results without it keep their fingerprint.
     views: tuple[View, ...] = Field(default=(), exclude_if=lambda views: not views)
     regions: Regions | None = Field(default=None, exclude_if=lambda regions: regions is None)
-
-    def build_views(self) -> list[view_kinds.View]:
-        """The test protocols that `views` asks for."""
-        return [build_view(named) for named in self.views]
-
-    def build_regions(self) -> region_kinds.Regions | None:
-        """The regions that `regions` asks for, if it does."""
-        named = self.regions
-        return getattr(region_kinds, named.name)(**named.arguments) if named else None
-
-
-def build_view(named: Named) -> view_kinds.View:
-    """The test protocol that an entry asks for."""
-    return getattr(view_kinds, named.name)(**named.arguments)
 
 
 class Evaluate(Entry):

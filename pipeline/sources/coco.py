@@ -28,6 +28,7 @@ from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
 from pipeline.files.splits import Splits
+from pipeline.images import reading
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
@@ -152,7 +153,7 @@ class _Reader:
         id, (number, name) = item
         member = image_files.below(self.part.images) + name
         image = self.archives[member]
-        width, height = image_files.size(member, image)
+        width, height = reading.size(member, image)
         where = f"{self.part.annotations}: {name}"
         objects, boxes, dropped = [], [], Counter()
         for entry in self.instances.objects.get(number, ()):

@@ -20,6 +20,7 @@ from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
 from pipeline.files.splits import Splits
+from pipeline.images import reading
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
@@ -168,7 +169,7 @@ class _Reader:
 
 def _read_values(member: str, data: bytes) -> np.ndarray:
     """The values of a label map, uint8 (H, W)."""
-    with image_files.opened(member, data, expected="a label map") as image:
+    with reading.opened(member, data, expected="a label map") as image:
         values, mode = np.array(image), image.mode
     if mode not in ("1", "L", "P"):
         raise InputError(

@@ -40,6 +40,7 @@ from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
 from pipeline.files.splits import Splits
+from pipeline.images import reading
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
@@ -217,7 +218,7 @@ class _Reader:
         mask = self._mask(below, id) if self.has_masks else None
         if mask is not None and annotation not in self.archives:
             return sources.Example(id=id, image=image, mask=mask)
-        size = image_files.size(member, image)
+        size = reading.size(member, image)
         boxes, labels, difficult, dropped = read_annotation(self.archives[annotation], annotation, self.classes, size)
         return sources.Example(
             id=id, image=image, boxes=boxes, labels=labels, difficult=difficult, mask=mask, dropped=dropped

@@ -1,18 +1,18 @@
 """Stage `predict`: the trained model's outputs for the test split, before any post-processing."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnnkeras import tasks
-from cnnkeras.protocols.regions import Regions
+from cnnkeras.protocols import regions, views
 from pipeline.backend import inference
 from pipeline.formats.outputs import Facts, OutputsWriter
 from pipeline.formats.packed import Index, Split, open_index, open_split, split_files
 from pipeline.formats.proposals import read_proposals
 from pipeline.images.reading import read_image
-from pipeline.params import Experiment, load_params
+from pipeline.params import Experiment, Predict, load_params
 from pipeline.runtime import paths, progress
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
@@ -38,7 +38,7 @@ def run(name: str) -> None:
         facts, shape = _describe(model, index, name, experiment)
         writer = OutputsWriter(folder, facts, shape)
         with progress.bar(f"predict {name}", len(test), unit="examples") as bar:
-            writer.close(_write(model, test, experiment, writer, bar.update))
+            writer.close(_write(model, test, experiment.predict, writer, bar.update))
 
 
 def _require_inputs(model: "keras.Model", index: Index, name: str, experiment: Experiment) -> None:
@@ -52,55 +52,50 @@ def _require_inputs(model: "keras.Model", index: Index, name: str, experiment: E
 
 def _describe(model: "keras.Model", index: Index, name: str, experiment: Experiment) -> tuple[Facts, tuple[int, ...]]:
     """What the outputs are of, and the shape of one row of them."""
-    shape = model.output_shape[1:]
-    views, regions = experiment.predict.build_views(), experiment.predict.build_regions()
+    shape, settings = model.output_shape[1:], experiment.predict
     facts = {"experiment": name, "dataset": experiment.dataset, "task": index.task, "classes": index.classes}
     facts |= tasks.load(index.task).describe_outputs(shape, len(index.classes))
-    if views:
-        facts |= {"views": [view.count for view in views]}
-        facts |= {"protocol": [view.describe(index.shape[:2]) for view in views]}
-        shape = (sum(view.count for view in views), *shape)
-    elif regions:
-        facts |= {"protocol": [regions.describe()]}
+    if settings.views:
+        seen = [view.call(views) for view in settings.views]
+        facts |= {"views": [view.count for view in seen]}
+        facts |= {"protocol": [view.describe(index.shape[:2]) for view in seen]}
+        shape = (sum(view.count for view in seen), *shape)
+    elif settings.regions:
+        facts |= {"protocol": [settings.regions.call(regions).describe()]}
         shape = shape[-1:]
     return Facts(**facts), shape
 
 
 def _write(
-    model: "keras.Model", test: Split, experiment: Experiment, writer: OutputsWriter, show: Callable[[int], None]
+    model: "keras.Model", test: Split, settings: Predict, writer: OutputsWriter, show: Callable[[int], None]
 ) -> list[int] | None:
     """Append the outputs of all examples; returns where the rows of each start, if they are not one each."""
-    settings = experiment.predict
-    if regions := settings.build_regions():
-        return _write_regions(model, test, regions, settings.batch_size, writer, show)
-    if views := settings.build_views():
-        rows = (
-            outputs[None] for outputs in inference.view_outputs(model, _originals(test), views, settings.batch_size)
-        )
+    if settings.regions:
+        return _write_regions(model, test, settings, writer, show)
+    if settings.views:
+        seen = [view.call(views) for view in settings.views]
+        outputs = inference.view_outputs(model, _originals(test), seen, settings.batch_size)
+        rows = (of_image[None] for of_image in outputs)
     else:
         rows = inference.batch_outputs(model, test["inputs"], settings.batch_size)
     count = 0
-    for outputs in rows:
-        writer.append(outputs)
-        count += len(outputs)
+    for some in rows:
+        writer.append(some)
+        count += len(some)
         show(count)
     return None
 
 
 def _write_regions(
-    model: "keras.Model",
-    test: Split,
-    regions: Regions,
-    batch_size: int,
-    writer: OutputsWriter,
-    show: Callable[[int], None],
+    model: "keras.Model", test: Split, settings: Predict, writer: OutputsWriter, show: Callable[[int], None]
 ) -> list[int]:
     """Append the merged score map of every image, (height x width, C + 1); returns where each one starts."""
-    proposals = read_proposals(regions.file, regions.sha256) if regions.file else {}
+    seen = settings.regions.call(regions)
+    proposals = read_proposals(seen.file, seen.sha256) if seen.file else {}
     offsets = [0]
     for id, image in zip(test["ids"], _originals(test), strict=True):
         own = proposals.get(str(id), ())
-        merged = inference.region_outputs(model, image, regions, batch_size, own)
+        merged = inference.region_outputs(model, image, seen, settings.batch_size, own)
         writer.append(merged.reshape(-1, merged.shape[-1]))
         offsets.append(offsets[-1] + merged.shape[0] * merged.shape[1])
         show(len(offsets) - 1)
@@ -109,5 +104,4 @@ def _write_regions(
 
 def _originals(test: Split) -> Iterator[np.ndarray]:
     """The images of a split as they were published, at their own size."""
-    files: Sequence[np.ndarray] = test["originals"]
-    return (read_image(file, str(id)) for id, file in zip(test["ids"], files, strict=True))
+    return (read_image(file, str(id)) for id, file in zip(test["ids"], test["originals"], strict=True))

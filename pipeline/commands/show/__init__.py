@@ -16,6 +16,8 @@ from rich.console import Console
 
 from cnnkeras import tasks
 from cnnkeras.by_name import Files
+from cnnkeras.protocols import regions as region_kinds
+from cnnkeras.protocols import views as view_kinds
 from cnnkeras.protocols.posteriors import average_views, combine
 from pipeline.backend import inference
 from pipeline.drawing import overlays
@@ -117,7 +119,8 @@ def _check_network(params: Params, name: str) -> None:
             f"expected the trained network {place}; received: no such file. "
             f"Run `cnnkeras train {name}` or `dvc repro train@{name}` first"
         )
-    regions = params.experiment(name).predict.build_regions()
+    chosen = params.experiment(name).predict.regions
+    regions = chosen.call(region_kinds) if chosen else None
     if regions and regions.file:
         raise InputError(
             f"experiments.{name}.predict.regions: expected regions that every image has; received: proposals, and "
@@ -143,10 +146,11 @@ def _model_outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> l
     experiment = params.experiment(name)
     settings, size = experiment.predict, params.dataset(experiment.dataset).size
     model = inference.load_model(name, seed=params.seed)
-    views, regions = settings.build_views(), settings.build_regions()
+    views = [view.call(view_kinds) for view in settings.views]
     if views:
         outputs = inference.view_outputs(model, images, views, settings.batch_size)
-    elif regions:
+    elif settings.regions:
+        regions = settings.regions.call(region_kinds)
         outputs = (inference.region_outputs(model, image, regions, settings.batch_size) for image in images)
     else:
         inputs = images if len(size) == 1 else [annotated.resize(image, size) for image in images]

@@ -4,11 +4,12 @@ from typing import Any
 
 from cnnkeras import metrics, tasks
 from cnnkeras.by_name import unknown
+from cnnkeras.protocols import views
 from pipeline.params.datasets import Dataset
 from pipeline.params.experiments import Experiment
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import checked_arguments
-from pipeline.params.testing import Evaluate, build_view
+from pipeline.params.testing import Evaluate
 from pipeline.params.whole import Params
 from pipeline.runtime.entries import Arguments
 
@@ -31,7 +32,7 @@ def check_predict(file: ParsedFile, location: tuple[str, ...], dataset: Dataset,
             )
     for position, named in enumerate(predict.views):
         try:
-            build_view(named).require(dataset.size)
+            named.call(views).require(dataset.size)
         except ValueError as error:
             raise file.error((*location, "predict", "views", position, "scales"), str(error)) from error
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from cnnkeras.label_maps import VOID, decode_png
-from pipeline.files import image_files
 from pipeline.images.annotated import AnnotatedImage
+from pipeline.images.reading import read_image, said
 from pipeline.runtime.errors import InputError
 from pipeline.sources import Example
 
@@ -21,7 +21,7 @@ def decode(example: Example, classes: int) -> AnnotatedImage:
     Raises:
         InputError: A file is damaged, or the mask does not fit the image or the classes.
     """
-    image = _decode_image(example.image, example.id)
+    image = example.image if isinstance(example.image, np.ndarray) else read_image(example.image, example.id)
     mask = _decode_mask(example.mask, example.id)
     if mask is not None:
         if mask.shape != image.shape[:2]:
@@ -34,20 +34,10 @@ def decode(example: Example, classes: int) -> AnnotatedImage:
     return AnnotatedImage(image, example.boxes, example.labels, example.difficult, mask)
 
 
-def _decode_image(content: bytes | np.ndarray, id: str) -> np.ndarray:
-    if isinstance(content, np.ndarray):
-        return content
-    with image_files.opened(id, content, expected="a whole image") as image:
-        mode, pixels = image.mode, np.array(image.convert("RGB"))
-    if mode[0] in "IF":  # Pillow would cut such values off at 255
-        raise InputError(f"{id}: expected an image of 8 bits a channel; received: mode {mode}")
-    return pixels
-
-
 def _decode_mask(mask: bytes | np.ndarray | None, id: str) -> np.ndarray | None:
     if not isinstance(mask, bytes):
         return mask
     try:
         return decode_png(mask)
     except ValueError as error:
-        raise InputError(f"{id}: label map: {image_files.said(error)}") from error
+        raise InputError(f"{id}: label map: {said(error)}") from error

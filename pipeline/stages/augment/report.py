@@ -10,22 +10,19 @@ Two examples are the same when their packed inputs are, pixel by pixel. One in t
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cnnkeras.label_maps import VOID
 from pipeline.drawing import diagrams
 from pipeline.formats import packed as records
-from pipeline.formats.packed import Index, Split
 from pipeline.images.principal_components import IMAGES, evenly_spaced, principal_components
 from pipeline.runtime.errors import InputError
+from pipeline.stages.augment.rows import PlainRows, load
 
 REPORT, FIGURE = "report.json", "report.png"
-GRIDS = (5, 7, 10, 13, 14, 19, 20, 26)  # cells along a side: YOLO's 7, and those of larger inputs and later nets
 NAMED_PAIRS = 100  # pairs of equal examples that the report names
 
 
@@ -68,8 +65,10 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
         InputError: An example is in two splits, and that is not allowed.
     """
     index = records.open_index(packed)
+    task = load(index.task)
     plain = {
-        split: _Plain(records.open_split(packed, split), versions if split == "train" else 1) for split in index.splits
+        split: PlainRows(records.open_split(packed, split), versions if split == "train" else 1)
+        for split in index.splits
     }
     within, across = _duplicates(plain)
     if across and leaks == "fail":
@@ -84,9 +83,9 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
         "splits": {
             split: {
                 "examples": len(rows),
-                "per_class": _per_class(index, rows),
+                "per_class": task.per_class(rows, index.classes),
                 "sizes": _sizes(notes.sizes[split]),
-                **({"boxes": _boxes(rows)} if index.task == "detection" else {}),
+                **task.statistics(rows),
             }
             for split, rows in plain.items()
         },
@@ -102,7 +101,7 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
         },
     }
     (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    diagrams.dataset(folder / FIGURE, report, title=f"{name} · {index.task}", subtitle=summary(report))
+    diagrams.dataset(folder / FIGURE, report, unit=task.UNIT, title=f"{name} · {index.task}", subtitle=summary(report))
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -114,21 +113,7 @@ def summary(report: dict[str, Any]) -> str:
     return " · ".join([counts, *left_out])
 
 
-class _Plain:
-    """The rows of a split that are no augmented copies."""
-
-    def __init__(self, split: Split, versions: int):
-        self.split, self.rows = split, range(0, len(split), versions)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def column(self, name: str) -> Iterator[np.ndarray]:
-        column = self.split[name]
-        return (np.asarray(column[row]) for row in self.rows)
-
-
-def _duplicates(plain: dict[str, _Plain]) -> tuple[dict[str, int], list]:
+def _duplicates(plain: dict[str, PlainRows]) -> tuple[dict[str, int], list]:
     """How many examples repeat one of their own split; and the splits and ids of each that repeats one of another."""
     seen: dict[bytes, tuple[str, str]] = {}
     within, across = dict.fromkeys(plain, 0), []
@@ -143,29 +128,7 @@ def _duplicates(plain: dict[str, _Plain]) -> tuple[dict[str, int], list]:
     return within, across
 
 
-def _per_class(index: Index, rows: _Plain) -> dict[str, float]:
-    """Examples of each class; objects for detection, without difficult ones; shares of the pixels for segmentation."""
-    names = ["background", *index.classes] if index.task == "segmentation" else list(index.classes)
-    counts = np.zeros(max(len(names), VOID + 1), np.int64)
-    if index.task == "classification":
-        labels = rows.column("labels")
-    elif index.task == "detection":
-        labels = (
-            labels[~difficult]
-            for labels, difficult in zip(rows.column("box_labels"), rows.column("difficult"), strict=True)
-        )
-    else:
-        labels = rows.column("masks")
-    for each in labels:
-        counts += np.bincount(each.ravel(), minlength=len(counts))
-    counts = counts[: len(names)]
-    if index.task == "segmentation":
-        shares = counts / max(counts.sum(), 1)
-        return {name: round(share, 6) for name, share in zip(names, shares.tolist(), strict=True)}
-    return dict(zip(names, counts.tolist(), strict=True))
-
-
-def _colours(rows: _Plain) -> dict[str, Any]:
+def _colours(rows: PlainRows) -> dict[str, Any]:
     """Principal components of the RGB values, in 0..1, of the training images, the largest first, towards brighter colours."""
     column, chosen = rows.split["inputs"], evenly_spaced(len(rows), IMAGES)
     values, vectors = principal_components(np.asarray(column[rows.rows[place]]) for place in chosen)
@@ -190,39 +153,3 @@ def _sizes(sizes: Counter) -> dict[str, Any]:
         "median": [int(np.median(np.repeat(sides, counts))) for sides in (heights, widths)],
         "different": len(sizes),
     }
-
-
-def _boxes(rows: _Plain) -> dict[str, Any]:
-    """Objects per image, their sizes as shares of the image's sides, and how many share their centre's cell.
-
-    A cell of YOLO's grid predicts one class; of the objects in a cell, a grid of S x S loses all but one.
-    """
-    boxes = [
-        boxes[~difficult].astype(np.float64)
-        for boxes, difficult in zip(rows.column("boxes"), rows.column("difficult"), strict=True)
-    ]
-    counts = np.array([len(each) for each in boxes])
-    if not counts.sum():
-        return {"objects": 0}
-    sides = np.concatenate(boxes)
-    sides = sides[:, 2:] - sides[:, :2]
-    lost = {str(grid): sum(_lost(each, grid) for each in boxes) / int(counts.sum()) for grid in GRIDS}
-    return {
-        "objects": int(counts.sum()),
-        "per_image": {"mean": round(float(counts.mean()), 3), "most": int(counts.max())},
-        "width": _quantiles(sides[:, 0]),
-        "height": _quantiles(sides[:, 1]),
-        "lost_by_grid": {grid: round(share, 4) for grid, share in lost.items()},
-    }
-
-
-def _lost(boxes: np.ndarray, grid: int) -> int:
-    """How many of an image's objects are not the only or first one whose centre lies in its cell."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    cells = np.floor(centres * grid).clip(0, grid - 1)
-    return len(boxes) - len(np.unique(cells, axis=0))
-
-
-def _quantiles(values: np.ndarray) -> dict[str, float]:
-    least, quarter, median, three_quarters, most = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).round(4).tolist()
-    return {"least": least, "quarter": quarter, "median": median, "three_quarters": three_quarters, "most": most}

@@ -1,0 +1,252 @@
+"""Turns a dataset's examples into rows of the packed format."""
+
+import hashlib
+import importlib.metadata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from cnnkeras import tasks
+from cnnkeras.boxes import iou
+from cnnkeras.label_maps import VOID
+from cnnkeras.protocols import windows
+from pipeline import sources
+from pipeline.formats.packed import decode_jpeg, encode_jpeg
+from pipeline.formats.proposals import read_proposals
+from pipeline.images import annotated
+from pipeline.images.annotated import AnnotatedImage
+from pipeline.params import Dataset
+from pipeline.runtime.errors import InputError
+from pipeline.sources import Example
+from pipeline.stages.augment import decoding, rows
+from pipeline.stages.augment.moments import Moments
+
+CHUNK = 16  # examples a task: enough to make a worker's answer worth sending
+VERSIONS = ("albumentations", "numpy", "opencv-python-headless", "pillow")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What `SplitWriter.append` takes."""
+
+    id: str
+    fixed: dict[str, np.ndarray]
+    ragged: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """What a network will read."""
+        return decode_jpeg(self.ragged["inputs"]) if "inputs" in self.ragged else self.fixed["inputs"]
+
+
+@dataclass
+class Chunk:
+    """What a worker makes of some examples of a split."""
+
+    split: str
+    examples: int
+    rows: list[Row] = field(default_factory=list)
+    moments: Moments = field(default_factory=Moments)
+    dropped: Counter = field(default_factory=Counter)
+    sizes: Counter = field(default_factory=Counter)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+
+
+class Packer:
+    """Turns a dataset's examples into rows of the packed format.
+
+    Args:
+        name: The dataset's name.
+        dataset: Its entry.
+        source: Its source's entry.
+        raw: Folder of the source's archives.
+        seed: Of params.yaml.
+
+    Raises:
+        InputError: Keys of the entry exclude each other, the policy is wrong, or the archives are not of the source's
+            kind.
+    """
+
+    def __init__(self, name: str, dataset: Dataset, source: sources.SourceEntry, raw: Path, seed: int):
+        self.name, self.dataset, self.source, self._seed = name, dataset, source, seed
+        self.where = f"params.yaml: datasets.{name}"
+        self._proposals = self._read_proposals()
+        # A policy that no copy asks for is checked all the same.
+        self._policy = self._build_policy() if dataset.copies or dataset.augmentation else None
+        examples = sources.load(source.kind).examples
+        self.splits: dict[str, Sequence[Example]] = {
+            split: examples(source, raw, task=dataset.task, split=split) for split in sources.SPLITS
+        }
+        if self._policy and dataset.copies:
+            self._policy.fit(len(self.splits["train"]), self._training_image)
+
+    @property
+    def _task(self) -> ModuleType:
+        """What rows of the dataset's task have."""
+        return rows.load(self.dataset.task)
+
+    def _read_proposals(self) -> dict[str, list[windows.Proposal]]:
+        dataset = self.dataset
+        possible = tasks.load(dataset.task).EXAMPLES
+        if dataset.examples not in possible:
+            raise InputError(
+                f"{self.where}.examples: expected {' or '.join(map(repr, possible))} for {dataset.task}; "
+                f"received: {dataset.examples!r}"
+            )
+        if (dataset.examples == "proposals") != (dataset.proposals is not None):
+            raise InputError(
+                f"{self.where}: expected `proposals:` with examples: proposals, and only then; "
+                f"received: examples: {dataset.examples}"
+            )
+        if dataset.proposals is None:
+            return {}
+        return read_proposals(dataset.proposals.file, dataset.proposals.sha256)
+
+    def _training_image(self, position: int) -> np.ndarray | None:
+        """A training image as it is, stretched to the dataset's size; None for one to be skipped."""
+        try:
+            _, whole = self._read("train", position)
+        except InputError:
+            if self.dataset.on_error == "fail":
+                raise
+            return None
+        return annotated.resize(whole.image, self.dataset.size)
+
+    def _build_policy(self) -> Any:
+        if not self.dataset.augmentation:
+            raise InputError(
+                f"{self.where}.augmentation: expected transforms for the {self.dataset.copies} copies; received: none. "
+                "Without any, all copies would be equal: set copies to 0"
+            )
+        from pipeline.images.augmentation import Policy  # imports albumentations: 2.4 s
+
+        return Policy(
+            self.dataset.augmentation,
+            f"{self.where}.augmentation",
+            boxes="boxes" in tasks.load(self.dataset.task).ANNOTATIONS,
+        )
+
+    def fingerprint(self) -> str:
+        """Of the entries that the bytes depend on, and of the libraries."""
+        versions = [importlib.metadata.version(package) for package in VERSIONS]
+        return hashlib.sha256(repr((self.dataset, self.source, self._seed, versions)).encode()).hexdigest()
+
+    def prepare(self, split: str, start: int, stop: int) -> Chunk:
+        """Rows of the examples `start` to `stop` of a split.
+
+        Raises:
+            InputError: An example is not as it has to be.
+        """
+        chunk = Chunk(split, stop - start)
+        for position in range(start, stop):
+            try:
+                example, whole = self._read(split, position)
+            except InputError as error:
+                if self.dataset.on_error == "fail":
+                    raise
+                chunk.skipped.append({"split": split, "reason": str(error)})
+                continue
+            chunk.dropped.update(example.dropped)
+            if whole is None:
+                chunk.rows.extend(self._signal_rows(example))
+                continue
+            chunk.sizes[whole.image.shape[:2]] += 1
+            chunk.rows.extend(self._rows(split, position, example, whole))
+        if split == "train":
+            for row in chunk.rows:
+                chunk.moments += Moments(row.inputs)
+        return chunk
+
+    def _read(self, split: str, position: int) -> tuple[Example, AnnotatedImage | None]:
+        """An example and, unless it is a signal, its image."""
+        example = self.splits[split][position]
+        return example, None if _is_signal(example) else decoding.decode(example, len(self.source.classes))
+
+    def _signal_rows(self, example: Example) -> Iterator[Row]:
+        dataset = self.dataset
+        if dataset.input_shape != example.image.shape:
+            raise InputError(
+                f"{self.where}.size: expected [{len(example.image)}], the signals' length; "
+                f"received: {list(dataset.size)}"
+            )
+        if dataset.copies or dataset.examples != "images":
+            raise InputError(
+                f"{self.where}: expected copies: 0 and examples: images for signals; received: other values"
+            )
+        yield Row(example.id, {"inputs": example.image, "labels": np.int32(example.label)})
+
+    def _rows(self, split: str, position: int, example: Example, whole: AnnotatedImage) -> Iterator[Row]:
+        if len(self.dataset.size) != 2:
+            raise InputError(
+                f"{self.where}.size: expected [height, width] for images; received: {list(self.dataset.size)}"
+            )
+        is_cut = split == "train" and self.dataset.proposals is not None
+        parts = self._proposed(example, whole) if is_cut else self._parts(example, whole)
+        for number, (id, label, part) in enumerate(parts):
+            row = self._row(id, label, part)
+            if split != "train":
+                yield self._with_original(row, part, example if part is whole else None)
+                continue
+            yield row
+            for copy in range(self.dataset.copies):
+                seed = np.random.SeedSequence([self._seed, position, number, copy])
+                yield self._row(f"{id}+{copy + 1}", label, self._policy.apply(part, seed))
+
+    def _parts(self, example: Example, whole: AnnotatedImage) -> Iterator[tuple[str, int | None, AnnotatedImage]]:
+        """Id, class and content of what is an example of this dataset: the whole image, or its objects."""
+        if self.dataset.examples == "objects":
+            if whole.boxes is None:
+                raise InputError(
+                    f"{self.where}.examples: expected 'images', as {example.id} has no boxes; received: 'objects'"
+                )
+            for number in np.flatnonzero(~whole.difficult):
+                label = int(whole.labels[number])
+                yield f"{example.id}.{number + 1}", label, annotated.cut_out(whole, number, self.dataset.object_margin)
+            return
+        if self._task.NEEDS_LABEL and example.label is None:
+            raise InputError(
+                f"{self.where}.examples: expected 'objects', as images of this source have no class of their own; "
+                "received: 'images'"
+            )
+        yield example.id, example.label, whole
+
+    def _proposed(self, example: Example, whole: AnnotatedImage) -> Iterator[tuple[str, None, AnnotatedImage]]:
+        """Id and content of the proposals of an image that overlap an object enough."""
+        if whole.boxes is None:
+            raise InputError(
+                f"{self.where}.examples: expected 'images', as {example.id} has no boxes; received: 'proposals'"
+            )
+        settings = self.dataset.proposals
+        boxes = windows.surest(
+            self._proposals.get(example.id, ()), max_proposals=settings.max_proposals, min_side=settings.min_side
+        )
+        objects = whole.boxes[~whole.difficult]
+        overlaps = iou(np.array(boxes, np.float64).reshape(-1, 1, 4), objects)
+        for number in np.flatnonzero((overlaps >= settings.min_overlap).any(axis=1)):
+            box = windows.enlarge(boxes[number], settings.margin)
+            image, mask = windows.window(whole.image, box, 0), windows.window(whole.mask, box, VOID)
+            yield f"{example.id}.{number + 1}", None, AnnotatedImage(image, mask=mask)
+
+    def _row(self, id: str, label: int | None, part: AnnotatedImage) -> Row:
+        size, quality = self.dataset.size, self.dataset.jpeg_quality
+        inputs = annotated.resize(part.image, size)
+        row = Row(id, {"inputs": inputs}) if quality is None else Row(id, {}, {"inputs": encode_jpeg(inputs, quality)})
+        fixed, ragged = self._task.columns(part, label, size)
+        return Row(id, row.fixed | fixed, row.ragged | ragged)
+
+    def _with_original(self, row: Row, part: AnnotatedImage, published: Example | None) -> Row:
+        """The row with the original image and annotations: as published, or of an object cut out of it."""
+        as_published = published is not None and isinstance(published.image, bytes)
+        image = published.image if as_published else annotated.encode(part.image)
+        ragged = {"originals": np.frombuffer(image, np.uint8)}
+        ragged |= self._task.original_columns(part)
+        return Row(row.id, row.fixed | {"sizes": np.array(part.image.shape[:2], np.int32)}, row.ragged | ragged)
+
+
+def _is_signal(example: Example) -> bool:
+    return isinstance(example.image, np.ndarray) and example.image.ndim == 2
