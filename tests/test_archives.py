@@ -127,8 +127,8 @@ def test_bombs_are_refused(tmp_path, monkeypatch, kind):
 
 def test_too_many_members_and_too_large_ones_are_refused(tmp_path, monkeypatch):
     """Counts are limited while the archive is listed, sizes before a member is read."""
-    monkeypatch.setattr(archives, "MOST_MEMBERS", 10)
-    monkeypatch.setattr(archives, "LARGEST_MEMBER_BYTES", 100)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
+    monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 100)
     for kind in ("x.tar", "x.zip"):
         with pytest.raises(InputError, match="at most 10 members"):
             Archives([written(tmp_path, kind, {str(number): b"" for number in range(11)})])
@@ -150,7 +150,7 @@ def test_a_zip_that_lies_about_a_size_is_refused(tmp_path):
 def test_archives_nested_without_end_are_refused(tmp_path):
     """Three levels are read, a fourth is not."""
     data = {"a": b"deep"}
-    for level in range(archives.DEEPEST_NESTING):
+    for level in range(archives.MAX_NESTING):
         data = {f"{level}.tar": packed("x.tar", data)}
     assert dict(Archives([written(tmp_path, "x.tar", data)])) == {"2.tar/1.tar/0.tar/a": b"deep"}
     with pytest.raises(InputError, match="nested 3 deep at most"):

@@ -19,7 +19,7 @@ from cnnkeras.label_maps import VOID, decode_png, encode_png, palette
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
 from pipeline.sources import SPLITS, digit_scenes, idx, mnist1d, voc
-from pipeline.sources.digit_scenes import drawing, entry
+from pipeline.sources.digit_scenes import archive, drawing, entry
 from pipeline.stages.augment.decoding import decode
 from tests.archive_files import ANY_CHECKSUM, MIRROR, image, needs_mirror, write_archive
 
@@ -40,7 +40,7 @@ def scenes(tmp_path_factory):
 
 def test_scenes_are_the_same_bytes_whatever_the_number_of_processes(scenes, tmp_path, monkeypatch):
     """The archive is a function of its entry: two processes and one write the same file."""
-    monkeypatch.setattr(digit_scenes, "available", lambda: 1)
+    monkeypatch.setattr(archive, "available", lambda: 1)
     digit_scenes.fetch(scenes_source(), tmp_path, mirrors=[])
     digests = [hashlib.sha256((folder / digit_scenes.ARCHIVE).read_bytes()).digest() for folder in (scenes, tmp_path)]
     assert digests[0] == digests[1]
@@ -49,9 +49,9 @@ def test_scenes_are_the_same_bytes_whatever_the_number_of_processes(scenes, tmp_
 def test_the_number_of_scenes_leaves_each_scene_as_it_is():
     """A scene depends on (seed, split, number) alone: a larger data set begins with the smaller one."""
     few, many = scenes_source(), scenes_source(scenes={"train": 4000, "val": 1, "test": 1})
-    first, second = (digit_scenes.draw_scene(source, "train", 7) for source in (few, many))
+    first, second = (drawing.draw_scene(source, "train", 7) for source in (few, many))
     np.testing.assert_array_equal(first.image, second.image)
-    other = digit_scenes.draw_scene(scenes_source(seed=4), "train", 7)
+    other = drawing.draw_scene(scenes_source(seed=4), "train", 7)
     assert other.image.shape != first.image.shape or (other.image != first.image).any()
 
 
@@ -65,7 +65,7 @@ def test_no_handwritten_digit_serves_two_splits():
 def test_scenes_hold_one_to_three_digits_as_asked():
     """The fractions of scenes with 1, 2 and 3 digits are the entry's; at least half of the default's hold two or more."""
     source = scenes_source()
-    counts = [len(digit_scenes.draw_scene(source, "train", number).labels) for number in range(200)]
+    counts = [len(drawing.draw_scene(source, "train", number).labels) for number in range(200)]
     fractions = np.bincount(counts, minlength=4)[1:] / len(counts)
     np.testing.assert_allclose(fractions, source.digits_per_scene, atol=0.1)
     assert fractions[1:].sum() >= 0.5
@@ -75,7 +75,7 @@ def test_digits_stay_readable():
     """No digit is hidden by more than the entry allows or cut by the edge, and heights stay near the range asked for."""
     source = scenes_source()
     for number in range(60):
-        scene = digit_scenes.draw_scene(source, "val", number)
+        scene = drawing.draw_scene(source, "val", number)
         assert (scene.hidden <= source.max_covered_fraction).all()
         height, width = scene.mask.shape
         assert (scene.boxes[:, :2] > 0).all()
@@ -89,7 +89,7 @@ def test_digits_stand_out_from_the_ground():
     """A digit is clearly lighter or darker than the ground: by 15 of the 100 steps of CIE L* at least."""
     source = scenes_source()
     for number in range(40):
-        scene = digit_scenes.draw_scene(source, "train", number)
+        scene = drawing.draw_scene(source, "train", number)
         lightness = cv2.cvtColor(scene.image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[..., 0]
         ground = lightness[scene.mask == 0]
         for label in set(scene.labels):

@@ -93,6 +93,13 @@ def test_help_answers_at_once():
     assert statistics.median(ratios) < 2, ratios
 
 
+def test_the_shell_completes_commands():
+    """Click's completion gives the commands in the order of the help."""
+    variables = {"_CNNKERAS_COMPLETE": "bash_complete", "COMP_WORDS": "cnnkeras re", "COMP_CWORD": "1"}
+    completed = run(str(Path(sys.executable).with_name("cnnkeras")), env={**os.environ, **variables})
+    assert completed.stdout.split() == ["plain,repro", "plain,report"]
+
+
 def test_help_lists_stages_then_commands():
     """The stages of dvc.yaml in one list, what is for people in another, and a whole sentence for each."""
     listed = run(sys.executable, "-m", "pipeline.cli", "--help").stdout

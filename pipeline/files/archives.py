@@ -33,11 +33,11 @@ _FIX = "If it is cut off, run `cnnkeras download` of its source again"
 
 # An image is far smaller, and the largest annotation file, that of COCO's training images, has 449 MB; a member that claims
 # more is broken or hostile.
-LARGEST_MEMBER_BYTES = 512 * 2**20
-MOST_MEMBERS = 2**24  # ImageNet's 21,841 classes have 14 million images
+MAX_MEMBER_BYTES = 512 * 2**20
+MAX_MEMBERS = 2**24  # ImageNet's 21,841 classes have 14 million images
 # Images are compressed already, and text shrinks to a tenth; what grows by more, beyond a size that harms nobody, is a bomb.
-LARGEST_RATIO, HARMLESS_BYTES = 200, 64 * 2**20
-DEEPEST_NESTING = 3
+MAX_RATIO, HARMLESS_BYTES = 200, 64 * 2**20
+MAX_NESTING = 3
 
 _NESTED = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _DECOMPRESSORS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
@@ -80,15 +80,15 @@ class Archives(Mapping[str, bytes]):
         """Bytes of a member.
 
         Raises:
-            InputError: There is no such member, it is damaged, or larger than `LARGEST_MEMBER_BYTES`.
+            InputError: There is no such member, it is damaged, or larger than `MAX_MEMBER_BYTES`.
         """
         if name not in self._members:
-            found = "a link or device" if name in self._refused else "none of that name"
-            raise InputError(f"{self._described}: expected a member {name}; received: {found}")
+            received = "a link or device" if name in self._refused else "none of that name"
+            raise InputError(f"{self._described}: expected a member {name}; received: {received}")
         member = self._members[name]
-        if member.size > LARGEST_MEMBER_BYTES:
+        if member.size > MAX_MEMBER_BYTES:
             raise InputError(
-                f"{self._described}: expected members of at most {LARGEST_MEMBER_BYTES:,} bytes; "
+                f"{self._described}: expected members of at most {MAX_MEMBER_BYTES:,} bytes; "
                 f"received: {name} of {member.size:,}"
             )
         try:
@@ -124,8 +124,8 @@ def _opened(path: Path, size: int, _changed: int) -> _Opened:
 
 def _index(opened: _Opened, section: "_Section", described: str, folder: str, *, depth: int) -> None:
     """Add an archive's members to `opened`, their names below `folder`."""
-    if depth > DEEPEST_NESTING:
-        raise InputError(f"{described}: expected archives nested {DEEPEST_NESTING} deep at most; received: more")
+    if depth > MAX_NESTING:
+        raise InputError(f"{described}: expected archives nested {MAX_NESTING} deep at most; received: more")
     kind = "a .tar (plain, .gz, .bz2 or .xz) or a .zip"
     try:
         if decompress := _decompressor(section):
@@ -143,8 +143,8 @@ def _index(opened: _Opened, section: "_Section", described: str, folder: str, *,
                 _index(opened, member.section(), f"{described}: {name}", f"{name}/", depth=depth + 1)
             else:
                 opened.members[name] = member
-            if len(opened.members) + len(opened.refused) > MOST_MEMBERS:
-                raise InputError(f"{described}: expected at most {MOST_MEMBERS:,} members; received: more")
+            if len(opened.members) + len(opened.refused) > MAX_MEMBERS:
+                raise InputError(f"{described}: expected at most {MAX_MEMBERS:,} members; received: more")
     except _DAMAGED as error:
         if lacks_room(error):
             raise InputError(
@@ -181,9 +181,9 @@ def _temporary_folder() -> str | None:
 
 
 def _refuse_bomb(size: int, packed: int, described: str) -> None:
-    if size > max(HARMLESS_BYTES, LARGEST_RATIO * packed):
+    if size > max(HARMLESS_BYTES, MAX_RATIO * packed):
         raise InputError(
-            f"{described}: expected at most {LARGEST_RATIO} times the {packed:,} bytes that it has; "
+            f"{described}: expected at most {MAX_RATIO} times the {packed:,} bytes that it has; "
             f"received: {size:,} or more. It does not look like a data set"
         )
 

@@ -32,14 +32,14 @@ def images(archives: Archives, folder: str) -> list[str]:
         InputError: There are none.
     """
     beginning = below(folder)
-    found = sorted(name for name in archives if name.startswith(beginning) and _is_image(name))
-    if not found:
+    names = sorted(name for name in archives if name.startswith(beginning) and _is_image(name))
+    if not names:
         some = sorted({"/".join(PurePosixPath(name).parts[: beginning.count("/") + 1]) for name in archives})[:12]
         raise InputError(
             f"expected images in a folder {beginning or './'} of the archive; "
             f"received: none, but {', '.join(some) or 'an empty archive'}"
         )
-    return found
+    return names
 
 
 def _is_image(name: str) -> bool:

@@ -39,6 +39,8 @@ NEUTRAL: dict[str, tuple[str, ...]] = {
     "pipeline.tracking": ("log",),  # shows what is there
     "pipeline.files.fetch": ("download",),
     "pipeline.files.addresses": ("download",),
+    "pipeline.files.published": ("download",),  # names, checksums and addresses of files
+    "pipeline.files.unusable": ("download",),
 }
 # What a neutral package has that decides what is not written in params.yaml: the seed of a training, the shape of an output.
 DECIDING = {"pipeline.params": "pipeline.params.whole"}

@@ -9,9 +9,8 @@ A kind's file defines
 - `examples(source, folder, *, task, split)`: that split's `Example`s as a sequence, always in the same order, each read
   from the archives in place when it is asked for.
 
-What several kinds need is here once: `ArchivesEntry` and `fetch_archives` for data published as archives, `ClassNames`,
-`Examples`. `Splits` (files/splits.py) is the key that says which published part serves which split, in every kind that reads
-published data.
+What kinds have in common: `ClassNames` and `Examples` here, `PublishedArchives` (files/published_archives.py) for data that are
+published as archives, and `Splits` (files/splits.py), the key that says which published part serves which split.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +22,6 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from cnnkeras.by_name import Files
-from pipeline.files.archives import Archives
-from pipeline.files.published import PublishedFile
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
@@ -71,46 +68,6 @@ class SourceEntry(Entry):
     kind: str
     license: str | None = None
     citation: str | None = None
-
-
-class ArchivesEntry(SourceEntry):
-    """What every entry has whose data are published as archives.
-
-    Attributes:
-        files: The archives.
-    """
-
-    files: Annotated[tuple[PublishedFile, ...], Field(min_length=1)]
-
-    def open(self, folder: Path) -> Archives:
-        """The archives in `folder`, read in place as if they were one.
-
-        Raises:
-            InputError: One is missing or damaged.
-        """
-        return Archives([folder / file.name for file in self.files])
-
-
-def fetch_archives(source: ArchivesEntry, folder: Path, *, mirrors: Sequence[str]) -> None:
-    """Fetch the archives, as published: the `fetch` of each kind whose entry is an `ArchivesEntry`.
-
-    Raises:
-        InputError: One could not be had as its entry describes it.
-    """
-    fetch_files(source.files, folder, mirrors=mirrors)
-
-
-def fetch_files(files: Sequence[PublishedFile], folder: Path, *, mirrors: Sequence[str]) -> None:
-    """Put each file at `folder / name`; all of them or none.
-
-    Raises:
-        InputError: One could not be had as its entry describes it.
-    """
-    from pipeline.files import (
-        fetch,  # the libraries of the network take 0.1 s, and every command reads sources' entries
-    )
-
-    fetch.fetch_files(files, folder, mirrors=mirrors)
 
 
 def distinct(names: Sequence[str]) -> Sequence[str]:

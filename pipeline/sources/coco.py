@@ -27,6 +27,7 @@ from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
+from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.images import reading
 from pipeline.runtime.entries import Entry
@@ -48,7 +49,7 @@ class Part(Entry):
     images: str
 
 
-class Source(sources.ArchivesEntry):
+class Source(PublishedArchives, sources.SourceEntry):
     """Entry of a `coco` source.
 
     Attributes:
@@ -61,7 +62,7 @@ class Source(sources.ArchivesEntry):
     splits: Splits[Part]
 
 
-fetch = sources.fetch_archives
+fetch = fetch_archives
 
 
 def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:

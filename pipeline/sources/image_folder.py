@@ -28,6 +28,7 @@ from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
+from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.runtime.errors import InputError
 
@@ -46,7 +47,7 @@ def _has_distinct_classes(folders: Folders) -> Folders:
     return folders
 
 
-class Source(sources.ArchivesEntry):
+class Source(PublishedArchives, sources.SourceEntry):
     """Entry of an `image_folder` source.
 
     Attributes:
@@ -69,7 +70,7 @@ class Source(sources.ArchivesEntry):
         return tuple(self.folders.values()) if isinstance(self.folders, dict) else self.folders
 
 
-fetch = sources.fetch_archives
+fetch = fetch_archives
 
 
 def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
@@ -106,7 +107,7 @@ def _labelled(archives: Archives, source: Source, part: str) -> list[Labelled]:
         return _of_devkit(archives, source, part)
     if part.endswith(LIST_ENDING):
         return _listed(archives, source, part)
-    return _found(archives, source, part)
+    return _in_folders(archives, source, part)
 
 
 def _is_ground_truth(part: str) -> bool:
@@ -145,7 +146,7 @@ def _folders_of_ids(archives: Archives, member: str, key: str) -> dict[str, str]
     return image_files.read_matlab(archives[member], member, pick, expected=expected)
 
 
-def _found(archives: Archives, source: Source, part: str) -> list[Labelled]:
+def _in_folders(archives: Archives, source: Source, part: str) -> list[Labelled]:
     """The images of a folder with a folder a class, but for those that a development kit labels."""
     folder = image_files.below(source.root) + image_files.below(part)
     labels, labelled = {name: label for label, name in enumerate(source.folders)}, []

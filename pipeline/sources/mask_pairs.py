@@ -19,6 +19,7 @@ from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
+from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.images import reading
 from pipeline.runtime.entries import Entry
@@ -43,7 +44,7 @@ class Folders(Entry):
     masks: str
 
 
-class Source(sources.ArchivesEntry):
+class Source(PublishedArchives, sources.SourceEntry):
     """Entry of a `mask_pairs` source.
 
     Attributes:
@@ -83,7 +84,7 @@ class Source(sources.ArchivesEntry):
         return self.class_values or tuple(range(1, len(self.classes) + 1))
 
 
-fetch = sources.fetch_archives
+fetch = fetch_archives
 
 
 def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
@@ -103,12 +104,12 @@ def _listed(archives: Archives, root: str, name: str) -> list[Pair]:
     """The pairs of a list, in its order."""
     member, pairs = image_files.below(root) + name, []
     for columns in image_files.read_lines(archives, member):
-        found = [image_files.find(archives, root, path) for path in columns]
-        if len(found) != 2 or None in found:
+        members = [image_files.find(archives, root, path) for path in columns]
+        if len(members) != 2 or None in members:
             raise InputError(
                 f"{member}: expected an image and its label map a line, both in the archive; received: {' '.join(columns)}"
             )
-        pairs.append(tuple(found))
+        pairs.append(tuple(members))
     return pairs
 
 

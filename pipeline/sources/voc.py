@@ -39,6 +39,7 @@ from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
+from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.images import reading
 from pipeline.runtime.entries import Entry
@@ -87,7 +88,7 @@ class ExtraMasks(Entry):
     lists: ListNames = ("train", "val")
 
 
-class Source(sources.ArchivesEntry):
+class Source(PublishedArchives, sources.SourceEntry):
     """Entry of a `voc` source.
 
     Attributes:
@@ -105,7 +106,7 @@ class Source(sources.ArchivesEntry):
     extra_masks: ExtraMasks | None = None
 
 
-fetch = sources.fetch_archives
+fetch = fetch_archives
 
 
 def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:
@@ -244,10 +245,10 @@ def read_label_map(mat: bytes, member: str) -> np.ndarray:
     """
 
     def pick(variables: dict[str, Any]) -> np.ndarray:
-        found = np.asarray(variables["GTcls"]["Segmentation"])
-        if found.ndim != 2 or found.dtype != np.uint8:
-            raise ValueError(f"{found.dtype} {found.shape}")
-        return found
+        labels = np.asarray(variables["GTcls"]["Segmentation"])
+        if labels.ndim != 2 or labels.dtype != np.uint8:
+            raise ValueError(f"{labels.dtype} {labels.shape}")
+        return labels
 
     expected = "MATLAB's format 5 with GTcls.Segmentation, uint8 (height, width)"
     return image_files.read_matlab(mat, member, pick, expected=expected)

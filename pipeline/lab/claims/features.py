@@ -17,7 +17,9 @@ from pipeline.backend import devices
 from pipeline.lab import slides
 from pipeline.lab.claims import ClaimEntry, Findings
 from pipeline.runtime import paths
-from pipeline.sources import digit_scenes
+from pipeline.sources.digit_scenes.drawing import Scene, draw_scene
+from pipeline.sources.digit_scenes.entry import CLASSES as DIGITS
+from pipeline.sources.digit_scenes.entry import Source
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SEED = 2  # of the default scenes, so that the digits of the test split are new to the networks
-CLASSES = len(digit_scenes.CLASSES)
+CLASSES = len(DIGITS)
 
 
 class Settings(ClaimEntry):
@@ -109,8 +111,8 @@ def measure(settings: Settings, *, seed: int) -> Findings:
     )
 
 
-def _scene(number: int) -> digit_scenes.Scene:
-    source = digit_scenes.Source(
+def _scene(number: int) -> Scene:
+    source = Source(
         kind="digit_scenes",
         seed=SEED,
         scenes={"train": 1, "val": 1, "test": 1},
@@ -119,10 +121,10 @@ def _scene(number: int) -> digit_scenes.Scene:
         digit_height=(50, 72),
         max_covered_fraction=0.1,
     )
-    return digit_scenes.draw_scene(source, "test", number)
+    return draw_scene(source, "test", number)
 
 
-def _fitted(model: "keras.Model", scene: digit_scenes.Scene) -> np.ndarray:
+def _fitted(model: "keras.Model", scene: Scene) -> np.ndarray:
     """The scene as a batch of one in the network's size."""
     height, width = model.input_shape[1:3]
     return cv2.resize(scene.image, (width, height), interpolation=cv2.INTER_AREA)[None]
@@ -144,7 +146,7 @@ def _smoothness(filters: np.ndarray) -> tuple[float, float]:
     return float(products.mean() / (centred**2).mean() + 1 / (places - 1)), len(products) ** -0.5
 
 
-def _maps(model: "keras.Model", scene: digit_scenes.Scene) -> dict[str, np.ndarray]:
+def _maps(model: "keras.Model", scene: Scene) -> dict[str, np.ndarray]:
     """Maps (1, H, W, C) of every convolution, pooling and unpooling, in order."""
     import keras
 
@@ -154,7 +156,7 @@ def _maps(model: "keras.Model", scene: digit_scenes.Scene) -> dict[str, np.ndarr
     return {layer.name: np.asarray(value) for layer, value in zip(layers, values, strict=True)}
 
 
-def _unpooling(model: "keras.Model", scene: digit_scenes.Scene) -> dict[str, Any]:
+def _unpooling(model: "keras.Model", scene: Scene) -> dict[str, Any]:
     """Of the last unpooling: the fraction of places filled, and how many lie elsewhere than the first pooling's maxima."""
     import keras
 

@@ -76,7 +76,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
     measured = {
         "settings": len(cases),
         "wrong_sizes": sum(shape != _formula(*case) for case, shape in zip(cases, shapes, strict=True)),
-        "largest_value_difference": values,
+        "max_value_difference": values,
         "dilation_is_distance": float(np.mean([shape == _formula(*case) for case, shape in dilated])),
         "dilation_is_zeros": float(np.mean([shape == _other_reading(*case) for case, shape in dilated])),
         "dilated_against_inserted_zeros": max(dilation for dilation, _ in equalities),

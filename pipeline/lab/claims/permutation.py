@@ -152,7 +152,7 @@ def _findings(
         published=PUBLISHED,
         measured=measured
         | {f"{key}_rise": value for key, value in rise.items()}
-        | {f"{name}_largest_difference": value for name, value in difference.items()}
+        | {f"{name}_max_difference": value for name, value in difference.items()}
         | {f"{name}_difference_with_other_weights": value for name, value in control.items()},
         spread={f"{key}_error": float(each.std(ddof=1)) for key, each in errors.items()},
         holds=max(difference.values()) < ROUNDING < min(control.values())

@@ -53,7 +53,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
     measured = {
         "wrong_values": sum(wrong.values()),
         "operations_checked": len(wrong),
-        "transposed_largest_difference": float(max(differences)),
+        "transposed_max_difference": float(max(differences)),
         "tent_against_bilinear": float(np.abs(restored["bilinear"] - restored["transposed"]).max()),
         **{f"image_error_{name}": value for name, value in errors.items()},
     }
@@ -65,12 +65,12 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         published={"wrong_values": 0},
         measured=measured,
         holds=measured["wrong_values"] == 0
-        and measured["transposed_largest_difference"] < 1e-12
+        and measured["transposed_max_difference"] < 1e-12
         and measured["tent_against_bilinear"] < 1e-12,
         paragraph=(
             f"All {len(wrong)} operations give the known answers for the book's 4x4 patch ({measured['wrong_values']} values differ). "
             "The transposed convolution (kernel 3, stride 2) as the transpose of the strided convolution's matrix equals the "
-            f"sum of shifted kernels up to {measured['transposed_largest_difference']:.1g}; with the kernel 1/2, 1, 1/2 it "
+            f"sum of shifted kernels up to {measured['transposed_max_difference']:.1g}; with the kernel 1/2, 1, 1/2 it "
             f"is bilinear interpolation, up to {measured['tent_against_bilinear']:.1g}. A digit of 16x16 pixels through the "
             f"mean and back differs by {errors['duplicate']:.3f} (root mean square, of 0 to 1) by copying and by "
             f"{errors['bilinear']:.3f} by the book's bilinear interpolation, whose values sit at even places: half a pixel off."

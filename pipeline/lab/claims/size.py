@@ -56,8 +56,8 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         "fully_connected_multiply_adds": fully_connected[last][1],
         "convolution_parameters": convolution[last][0],
         "convolution_multiply_adds": convolution[last][1],
-        "fully_connected_largest_side": largest["fully_connected"],
-        "convolution_largest_side": largest["convolution"],
+        "fully_connected_max_side": largest["fully_connected"],
+        "convolution_max_side": largest["convolution"],
         "growth_exponent": _growth(fully_connected),
         "miscounted": _miscounted(settings, seed),
     }

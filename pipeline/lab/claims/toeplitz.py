@@ -39,12 +39,12 @@ def measure(settings: Settings, *, seed: int) -> Findings:
     weights = rng.normal(size=3)
     matrix = convolution_matrix(weights, (length,), padding=1)
     measured = {
-        "largest_difference": difference,
+        "max_difference": difference,
         "trials": settings.trials,
         "fully_connected_parameters": parameters(matrix.shape),
         "convolution_parameters": len(np.unique(matrix[matrix != 0])) + 1,
         "zero_fraction": float((matrix == 0).mean()),
-        "largest_uses_of_a_weight": int(np.unique(matrix[matrix != 0], return_counts=True)[1].max()),
+        "max_uses_of_a_weight": int(np.unique(matrix[matrix != 0], return_counts=True)[1].max()),
     }
     published = {"fully_connected_parameters": length * length + length, "convolution_parameters": 3 + 1}
     return Findings(
@@ -56,7 +56,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
             f"Over {settings.trials} random convolutions in one and two dimensions, matrix and definition differ by at most "
             f"{difference:.1g}. For {length} values and a kernel of 3 the matrix has {measured['fully_connected_parameters']:,} "
             f"parameters with biases, of which {measured['zero_fraction']:.0%} of the weights are zero; the convolution learns "
-            f"{measured['convolution_parameters']}, each weight being used up to {measured['largest_uses_of_a_weight']} times."
+            f"{measured['convolution_parameters']}, each weight being used up to {measured['max_uses_of_a_weight']} times."
         ),
         title="A convolution is a matrix: one colour, one weight",
         draw=_draw,
