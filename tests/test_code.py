@@ -213,6 +213,13 @@ MORE = """\
       schedule: {name: step, every_epochs: 1, factor: 0.5}
       initial_weights: {experiment: scratch}
       augmentation: [{HorizontalFlip: {p: 1.0}}]
+    predict: {views: [{name: crop_grid, scales: [32], places: 2}, {name: dense, scales: [32]}]}
+  parts:
+    <<: *experiment
+    dataset: masks
+    architecture: deconvnet
+    predict: {regions: {name: sliding_windows, side: 64, stride: 64}}
+    postprocess: {resize: bilinear, greedy: {}}
   authors:
     <<: *experiment
     dataset: boxes
@@ -258,6 +265,7 @@ def whole_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         [("download", "scenes"), ("augment", "crops"), *((stage, "crops") for stage in (*OF_MODELS, "log"))],
         [("augment", "boxes"), *((stage, "boxes") for stage in OF_MODELS)],
         [("augment", "masks"), *((stage, "masks") for stage in OF_MODELS)],
+        [(stage, "parts") for stage in OF_MODELS],
         [("import-weights", "published"), *((stage, "authors") for stage in OF_MODELS)],
         [
             ("train", "again"),
@@ -270,7 +278,17 @@ def whole_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         [("lab", "toeplitz")],
         [("lab", "geometry")],
     ],
-    ids=["signals", "classification", "detection", "segmentation", "import", "ensemble", "toeplitz", "geometry"],
+    ids=[
+        "signals",
+        "classification",
+        "detection",
+        "segmentation",
+        "regions",
+        "import",
+        "ensemble",
+        "toeplitz",
+        "geometry",
+    ],
 )
 def test_what_a_stage_imports_is_what_it_depends_on(whole_project, runs):
     """The closure by the files' text misses nothing of what running a stage really loads: that would be a false "up to date"."""
