@@ -234,7 +234,7 @@ MORE = """\
       initial_weights: {experiment: published, layers: ["*"]}
     postprocess: {confidence_threshold: 0.25, nms_iou: 0.5, display_threshold: 0.3}
 ensembles:
-  both: {dataset: crops, members: [crops, again], postprocess: {top_k: 2}, evaluate: {images: 4}}
+  both: {dataset: crops, members: [crops, again], combine: mean, postprocess: {top_k: 2}, evaluate: {images: 4}}
 imports:
   published: {file: published.weights, format: darknet, architecture: yolo, size: [64, 64], classes: 10,
     model: {variant: rerelease_fast, width: 0.03125}}

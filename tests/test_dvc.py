@@ -137,7 +137,7 @@ class Project:
     """A copy of the project in a folder of its own, with git."""
 
     def __init__(self, folder: Path, environment: dict[str, str]):
-        self.folder, self.environment = folder, environment
+        self.folder, self.environment, self.params = folder, environment, folder / "params.yaml"
 
     def run(self, *command: str, code: int = 0) -> str:
         """Run a command in the project; returns all that it printed."""
@@ -189,6 +189,12 @@ class Project:
         until(lambda: (held.is_file() and held.read_text()) or dvc.poll() is not None)
         assert dvc.poll() is None, dvc.stderr.read()
         return dvc, int(held.read_text())
+
+    def files(self) -> dict[str, bytes]:
+        """What is below data/ and results/, but for what `check` writes."""
+        found = [file for folder in ("data", "results") for file in (self.folder / folder).rglob("*") if file.is_file()]
+        names = {file.relative_to(self.folder).as_posix(): file.read_bytes() for file in found}
+        return {name: content for name, content in names.items() if not name.startswith("results/code/")}
 
     def half_written(self) -> list[Path]:
         """What stages have not cleaned up."""
@@ -555,6 +561,148 @@ def test_metrics_and_plots_are_declared(project):
     assert "results/yolo/metrics.json" in project.run("dvc", "metrics", "diff")
     (project.folder / "results/vgg/history.csv").write_text("epoch,val_loss\n1,0.5\n")
     assert "index.html" in project.run("dvc", "plots", "show", "results/vgg/history.csv")
+
+
+MASKS = EXPERIMENT.format(
+    name="masks",
+    dataset="masks",
+    architecture="deconvnet",
+    initial_weights="{experiment: scratch}",
+    postprocess="{resize: bilinear}",
+).replace("name: adam", "name: sgd")
+REST = """\
+ensembles:
+  both: {dataset: crops, members: [vgg, yolo_classifier], combine: mean, postprocess: {top_k: 5}, evaluate: {images: 1}}
+lab:
+  size: {claim: size, sides: [7, 14], models: &none {classifier: scratch, encoder: scratch, segmenter: scratch, detector: scratch}}
+  geometry: {claim: geometry, models: *none, trials: 10, real: 10, stacks: 10, architectures: [vgg, deconvnet]}
+"""
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """An experiment a task, an import, an ensemble and two claims, all reproduced. Whoever changes it puts it back."""
+    signals = "  signals: {kind: mnist1d, validation_examples: 400}\n"
+    masks = "  masks: {source: scenes, task: segmentation, size: [64, 64]}\n"
+    data = SCENES.replace("datasets:\n", f"{signals}datasets:\n{masks}")
+    params = data + VGG + YOLO_CLASSIFIER + YOLO + MASKS + AUTHORS + PUBLISHED + REST
+    project = lay_out(tmp_path_factory.mktemp("varied"), params, STAND_IN.format(python=sys.executable))
+    (project.folder / "data").mkdir()
+    (project.folder / "data" / "published.weights").write_bytes(b"those of the authors")
+    project.repro()
+    return project
+
+
+def stages_of(*entries: str, of: Sequence[str]) -> set[str]:
+    return {f"{stage}@{entry}" for entry in entries for stage in of}
+
+
+CODE = "\nEDITED = True\n"
+EXPERIMENTS = ("vgg", "yolo_classifier", "yolo", "masks", "authors")
+
+
+@pytest.mark.parametrize(
+    ("file", "added", "expected"),
+    [
+        ("cnnkeras/losses/detection.py", CODE, stages_of("yolo", "authors", of=["train"])),
+        ("cnnkeras/losses/detection.py", "\n# a comment\n", set()),
+        (
+            "cnnkeras/architectures/yolo.py",
+            CODE,
+            stages_of("yolo", "yolo_classifier", "authors", of=["train", "log"])
+            | {"import-weights@published", "log_ensemble@both"},
+        ),
+        (
+            "cnnkeras/architectures/deconvnet.py",
+            CODE,
+            {"train@masks", "log@masks", "lab@geometry"},
+        ),
+        ("cnnkeras/weights/darknet.py", CODE, {"import-weights@published"}),
+        ("cnnkeras/weights/caffe.py", CODE, set()),
+        (
+            "cnnkeras/training/fit.py",
+            '\ndef documented():\n    """A docstring."""\n',
+            stages_of(*EXPERIMENTS, of=["train"]),
+        ),
+        ("cnnkeras/training/schedules.py", "\ndef another(): ...\n", set()),
+        ("pipeline/sources/another.py", CODE, set()),
+        ("pipeline/sources/coco.py", CODE, set()),
+        ("pipeline/sources/mnist1d.py", CODE, {"download@signals"}),
+        ("pipeline/lab/claims/size.py", CODE, {"lab@size"}),
+        ("cnnkeras/metrics/segmentation.py", CODE, {"evaluate@masks"}),
+        ("pipeline/runtime/progress.py", CODE, set()),
+    ],
+)
+def test_what_an_edit_of_code_makes_stale(varied, file, added, expected):
+    """Exactly the stages of the entries that run it, by DVC itself and by `cnnkeras plan`, which needs no `check` before."""
+    path = varied.folder / file
+    before = path.read_bytes() if path.exists() else None
+    try:
+        with path.open("a") as edited:
+            edited.write(added)
+        own = {stage for stage, why in varied.plan().items() if not why.startswith("follows")}
+        assert own == expected
+        assert varied.stale() == expected
+    finally:
+        path.unlink() if before is None else path.write_bytes(before)
+
+
+def test_an_edit_of_a_docstring_makes_nothing_stale(varied):
+    """Nor does it let DVC run anything but `check`; `cnnkeras plan` says that there is nothing to do."""
+    path = varied.folder / "cnnkeras" / "training" / "fit.py"
+    before = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(before.replace('"""', '"""Edited. ', 1), encoding="utf-8")
+        assert varied.plan() == {}
+        assert varied.repro() == []
+    finally:
+        path.write_text(before, encoding="utf-8")
+        varied.run("dvc", "repro", "--quiet", "check")
+
+
+def test_another_default_makes_stale_what_leaves_it_out(varied):
+    """A default is no text of params.yaml, so that DVC cannot compare it; the experiment that gives its own value stays."""
+    path = varied.folder / "pipeline" / "params" / "training.py"
+    before = path.read_text(encoding="utf-8")
+    assert before.count("xla: bool = False") == 1
+    try:
+        path.write_text(before.replace("xla: bool = False", "xla: bool = True"), encoding="utf-8")
+        plan = varied.plan()
+        assert plan["train@vgg"] == "a default changed: default experiments.vgg.train.xla = true"
+        assert {stage for stage, why in plan.items() if "a default changed" in why} == varied.stale()
+        assert stages_of(*EXPERIMENTS, of=["train"]) <= varied.stale()
+    finally:
+        path.write_text(before, encoding="utf-8")
+        varied.run("dvc", "repro", "--quiet", "check")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("dvc", "repro"), ("dvc", "exp", "run"), REPRO, (*REPRO[:-1], "1")],
+    ids=["repro", "exp run", "beside", "one job"],
+)
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  yolo:\n", '  "x; touch owned":\n', "x; touch owned"),
+        ("  yolo:\n", '  "../../victim":\n', "../../victim"),
+        ("  vgg:\n", "  2024:\n", "quotes"),
+        ("epochs: 1", "epocs: 1", "did you mean 'epochs'"),
+    ],
+)
+def test_nothing_is_touched_before_params_are_good(project, command, old, new, said):
+    """However it is started: no command runs, no output is deleted, and the message names the fault."""
+    (project.folder.parent / "victim").mkdir()
+    text = project.params.read_text(encoding="utf-8")
+    project.params.write_text(text.replace(old, new, 1), encoding="utf-8")
+    before = project.files()
+    ended = subprocess.run(
+        command, cwd=project.folder, env=project.environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode != 0
+    assert said in ended.stdout + ended.stderr
+    assert project.files() == before
+    assert (project.folder.parent / "victim").is_dir()
 
 
 def test_experiments_from_the_command_line(project):

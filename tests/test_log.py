@@ -562,7 +562,9 @@ def test_the_ui_serves_this_project_to_this_machine_only():
 
 def test_an_ensemble_is_a_run_of_its_own(project):
     """With its metrics, files and members, without a model or a training; logged twice it is one run."""
-    ensemble = "ensembles:\n  both: {dataset: digits, members: [small, other], postprocess: {}, evaluate: {}}\n"
+    ensemble = (
+        "ensembles:\n  both: {dataset: digits, members: [small, other], combine: mean, postprocess: {}, evaluate: {}}\n"
+    )
     text = PARAMS.replace("  small:\n", "  small: &small\n") + "  other: {<<: *small}\n" + ensemble
     (project / "params.yaml").write_text(text)
     shutil.copytree(project / "results" / EXPERIMENT, project / "results/both")

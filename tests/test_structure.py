@@ -14,6 +14,7 @@ import time
 import tomllib
 from importlib.metadata import PackageNotFoundError, files, packages_distributions
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from packaging.requirements import Requirement
@@ -21,7 +22,7 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 import pipeline
-from pipeline.params import load_params
+from pipeline.params import Params, load_params
 from pipeline.runtime import definition
 
 REPOSITORY = Path(__file__).parents[1]
@@ -42,6 +43,17 @@ def test_every_stage_depends_on_the_code_that_it_runs(stage):
     dependencies = STAGES[stage]["do"]["deps"]
     assert dependencies[0] == f"results/code/{stage}@${{key}}"
     assert not [path for path in dependencies if path.startswith(("cnnkeras", "pipeline"))]
+
+
+@pytest.mark.parametrize("stage", STAGES.keys() - {definition.CHECK})
+def test_dvc_finds_every_key_that_it_is_told_to_compare(stage):
+    """DVC ends where params.yaml lacks a key of `params`: each is the whole entry, or a key that every entry must have."""
+    for key in STAGES[stage]["do"].get("params", ()):
+        section, *rest = re.sub(r"\$\{[^}]+\}", "entry", key).split(".")
+        assert Params.model_fields[section].is_required() or section in STAGES[stage]["foreach"]
+        for field in rest[1:]:
+            _, entry = get_args(Params.model_fields[section].annotation)
+            assert entry.model_fields[field].is_required(), key
 
 
 @pytest.mark.parametrize("stage", STAGES)

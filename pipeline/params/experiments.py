@@ -62,7 +62,7 @@ class Ensemble(Entry):
 
     dataset: str
     members: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)]
-    combine: Literal["mean", "product"] = "mean"
+    combine: Literal["mean", "product"]
     postprocess: Arguments
     evaluate: Evaluate
     published: PublishedResult | None = Field(default=None, exclude_if=lambda published: published is None)

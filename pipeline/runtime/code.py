@@ -33,6 +33,7 @@ PACKAGES = ("cnnkeras", "pipeline")
 # What cannot change what a stage writes, by the beginning of its name, and for which stages that is not so.
 NEUTRAL: dict[str, tuple[str, ...]] = {
     "cnnkeras.by_name": (),  # finds the file that params.yaml names
+    "cnnkeras.losses": ("train",),  # a task builds its loss for a training alone
     "pipeline.cli": (),
     "pipeline.runtime": (),  # how a command runs: locks, signals, workers, paths, the terminal
     "pipeline.params": (),  # DVC itself compares the values of params.yaml, `check` those that it leaves to a default
