@@ -55,8 +55,8 @@ def folder_files(root="", parts=("train", "val")):
     }
 
 
-def split_of(kind, source, folder, split, task="classification"):
-    return list(kind.examples(source, folder, task=task, split=split))
+def split_of(kind, source, folder, split, masks=False):
+    return list(kind.examples(source, folder, masks=masks, split=split))
 
 
 @pytest.mark.parametrize("name", ["images.tar", "images.tgz", "images.zip"])
@@ -262,7 +262,7 @@ def fetch(source, folder, *, mirrors):
     (folder / "values.txt").write_text(" ".join(map(str, source.values)))
 
 
-def examples(source, folder, *, task, split):
+def examples(source, folder, *, masks, split):
     start = ("train", "val", "test").index(split)
     values = [int(value) for value in (folder / "values.txt").read_text().split()][start::3]
     return [sources.Example(id=str(v), image=np.full((4, 4, 3), v, np.uint8), label=int(v > 127)) for v in values]
@@ -394,7 +394,7 @@ def test_real_imagenette_is_read():
     """The mirror's Imagenette: 1,000 + 400 images of 224 x 224 in a .tgz, some of them grey."""
     wnids = "n01440764 n02102040 n02979186 n03000684 n03028079 n03394916 n03417042 n03425413 n03445777 n03888257"
     source = folder_source("imagenette-subset.tgz", root="imagenette2", folders=wnids.split())
-    train, val, test = (image_folder.examples(source, MIRROR, task="classification", split=split) for split in SPLITS)
+    train, val, test = (image_folder.examples(source, MIRROR, masks=False, split=split) for split in SPLITS)
     assert (len(train), len(val), len(test)) == (750, 250, 400)
     assert np.bincount([test[index].label for index in range(400)]).tolist() == [40] * 10
     assert decode(test[123], classes=10).image.shape == (224, 224, 3)
@@ -430,7 +430,7 @@ def pairs_files(mask=None):
 def test_lists_and_folders_pair_images_with_label_maps(tmp_path):
     """SegNet's lists and folders; class values become 1, 2, ..., void 255."""
     write_archive(tmp_path / "pairs.tar", pairs_files())
-    train, val, test = (split_of(mask_pairs, pairs_source(), tmp_path, split, "segmentation") for split in SPLITS)
+    train, val, test = (split_of(mask_pairs, pairs_source(), tmp_path, split, masks=True) for split in SPLITS)
     assert sorted(example.id for example in (*train, *val)) == ["0", "1", "2", "3"]
     assert (len(train), len(val), len(test)) == (2, 2, 4)
     assert test[3].id == "3"
@@ -444,10 +444,10 @@ def test_values_default_to_vocs(tmp_path):
         kind="mask_pairs", files=files("pairs.tar"), root="CamVid", classes=["figure"], splits=splits
     )
     write_archive(tmp_path / "pairs.tar", pairs_files(encode_png(np.array([[0, 1, 255], [1, 0, 0]], np.uint8))))
-    (example, *_) = split_of(mask_pairs, source, tmp_path, "test", "segmentation")
+    (example, *_) = split_of(mask_pairs, source, tmp_path, "test", masks=True)
     assert example.mask.tolist() == [[0, 1, 255], [1, 0, 0]]
     write_archive(tmp_path / "pairs.tar", pairs_files(image(3, 2, "PNG", value=255, mode="1")))
-    (example, *_) = split_of(mask_pairs, source, tmp_path, "test", "segmentation")
+    (example, *_) = split_of(mask_pairs, source, tmp_path, "test", masks=True)
     assert example.mask.tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
@@ -466,7 +466,7 @@ def test_wrong_pairs_are_named(tmp_path, members, split, message):
     """A value without a meaning, colours instead of labels, an image without its label map."""
     write_archive(tmp_path / "pairs.tar", members)
     with pytest.raises(InputError, match=message):
-        split_of(mask_pairs, pairs_source(), tmp_path, split, "segmentation")
+        split_of(mask_pairs, pairs_source(), tmp_path, split, masks=True)
 
 
 @pytest.mark.parametrize(
@@ -495,7 +495,7 @@ def test_real_camvid_is_read():
     )
     seen = set()
     for split, count in zip(SPLITS, (100, 25, 35), strict=True):
-        examples = mask_pairs.examples(source, MIRROR, task="segmentation", split=split)
+        examples = mask_pairs.examples(source, MIRROR, masks=True, split=split)
         assert len(examples) == count
         for index in range(0, count, 5):
             decoded = decode(examples[index], classes=11)
@@ -605,9 +605,9 @@ def coco_source(**changes):
     return coco.Source(**entry | {"splits": {"train": part, "val": 0.5, "test": part}} | changes)
 
 
-def coco_test_split(folder, annotations, task="detection", **changes):
+def coco_test_split(folder, annotations, masks=False, **changes):
     write_archive(folder / "coco.zip", coco_files(annotations, **changes))
-    return split_of(coco, coco_source(), folder, "test", task)
+    return split_of(coco, coco_source(), folder, "test", masks)
 
 
 def test_coco_boxes_become_corners(tmp_path):
@@ -710,7 +710,7 @@ def test_polygons_hold_the_pixels_whose_centres_they_hold():
 def test_wrong_instances_are_named(tmp_path, annotations, changes, message):
     """The JSON, the image, and what was expected."""
     with pytest.raises(InputError, match=message):
-        coco_test_split(tmp_path, annotations, "segmentation", **changes)
+        coco_test_split(tmp_path, annotations, masks=True, **changes)
 
 
 def test_what_is_no_json_is_named(tmp_path):

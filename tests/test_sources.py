@@ -101,7 +101,7 @@ def test_scenes_read_like_any_voc_archive(scenes):
     """What the VOC reader finds agrees: boxes enclose exactly the pixels of their class, and void rings the digits."""
     source = scenes_source()
     for split, count in (("train", 40), ("val", 33), ("test", 5)):
-        examples = digit_scenes.examples(source, scenes, task="segmentation", split=split)
+        examples = digit_scenes.examples(source, scenes, masks=True, split=split)
         assert len(examples) == count
     image = Image.open(io.BytesIO(examples[0].image))
     assert image.format == "JPEG"
@@ -198,7 +198,7 @@ def voc_source(root="VOCdevkit/VOC2012", name="voc.tar", **changes):
 def test_awkward_annotations_are_read_as_meant(tmp_path, name, root):
     """1-based inclusive corners become continuous; fractions, parts, missing tags, edges and bad boxes are understood."""
     write_archive(tmp_path / name, {key.removeprefix("/"): data for key, data in voc_files(root).items()})
-    (example,) = voc.examples(voc_source(root, name), tmp_path, task="detection", split="train")
+    (example,) = voc.examples(voc_source(root, name), tmp_path, masks=False, split="train")
     expected = [
         [10, 4.70000076293945, 30, 20],  # (11 - 1, 5.7 - 1, 30, 20): the box of the person, not of its head
         [0, 0, 40, 24],  # touches all edges of the 40 x 24 image
@@ -214,7 +214,7 @@ def test_awkward_annotations_are_read_as_meant(tmp_path, name, root):
 def test_masks_come_with_the_segmentation_lists(tmp_path):
     """For segmentation an image has its label map, as published, and its boxes."""
     write_archive(tmp_path / "voc.tar", voc_files())
-    (example,) = voc.examples(voc_source(), tmp_path, task="segmentation", split="test")
+    (example,) = voc.examples(voc_source(), tmp_path, masks=True, split="test")
     decoded = decode(example, classes=20)
     assert decoded.image.shape == (24, 40, 3)
     assert set(np.unique(decoded.mask)) == {0, 15}
@@ -229,7 +229,7 @@ def test_a_fraction_of_the_training_list_can_serve_as_validation(tmp_path):
 
     def split(name, seed):
         source = voc_source(splits={"train": "train", "val": 0.25, "test": "val", "seed": seed})
-        return [example.id for example in voc.examples(source, tmp_path, task="detection", split=name)]
+        return [example.id for example in voc.examples(source, tmp_path, masks=False, split=name)]
 
     assert len(split("val", 0)) == 5
     assert sorted(split("val", 0) + split("train", 0)) == ids
@@ -248,16 +248,16 @@ def test_two_years_are_one_source(tmp_path):
         splits={"train": ["VOC2007/train", "VOC2012/train"], "val": 0.2, "test": "VOC2007/val"},
     )
 
-    def split(name, task="detection"):
-        return [example.id for example in voc.examples(source, tmp_path, task=task, split=name)]
+    def split(name, masks=False):
+        return [example.id for example in voc.examples(source, tmp_path, masks=masks, split=name)]
 
     assert sorted(split("train") + split("val")) == first + second
     assert len(split("val")) == 2
-    assert split("test", "segmentation") == first
+    assert split("test", masks=True) == first
     names = {"train": ["VOC2007/train", "VOC2007/val"], "val": 0.2, "test": "VOC2007/val"}
     twice = voc_source("VOCdevkit", files=source.files, splits=names)
     with pytest.raises(InputError, match=r"splits\.train: expected each id in one list, once; received: '?000000"):
-        voc.examples(twice, tmp_path, task="detection", split="train")
+        voc.examples(twice, tmp_path, masks=False, split="train")
 
 
 def label_file(labels):
@@ -291,12 +291,12 @@ def test_masks_of_others_add_training_images(tmp_path):
         extra_masks={"root": extra},
     )
 
-    def split(name, task="segmentation"):
-        return list(voc.examples(source, tmp_path, task=task, split=name))
+    def split(name, masks=True):
+        return list(voc.examples(source, tmp_path, masks=masks, split=name))
 
     assert [example.id for example in split("train")] == ["own", "more", "another"]
     assert [example.id for example in split("val")] == ["tested"]
-    assert [example.id for example in split("train", "detection")] == every
+    assert [example.id for example in split("train", masks=False)] == every
     own, more, _ = (decode(example, classes=20) for example in split("train"))
     assert set(np.unique(own.mask)) == {0, 15}
     np.testing.assert_array_equal(more.mask, labels)
@@ -318,7 +318,7 @@ def test_the_real_years_are_one_source():
     files = [{"name": name, "sha256": ANY_CHECKSUM} for name in ("voc2007-samples.tar", "voc2012-subset.tar")]
     splits = {"train": ["VOC2007/trainval", "VOC2012/train"], "val": "VOC2012/val", "test": "VOC2007/test"}
     source = voc_source("VOCdevkit", files=files, splits=splits)
-    train = voc.examples(source, MIRROR, task="detection", split="train")
+    train = voc.examples(source, MIRROR, masks=False, split="train")
     ids = [example.id for example in train]
     assert "000005" in ids
     assert any(id.startswith("2007_") for id in ids)
@@ -349,7 +349,7 @@ def test_a_broken_archive_is_named(tmp_path, files, message):
     """A member that is missing or not as VOC defines it gives one line that names it."""
     write_archive(tmp_path / "voc.tar", files)
     with pytest.raises(InputError, match=message):
-        list(voc.examples(voc_source(), tmp_path, task="detection", split="train"))
+        list(voc.examples(voc_source(), tmp_path, masks=False, split="train"))
 
 
 def test_archives_refuse_what_is_none(tmp_path):
@@ -379,7 +379,7 @@ def test_real_voc_is_read():
     source = voc_source(name="voc2012-subset.tar")
     masks = collections.Counter()
     for split, count in (("train", 43), ("val", 50)):
-        examples = voc.examples(source, MIRROR, task="segmentation", split=split)
+        examples = voc.examples(source, MIRROR, masks=True, split=split)
         assert len(examples) == count
         for example in examples:
             decoded = decode(example, classes=20)
@@ -398,7 +398,7 @@ def test_other_roots_and_classes_are_read():
     source = voc_source("BCCD_Dataset/BCCD", "bccd.zip", classes=["RBC", "WBC", "Platelets"], splits=splits)
     boxes, dropped = 0, collections.Counter()
     for split, count in (("train", 205), ("val", 87), ("test", 72)):
-        examples = voc.examples(source, MIRROR, task="detection", split=split)
+        examples = voc.examples(source, MIRROR, masks=False, split=split)
         assert len(examples) == count
         for example in examples:
             boxes += len(example.boxes)
@@ -457,7 +457,7 @@ def test_mnist1d_equals_the_published_file(signals):
 def test_mnist1d_has_the_published_counts(signals):
     """4,000 + 1,000 signals with the published class counts; the last 400 of the training part validate."""
     source = mnist1d.Source(kind="mnist1d")
-    train, val, test = (mnist1d.examples(source, signals, task="classification", split=split) for split in SPLITS)
+    train, val, test = (mnist1d.examples(source, signals, masks=False, split=split) for split in SPLITS)
     assert (len(train), len(val), len(test)) == (3600, 400, 1000)
     labels = np.array([example.label for part in (train, val) for example in part])
     assert np.bincount(labels).tolist() == [398, 396, 411, 394, 394, 402, 401, 404, 402, 398]
@@ -500,7 +500,7 @@ def idx_source(**changes):
 def test_idx_files_are_read(tmp_path):
     """Plain and gzipped files; grey becomes RGB; the validation split is a seeded fraction of the training part."""
     write_idx(tmp_path)
-    train, val, test = (idx.examples(idx_source(), tmp_path, task="classification", split=split) for split in SPLITS)
+    train, val, test = (idx.examples(idx_source(), tmp_path, masks=False, split=split) for split in SPLITS)
     assert (len(train), len(val), len(test)) == (18, 2, 4)
     assert len({example.id for example in (*train, *val)}) == 20
     images = idx.read_idx(tmp_path / "test_images.gz", dimensions=3)
@@ -527,7 +527,7 @@ def test_broken_idx_files_are_named(tmp_path, name, content, message):
     write_idx(tmp_path)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name}: .*{message}"):
-        idx.examples(idx_source(), tmp_path, task="classification", split="test")
+        idx.examples(idx_source(), tmp_path, masks=False, split="test")
 
 
 @needs_mirror
@@ -541,8 +541,8 @@ def test_real_fashion_mnist_is_read():
     }
     files = {key: {"name": f"fashion-mnist/{name}", "sha256": ANY_CHECKSUM} for key, name in names.items()}
     source = idx_source(files=files, classes=[str(label) for label in range(10)])
-    test = idx.examples(source, MIRROR, task="classification", split="test")
+    test = idx.examples(source, MIRROR, masks=False, split="test")
     assert test[0].image.shape == (28, 28, 3)
     assert np.bincount([example.label for example in test]).tolist() == [1000] * 10
-    train, val = (idx.examples(source, MIRROR, task="classification", split=split) for split in ("train", "val"))
+    train, val = (idx.examples(source, MIRROR, masks=False, split=split) for split in ("train", "val"))
     assert (len(train), len(val)) == (54000, 6000)

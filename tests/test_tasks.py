@@ -10,6 +10,7 @@ import pytest
 
 from cnnkeras import label_maps, tasks
 from cnnkeras.boxes import convert_boxes
+from cnnkeras.protocols import posteriors
 from cnnkeras.tasks import classification, detection, segmentation
 
 # ---- all tasks
@@ -311,3 +312,13 @@ def test_a_network_learns_to_overfit_one_scene():
     order, given = np.argsort(found.boxes[:, 0]), np.argsort(boxes[0][:, 0])
     np.testing.assert_array_equal(found.labels[order], labels[0][given])
     np.testing.assert_allclose(found.boxes[order], boxes[0][given], atol=0.02)
+
+
+def test_every_softmax_is_the_same():
+    """Logits of log 1 and log 3 are probabilities of 1/4 and 3/4, at any height, in the precision of the logits; large ones do not overflow."""
+    for shift in (0, 1000, -1000):
+        logits = np.log([[1.0, 3.0]]) + shift
+        np.testing.assert_allclose(posteriors.softmax(logits), [[0.25, 0.75]], rtol=1e-12)
+        np.testing.assert_allclose(np.exp(posteriors.log_softmax(logits)), [[0.25, 0.75]], rtol=1e-12)
+    assert posteriors.softmax(np.zeros((2, 3), np.float32)).dtype == np.float32
+    assert posteriors.probabilities(np.zeros((2, 3))).dtype == np.float32

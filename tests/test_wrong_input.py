@@ -159,7 +159,7 @@ def test_a_missing_file_is_named(tmp_path, monkeypatch, command):
         (("augment", "corps"), f"params.yaml: {UNKNOWN.format('dataset', 'corps', 'crops')}"),
         (("train", "corps"), f"params.yaml: {UNKNOWN.format('experiment', 'corps', 'crops')}"),
         (("train", "crops"), "train@crops: expected data/augmented/crops; received: no such file or folder. Run `cnnkeras augment crops` or"),
-        (("show", "crops", "any.png"), "expected the trained network results/crops/model/model.keras; received: no such file. Run `cnnkeras train crops` or"),
+        (("show", "crops", "any.png"), "expected the trained model results/crops/model/model.keras; received: no such file. Run `cnnkeras train crops` or"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_named_with_what_makes_it(command, message):

@@ -30,7 +30,7 @@ from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
 
-TASKS = ("detection", "classification")
+TASKS = ("detection", "classification")  # the second is the pre-training
 LOCAL_KERNEL = 3  # side of the locally connected layer's windows, yolov1.cfg
 
 
@@ -159,8 +159,9 @@ def output_shape(
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for yolo; received: {task!r}")
-    _check_size(input_shape, variant, task)
-    if task == "classification":
+    is_detector = task == TASKS[0]
+    _check_size(input_shape, variant, is_detector=is_detector)
+    if not is_detector:
         return (classes,)
     network = VARIANTS[variant]
     cells = input_shape[0] // network.stride
@@ -202,13 +203,13 @@ def build(
     network = VARIANTS[variant]
     own = {"boxes_per_cell": boxes_per_cell, "dropout": dropout, "batch_norm": batch_norm}
     network = replace(network, **{name: value for name, value in own.items() if value is not None})
-    detection = len(output_shape) == 3
-    _check_size(input_shape, variant, "detection" if detection else "classification")
+    is_detector = len(output_shape) == 3
+    _check_size(input_shape, variant, is_detector=is_detector)
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
-    for step in network.steps(None if detection else network.pretrained):
+    for step in network.steps(None if is_detector else network.pretrained):
         x = _convolution(x, step, width, network.batch_norm) if step.filters else _pool(x, step)
-    if detection:
+    if is_detector:
         _check_grid(output_shape, input_shape, network)
         outputs = _head(x, network, output_shape, width)
     else:
@@ -267,11 +268,11 @@ def _head(x, network: Network, output_shape: tuple[int, ...], width: float):
     return keras.layers.Reshape(output_shape, dtype="float32", name="grid")(x)
 
 
-def _check_size(input_shape: tuple[int, ...], variant: str, task: str) -> None:
+def _check_size(input_shape: tuple[int, ...], variant: str, *, is_detector: bool) -> None:
     if len(input_shape) != 3:
         raise ValueError(f"expected images (height, width, channels) for yolo; received: {tuple(input_shape)}")
     (height, width), stride = input_shape[:2], VARIANTS[variant].stride
-    if task == "classification":
+    if not is_detector:
         network = VARIANTS[variant]
         output_sizes((height, width), [step.window for step in network.steps(network.pretrained)])
     elif height != width or height % stride or height < stride:

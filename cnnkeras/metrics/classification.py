@@ -34,7 +34,7 @@ def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
 def true_class_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """How many classes come before the true one, from the highest score down.
 
-    Of equal scores the lower class index comes first, as with `argmax`: a network that scores all classes alike is
+    Of equal scores the lower class index comes first, as with `argmax`: a model that scores all classes alike is
     right for class 0 only, not for all.
 
     Args:

@@ -1,4 +1,4 @@
-"""Classification: one of C classes for an image or a signal. The network's outputs are C logits."""
+"""Classification: one of C classes for an image or a signal. The model's outputs are C logits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated

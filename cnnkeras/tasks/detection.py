@@ -1,6 +1,6 @@
-"""Detection by YOLO's grid (Redmon et al. 2016, section 2): boxes to targets, the network's outputs to boxes.
+"""Detection by YOLO's grid (Redmon et al. 2016, section 2): boxes to targets, the model's outputs to boxes.
 
-The image is divided into S x S cells. The network gives, for each cell, [C class probabilities | B confidences | B x
+The image is divided into S x S cells. The model gives, for each cell, [C class probabilities | B confidences | B x
 (x, y, √w, √h)]: x and y are offsets within the cell, 0..1, w and h fractions of the image.
 """
 
@@ -104,7 +104,7 @@ def build_metrics() -> "list[keras.metrics.Metric]":
 
 
 def decode_outputs(outputs: np.ndarray, *, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every box of the network with its score for every class (section 2 and equation 1).
+    """Every box of the model with its score for every class (section 2 and equation 1).
 
     The box is ((x + column) / S, (y + row) / S, w², h²) as centre, width and height; the score is confidence x class
     probability.

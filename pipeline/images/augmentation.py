@@ -115,7 +115,7 @@ class Policy:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(
                 f"{self._where}: expected transforms that keep images RGB with values 0..255; "
-                f"received: {image.dtype} of shape {image.shape}. The network's first layer does the normalisation"
+                f"received: {image.dtype} of shape {image.shape}. The model's first layer does the normalisation"
             )
         changes: dict[str, Any] = {"image": image}
         if example.mask is not None:

@@ -35,7 +35,7 @@ class Dataset(Entry):
     Attributes:
         source: Entry under `sources:`.
         task: What the labels are prepared for.
-        size: Height and width of the network's input in pixels, or the length of a signal.
+        size: Height and width of the model's input in pixels, or the length of a signal.
         examples: `images` as they are; `objects`, one example per annotated object, its box enlarged by `object_margin`; or
             `proposals`, of the training images, the others as they are.
         object_margin: Border around an object's box, as a fraction of the box's longer side.
@@ -65,5 +65,5 @@ class Dataset(Entry):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one network input: (H, W, 3), or (L, 1) for a signal."""
+        """Of one input of the model: (H, W, 3), or (L, 1) for a signal."""
         return (*self.size, 3 if len(self.size) == 2 else 1)

@@ -61,12 +61,12 @@ def results(experiment: str) -> Path:
 
 
 def model_folder(experiment: str) -> Path:
-    """Folder of an experiment's trained network, or of an imported one."""
+    """Folder of an experiment's trained model, or of an imported one."""
     return results(experiment) / "model"
 
 
 def model_file(experiment: str) -> Path:
-    """An experiment's trained network, in Keras' own format."""
+    """An experiment's trained model, in Keras' own format."""
     return model_folder(experiment) / "model.keras"
 
 

@@ -6,8 +6,8 @@ A kind's file defines
 - `class Source(SourceEntry)`: the keys of its entry in params.yaml, with `classes` (the class names, in order);
 - `fetch(source, folder, *, mirrors)`: put the archives, as published, into the empty `folder`; `mirrors` are folders
   and URLs to look for each file before its own addresses (a kind that generates its data has no use for them);
-- `examples(source, folder, *, task, split)`: that split's `Example`s as a sequence, always in the same order, each read
-  from the archives in place when it is asked for.
+- `examples(source, folder, *, masks, split)`: that split's `Example`s as a sequence, with label maps if `masks` says so, always in the
+  same order, each read from the archives in place when it is asked for.
 
 What kinds have in common: `ClassNames` and `Examples` here, `PublishedArchives` (files/published_archives.py) for data that are
 published as archives, and `Splits` (files/splits.py), the key that says which published part serves which split.
@@ -21,11 +21,12 @@ from typing import Annotated, Generic, Literal, Protocol, TypeVar
 import numpy as np
 from pydantic import AfterValidator, Field
 
+from cnnkeras import tasks
 from cnnkeras.by_name import Files
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
-Task = Literal["classification", "detection", "segmentation"]
+Task = Literal[*tasks.names()]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -131,7 +132,7 @@ class Kind(Protocol):
     def fetch(self, source: SourceEntry, folder: Path, *, mirrors: Sequence[str]) -> None:
         """Put the archives into `folder`."""
 
-    def examples(self, source: SourceEntry, folder: Path, *, task: Task, split: Split) -> Sequence[Example]:
+    def examples(self, source: SourceEntry, folder: Path, *, masks: bool, split: Split) -> Sequence[Example]:
         """Examples of a split."""
 
 

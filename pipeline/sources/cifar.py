@@ -91,7 +91,7 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
     fetch_files([source.file], folder, mirrors=mirrors)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
+def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:  # noqa: ARG001 - there are none
     """Images of a split; ids are the published part and the position in it.
 
     Raises:

@@ -65,7 +65,7 @@ class Source(PublishedArchives, sources.SourceEntry):
 fetch = fetch_archives
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:
+def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:
     """Images of a split with their boxes and, for segmentation, their label maps; an id is the image's file name.
 
     Raises:
@@ -76,7 +76,7 @@ def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.
     positions = source.splits.positions(split, len(instances.images))
     images = [instances.images[position] for position in positions]
     ids = image_files.ids(name for _, name in images)
-    reader = _Reader(archives, part, instances, has_masks=task == "segmentation")
+    reader = _Reader(archives, part, instances, has_masks=masks)
     return sources.Examples(list(zip(ids, images, strict=True)), reader.read)
 
 

@@ -59,7 +59,7 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
     fetch_files((files.train_images, files.train_labels, files.test_images, files.test_labels), folder, mirrors=mirrors)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
+def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:  # noqa: ARG001 - there are none
     """Images of a split, the grey ones as RGB; ids are the published part and the position in it.
 
     Raises:

@@ -73,7 +73,7 @@ class Source(PublishedArchives, sources.SourceEntry):
 fetch = fetch_archives
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
+def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:  # noqa: ARG001 - there are none
     """Images of a split with their classes; an id is the image's path below the root.
 
     Raises:

@@ -87,7 +87,7 @@ class Source(PublishedArchives, sources.SourceEntry):
 fetch = fetch_archives
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
+def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:  # noqa: ARG001 - always
     """Images of a split with their label maps; an id is the image's file name.
 
     Raises:

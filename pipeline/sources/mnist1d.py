@@ -60,7 +60,7 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:  # n
     )
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:  # noqa: ARG001 - one task
+def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:  # noqa: ARG001 - there are none
     """Signals of a split, float32 (L, 1); ids are the published part and the position in it."""
     path, part = folder / ARCHIVE, "test" if split == "test" else "train"
     try:

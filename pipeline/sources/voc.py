@@ -109,30 +109,30 @@ class Source(PublishedArchives, sources.SourceEntry):
 fetch = fetch_archives
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:
+def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:
     """Images of a split.
 
     Raises:
         InputError: The archives are not in VOC's layout.
     """
     archives = source.open(folder)
-    listed = _read_lists(archives, source, source.splits.part(split), task)
+    listed = _read_lists(archives, source, source.splits.part(split), masks=masks)
     if twice := [id for id, count in Counter(id for _, id in listed).items() if count > 1]:
         raise InputError(f"splits.{split}: expected each id in one list, once; received: {twice[0]} twice")
     listed = [listed[position] for position in source.splits.positions(split, len(listed))]
-    if source.extra_masks and task == "segmentation" and split == "train":
+    if source.extra_masks and masks and split == "train":
         listed += _extra_images(archives, source)
-    return read_examples(archives, source.classes, listed, task, source.extra_masks)
+    return read_examples(archives, source.classes, listed, source.extra_masks, masks=masks)
 
 
-def _read_lists(archives: Archives, source: Source, names: str | Sequence[str], task: str) -> list[Image]:
+def _read_lists(archives: Archives, source: Source, names: str | Sequence[str], *, masks: bool) -> list[Image]:
     every = (names,) if isinstance(names, str) else names
-    return [image for name in every for image in read_list(archives, source.root, name, task)]
+    return [image for name in every for image in read_list(archives, source.root, name, masks=masks)]
 
 
 def _extra_images(archives: Archives, source: Source) -> list[Image]:
     """Those of the extra lists that no split lists, each once, in the lists' order."""
-    own = [image for names in source.splits.parts() for image in _read_lists(archives, source, names, "segmentation")]
+    own = [image for names in source.splits.parts() for image in _read_lists(archives, source, names, masks=True)]
     folders, listed = list(dict.fromkeys(below for below, _ in own)), {id for _, id in own}
     root = image_files.below(source.extra_masks.root)
     extra = dict.fromkeys(id for name in source.extra_masks.lists for id in _read_ids(archives, f"{root}{name}.txt"))
@@ -144,15 +144,15 @@ def _extra_images(archives: Archives, source: Source) -> list[Image]:
     ]
 
 
-def read_list(archives: Archives, root: str, name: str, task: str) -> list[Image]:
-    """Images in one of VOC's lists: those of ImageSets/Segmentation for segmentation, of ImageSets/Main otherwise.
+def read_list(archives: Archives, root: str, name: str, *, masks: bool) -> list[Image]:
+    """Images in one of VOC's lists: those of ImageSets/Segmentation where label maps are wanted, of ImageSets/Main otherwise.
 
     Raises:
         InputError: There is no such list, it is empty, or an id is not fit to be a file's name.
     """
     year, _, name = name.rpartition("/")
     below = image_files.below(root) + image_files.below(year)
-    folder = f"{below}ImageSets/{'Segmentation' if task == 'segmentation' else 'Main'}/"
+    folder = f"{below}ImageSets/{'Segmentation' if masks else 'Main'}/"
     member = f"{folder}{name}.txt"
     if member not in archives:
         known = sorted(PurePosixPath(known).stem for known in archives if known.startswith(folder))
@@ -174,16 +174,17 @@ def read_examples(
     archives: Archives,
     classes: Sequence[str],
     listed: Sequence[Image],
-    task: str,
     extra_masks: ExtraMasks | None = None,
+    *,
+    masks: bool,
 ) -> sources.Examples:
-    """Images of an archive in VOC layout with their boxes and, for segmentation, their label maps.
+    """Images of an archive in VOC layout with their boxes and, if `masks`, their label maps.
 
-    For segmentation an image without an annotation file has no boxes (None).
+    With label maps an image need not have an annotation file; it then has no boxes (None).
     """
     folders = tuple({f"{below}JPEGImages/" for below, _ in listed})
     members = {name.rpartition(".")[0]: name for name in archives if name.startswith(folders)}
-    return sources.Examples(listed, _Reader(archives, classes, members, task == "segmentation", extra_masks).read)
+    return sources.Examples(listed, _Reader(archives, classes, members, masks, extra_masks).read)
 
 
 @dataclass(frozen=True)

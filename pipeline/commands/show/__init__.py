@@ -25,6 +25,7 @@ from pipeline.images import annotated, reading
 from pipeline.params import Params, load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.replacing import replacing
 
 _files = Files(__name__, "a task")
 names, load = _files.names, _files.load
@@ -42,14 +43,14 @@ class Shown:
 
 
 def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None:
-    """Run an experiment's network, or those of an ensemble, on files, print what it finds and draw it.
+    """Run an experiment's model, or those of an ensemble, on files, print what it finds and draw it.
 
-    An image is seen as `predict` sees it, by the experiment's `views` or `regions`, and an ensemble's networks are combined as
-    `combine` does. Everything is read before a network is loaded, and everything is drawn before the first file is written.
+    An image is seen as `predict` sees it, by the experiment's `views` or `regions`, and an ensemble's models are combined as
+    `combine` does. Everything is read before a model is loaded, and everything is drawn before the first file is written.
 
     Args:
         name: Entry under `experiments:` or `ensembles:`.
-        files: Images in any format; for a network of signals, .npy or .csv files of as many numbers as it takes.
+        files: Images in any format; for a model of signals, .npy or .csv files of as many numbers as it takes.
         output: Folder for FILE-EXPERIMENT.png. Default: show/ here.
 
     Raises:
@@ -59,8 +60,8 @@ def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None
     params = load_params()
     entry = params.measured(name)
     dataset, classes = params.dataset(entry.dataset), params.classes(entry.dataset)
-    for network in params.networks(name):
-        _check_network(params, network)
+    for model in params.networks(name):
+        _check_model(params, model)
     is_signal = len(dataset.size) == 1
     images = [read_signal(file, dataset.size[0]) if is_signal else read_image(file) for file in files]
     show = load(dataset.task).show
@@ -111,12 +112,12 @@ def read_signal(file: Path, length: int) -> np.ndarray:
     return signal
 
 
-def _check_network(params: Params, name: str) -> None:
-    """Refuse a network that is not there, and one that sees images by what is known of the test split's alone."""
+def _check_model(params: Params, name: str) -> None:
+    """Refuse a model that is not there, and one that sees images by what is known of the test split's alone."""
     if not paths.model_file(name).is_file():
         place = paths.model_file(name).relative_to(paths.root())
         raise InputError(
-            f"expected the trained network {place}; received: no such file. "
+            f"expected the trained model {place}; received: no such file. "
             f"Run `cnnkeras train {name}` or `dvc repro train@{name}` first"
         )
     chosen = params.experiment(name).predict.regions
@@ -175,11 +176,9 @@ def _targets(files: Sequence[Path], name: str, folder: Path) -> list[Path]:
 
 def _write(target: Path, image: np.ndarray) -> None:
     """Write a drawing in one step, so that an interruption leaves no half of one."""
-    partial = target.with_name(f".partial-{target.name}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        overlays.write_png(partial, image)
-        partial.replace(target)
+        with replacing(target) as partial:
+            overlays.write_png(partial, image)
     except OSError as error:
         raise InputError(f"{target}: expected to be able to write; received: {error.strerror}") from error
 

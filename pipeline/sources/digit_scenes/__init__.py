@@ -31,7 +31,7 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:  # n
     write_archive(source, folder / ARCHIVE, root=ROOT)
 
 
-def examples(source: Source, folder: Path, *, task: str, split: str) -> sources.Examples:
+def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:
     """Scenes of a split, read like the images of any other VOC archive."""
     archives = Archives([folder / ARCHIVE])
-    return voc.read_examples(archives, source.classes, voc.read_list(archives, ROOT, split, task), task)
+    return voc.read_examples(archives, source.classes, voc.read_list(archives, ROOT, split, masks=masks), masks=masks)

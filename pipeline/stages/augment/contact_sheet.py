@@ -1,4 +1,4 @@
-"""The contact sheet of a packed dataset: what a network will see, with boxes, label maps and class names drawn."""
+"""The contact sheet of a packed dataset: what a model will see, with boxes, label maps and class names drawn."""
 
 from pathlib import Path
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline import sources
 from pipeline.formats.packed import SplitWriter
+from pipeline.runtime.replacing import replacing
 from pipeline.stages.augment.moments import Moments
 from pipeline.stages.augment.packer import CHUNK, Chunk
 from pipeline.stages.augment.report import Notes
@@ -98,9 +99,8 @@ class Journal:
             "notes": self.notes.saved(),
             "splits": {split: writer.save() for split, writer in self.writers.items()},
         }
-        written = self.folder / f".partial-{JOURNAL}"
-        written.write_text(json.dumps(saved), encoding="utf-8")
-        written.replace(self.folder / JOURNAL)
+        with replacing(self.folder / JOURNAL) as partial:
+            partial.write_text(json.dumps(saved), encoding="utf-8")
 
     def remove(self) -> None:
         """Forget it: the dataset is whole."""

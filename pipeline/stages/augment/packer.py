@@ -40,7 +40,7 @@ class Row:
 
     @property
     def inputs(self) -> np.ndarray:
-        """What a network will read."""
+        """What a model will read."""
         return decode_jpeg(self.ragged["inputs"]) if "inputs" in self.ragged else self.fixed["inputs"]
 
 
@@ -79,8 +79,9 @@ class Packer:
         # A policy that no copy asks for is checked all the same.
         self._policy = self._build_policy() if dataset.copies or dataset.augmentation else None
         examples = sources.load(source.kind).examples
+        masks = "masks" in tasks.load(dataset.task).ANNOTATIONS
         self.splits: dict[str, Sequence[Example]] = {
-            split: examples(source, raw, task=dataset.task, split=split) for split in sources.SPLITS
+            split: examples(source, raw, masks=masks, split=split) for split in sources.SPLITS
         }
         if self._policy and dataset.copies:
             self._policy.fit(len(self.splits["train"]), self._training_image)

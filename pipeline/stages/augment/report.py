@@ -1,4 +1,4 @@
-"""The report on a packed dataset, results/datasets/DATASET: what is in it, and what a network could not learn from it.
+"""The report on a packed dataset, results/datasets/DATASET: what is in it, and what a model could not learn from it.
 
 `report.json` has counts per class and split, the images' own sizes, the input's mean and deviation, the principal components of
 its colours, statistics of boxes, what was dropped and skipped, and which images occur twice; `report.png` draws it. All is of the

@@ -20,7 +20,7 @@ from pipeline.images.reading import read_image
 from pipeline.stages.evaluate import Case, Evaluation, Row
 
 SIDE = 300
-MOST_BOXES = 30  # drawn in an image: an untrained network finds thousands
+MOST_BOXES = 30  # drawn in an image: an untrained model finds thousands
 RECALLS = np.linspace(0, 1, 101)
 
 
