@@ -89,19 +89,19 @@ def bars(
     values: Sequence[float],
     spread: Sequence[float] | None = None,
     *,
-    place: int = 0,
+    index: int = 0,
     of: int = 1,
     size: float = 18,
     form: str = ".3g",
     **options,
 ) -> None:
-    """Bars with their numbers above them, and their spread as whiskers; number `place` of `of` bars side by side for each name."""
+    """Bars with their numbers above them, and their spread as whiskers; number `index` of `of` bars side by side for each name."""
     width = 0.68 if of == 1 else 0.84 / of
-    places = np.arange(len(names)) + (place - (of - 1) / 2) * width
+    centres = np.arange(len(names)) + (index - (of - 1) / 2) * width
     errors = np.zeros(len(names)) if spread is None else np.asarray(spread)
     whiskers = {"yerr": errors, "capsize": 8 / of, "error_kw": {"linewidth": 2.5, "ecolor": colors.GREY}}
-    axes.bar(places, values, width, **{"color": FIRST} | options | ({} if spread is None else whiskers))
-    for at, value, error in zip(places, values, errors, strict=True):
+    axes.bar(centres, values, width, **{"color": FIRST} | options | ({} if spread is None else whiskers))
+    for at, value, error in zip(centres, values, errors, strict=True):
         axes.annotate(
             f"{value:{form}}",
             (at, value + error),

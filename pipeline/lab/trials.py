@@ -66,12 +66,12 @@ def load_digits(side: int = 8) -> Data:
     """scikit-learn's 1,797 digits of 8x8 pixels in the middle of images of this side, from 0 to 1; every third is for testing."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
+    digits = load_digits()
     before = (side - 8) // 2
-    images = np.pad(found.images / 16, ((0, 0), (before, side - 8 - before), (before, side - 8 - before)))
+    images = np.pad(digits.images / 16, ((0, 0), (before, side - 8 - before), (before, side - 8 - before)))
     inputs = images.reshape(len(images), -1, 1).astype(np.float32)
     is_test = np.arange(len(inputs)) % 3 == 0
-    return Data(inputs[~is_test], found.target[~is_test], inputs[is_test], found.target[is_test], (side, side))
+    return Data(inputs[~is_test], digits.target[~is_test], inputs[is_test], digits.target[is_test], (side, side))
 
 
 def lecture_convolutional() -> list[Layer]:

@@ -39,23 +39,23 @@ def run(experiment: str) -> None:
     """
     params = load_params()
     trained = () if experiment in params.ensembles else (paths.model_folder, paths.history)
-    made = (*trained, paths.predictions, paths.metrics, paths.plots, paths.figures)
+    results = (*trained, paths.predictions, paths.metrics, paths.plots, paths.figures)
     dataset = params.measured(experiment).dataset
-    inputs = [paths.augmented(dataset), paths.dataset_report(dataset), *(place(experiment) for place in made)]
+    inputs = [paths.augmented(dataset), paths.dataset_report(dataset), *(path(experiment) for path in results)]
     outputs = [paths.receipt(experiment)]
     with (
         stage(params.stage("log", experiment), experiment, inputs=inputs, outputs=outputs) as (receipt,),
         tempfile.TemporaryDirectory() as temporary,
     ):
         result = _read(params, experiment, Path(temporary))
-        said = show(result)
+        sentence = show(result)
         facts = {
             "experiment": experiment,
             "fingerprint": result.facts["fingerprint"],
             "run_name": result.run_name,
         }
         receipt.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    Console().print(f"{experiment}: {said}", soft_wrap=True, highlight=False)
+    Console().print(f"{experiment}: {sentence}", soft_wrap=True, highlight=False)
 
 
 def _read(params: Params, experiment: str, temporary: Path) -> Result:
@@ -99,16 +99,15 @@ def _description(params: Params, experiment: str, metrics: Mapping[str, float]) 
 
 
 def _data(dataset: str) -> Data:
-    """What MLflow shows of a dataset."""
+    """A dataset as MLflow is to show it."""
     folder = paths.augmented(dataset)
     index = packed.open_index(folder)
-    dtype = np.dtype(index.splits["train"]["columns"]["inputs"]["dtype"]).name
-    inputs = [{"name": "inputs", "type": "tensor", "tensor-spec": {"dtype": dtype, "shape": [-1, *index.shape]}}]
     return Data(
         name=dataset,
         digest=provenance.dvc_hash(folder),
         source=folder.relative_to(paths.root()).as_posix(),
-        schema={"mlflow_tensorspec": {"features": json.dumps(inputs), "targets": None}},
+        dtype=np.dtype(index.splits["train"]["columns"]["inputs"]["dtype"]).name,
+        shape=index.shape,
         profile={split: entry["examples"] for split, entry in index.splits.items()} | {"classes": len(index.classes)},
     )
 

@@ -6,59 +6,54 @@ find each other. A result's fingerprint covers its params and everything that ca
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.formats.packed import INDEX
 from pipeline.params import Params
 from pipeline.runtime import paths
+from pipeline.runtime.entries import Entry
+from pipeline.runtime.nested import leaves
 
 _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
-_ORIGIN = ("source.", "import.")  # where bytes came from, which say for themselves what they are
-# What becomes of examples that are not as they should be: without effect on a result unless set otherwise.
+_ORIGIN = ("source.", "import.")  # where bytes came from; the digests of the bytes are in the fingerprint
+# What happens to damaged or leaked examples: without effect on a result at these values.
 _AT_DEFAULT = {"dataset.on_error": "fail", "dataset.leaks": "fail"}
 
 
 def result_params(params: Params, experiment: str) -> dict[str, str]:
-    """Every number that an experiment's or ensemble's result depends on, by its place: `train.epochs`, `dataset.size`, `seed`."""
+    """Every number that an experiment's or ensemble's result depends on, by its key: `train.epochs`, `dataset.size`, `seed`."""
     entry = params.measured(experiment)
     dataset = params.dataset(entry.dataset)
-    leaves = {
-        **dict(_flatten(entry.model_dump(mode="json"))),
-        **dict(_flatten(dataset.model_dump(mode="json"), "dataset")),
-        **dict(_flatten(params.source(dataset.source).model_dump(mode="json"), "source")),
+    numbers = {
+        **_numbers(entry),
+        **_numbers(dataset, "dataset."),
+        **_numbers(params.source(dataset.source), "source."),
         "seed": params.seed,
     }
     if experiment in params.experiments and (start := entry.train.initial_weights.experiment) in params.imports:
-        leaves |= dict(_flatten(params.imported(start).model_dump(mode="json"), "import"))
+        numbers |= _numbers(params.imported(start), "import.")
     return {
-        place: value if isinstance(value, str) else json.dumps(value)
-        for place, value in leaves.items()
-        if _AT_DEFAULT.get(place) != value
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in numbers.items()
+        if _AT_DEFAULT.get(key) != value
     }
 
 
-def _flatten(entry: Any, place: str = "", *, is_listed: bool = False) -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings and lists, each with its place; a list of plain values is one leaf.
-
-    Within a list an empty mapping is one too: a transform without arguments is none of the others.
-    """
-    if isinstance(entry, Mapping) and (entry or not is_listed):
-        children = entry.items()
-    elif isinstance(entry, list) and any(isinstance(value, Mapping | list) for value in entry):
-        children, is_listed = enumerate(entry), True
-    else:
-        yield place, entry
-        return
-    for key, value in children:
-        yield from _flatten(value, f"{place}.{key}" if place else str(key), is_listed=is_listed)
+def _numbers(entry: Entry, prefix: str = "") -> dict[str, Any]:
+    """Values of an entry by their keys. Without keys, a mapping counts within a list alone: a transform without arguments is one."""
+    return {
+        key: value
+        for key, value in leaves(entry.model_dump(mode="json"), prefix, into_lists=True)
+        if value != {} or any(part.isdigit() for part in key.split("."))
+    }
 
 
 def training_params(params: Params, experiment: str) -> dict[str, str]:
     """Those of `result_params` that are in force before anything is predicted."""
-    leaves = result_params(params, experiment)
-    return {key: value for key, value in leaves.items() if not key.startswith(_AFTER_TRAINING)}
+    numbers = result_params(params, experiment)
+    return {key: value for key, value in numbers.items() if not key.startswith(_AFTER_TRAINING)}
 
 
 def training_fingerprint(params: Params, experiment: str) -> str:
@@ -81,16 +76,15 @@ def result_fingerprint(params: Params, experiment: str) -> str:
 
     An ensemble has no model and no history of its own; its predictions stand for its members'.
 
-    The source's entry is no part of it, nor is an import's. Another address of the same files gives the same result, and DVC does
-    not run `log` again for it: the receipt would name a fingerprint that is no more.
+    Neither the source's entry nor an import's is part of it. Another address of the same files gives the same result, and DVC does
+    not run `log` again for it: the receipt would name a fingerprint that no longer exists.
     """
     trained = () if experiment in params.ensembles else (paths.model_folder, paths.history)
-    made = (*trained, paths.predictions, paths.metrics)
-    leaves = result_params(params, experiment)
+    numbers = result_params(params, experiment)
     facts = {
         "experiment": experiment,
-        "params": {key: value for key, value in leaves.items() if not key.startswith(_ORIGIN)},
-        "content": [digest(place(experiment)) for place in made],
+        "params": {key: value for key, value in numbers.items() if not key.startswith(_ORIGIN)},
+        "content": [digest(path(experiment)) for path in (*trained, paths.predictions, paths.metrics)],
     }
     return _digest_json(facts)
 

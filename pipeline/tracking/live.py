@@ -140,10 +140,10 @@ class _Mirrored:
         training, experiment = self._order["training"], self._order["experiment"]
         with exclusive():
             store = Store()
-            found = store.unlogged(training)
-            if not found:
-                found = [store.create(f"{experiment} (training)", training=training, experiment=experiment)]
-        self._run = found[0]
+            runs = store.unlogged(training)
+            if not runs:
+                runs = [store.create(f"{experiment} (training)", training=training, experiment=experiment)]
+        self._run = runs[0]
         self._run.begin()
         self._run.add_params(self._order["params"])
         self._shown = self._run.points()

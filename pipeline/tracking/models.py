@@ -19,10 +19,10 @@ from pipeline.tracking import serving
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model to be shown.
+    """A model as it is to be shown.
 
     Attributes:
-        name: Of the model.
+        name: Its name in the store.
         file: In Keras' format.
         example: Inputs (n, ...) that it takes.
         output_shape: Of one output.
@@ -40,10 +40,10 @@ def add_model(client: mlflow.MlflowClient, run: entities.Run, trained: TrainedMo
     `mlflow.pyfunc.log_model` would load it to try its example.
     """
     run_id, experiment_id = run.info.run_id, run.info.experiment_id
-    for left in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
-        if left.status == entities.LoggedModelStatus.READY:
-            return left.model_id
-        client.delete_logged_model(left.model_id)  # half-written when an earlier log was interrupted
+    for former in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
+        if former.status == entities.LoggedModelStatus.READY:
+            return former.model_id
+        client.delete_logged_model(former.model_id)  # half-written when an earlier log was interrupted
     params = client.get_run(run_id).data.params
     logged = client.create_logged_model(experiment_id, trained.name, run_id, params=params)
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,4 +1,4 @@
-"""Where a result comes from, in the words of git and DVC: commit, lock, and the identity of the data."""
+"""Where a result comes from, in the words of git and DVC: the commit, the lock, the hash of the data."""
 
 import hashlib
 import json
@@ -77,8 +77,8 @@ def _hashes_in_lock(folder: Path) -> list[str]:
         return []
     stages = (YAML(typ="safe").load(lock) or {}).get("stages") or {}
     outputs: list[dict[str, Any]] = [output for stage in stages.values() for output in stage.get("outs", ())]
-    place = folder.relative_to(paths.root()).as_posix()
-    return [output["md5"] for output in outputs if output["path"] == place and "md5" in output]
+    path = folder.relative_to(paths.root()).as_posix()
+    return [output["md5"] for output in outputs if output["path"] == path and "md5" in output]
 
 
 def _md5(file: Path) -> str:

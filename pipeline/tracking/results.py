@@ -19,20 +19,20 @@ _LIVE_SECONDS = 5  # to wait for the process that shows the curves of a training
 
 @dataclass(frozen=True)
 class Result:
-    """What is to be shown, read from the local files.
+    """A result as it is to be shown, read from the local files.
 
     Attributes:
         run_name: Of its run.
         facts: Tags of the run; `fingerprint` finds it again, `training`, where there was one, the run of its curves.
-        command: That made the result.
+        command: The command that logs it.
         description: Markdown.
-        params: By their places in params.yaml.
+        params: By their keys in params.yaml.
         metrics: Its figures of merit.
         files: Files and folders, each with its folder in the run, None for the uppermost. Taken only when the result is to be
             shown.
         part: Of the store: "" or "lab".
         curves: Of its training.
-        data: What it was trained on. Called only when the result is to be shown: it may read gigabytes.
+        data: The data that it was trained on. Called only when the result is to be shown: it may read gigabytes.
         model: The trained model. Called only then.
     """
 
@@ -64,14 +64,14 @@ def show(result: Result) -> str:
 
 
 def _show(store: Store, result: Result) -> bool:
-    found, training = store.find(fingerprint=result.facts["fingerprint"]), result.facts.get("training")
-    is_new = not any(run.is_finished for run in found)
+    runs, training = store.find(fingerprint=result.facts["fingerprint"]), result.facts.get("training")
+    is_new = not any(run.is_finished for run in runs)
     if is_new:
-        run = found[0] if found else (training and _adopt(store, training, result.curves))
+        run = runs[0] if runs else (training and _adopt(store, training, result.curves))
         _complete(run or store.create(result.run_name, **result.facts), result)
-    for left in store.unlogged(training) if training else ():
-        if not left.is_running:  # the curves of a repetition: the same result, or not one that can be shown
-            left.delete()
+    for repetition in store.unlogged(training) if training else ():
+        if not repetition.is_running:  # its curves are those of this result, or of none that can be shown
+            repetition.delete()
     return is_new
 
 
@@ -91,8 +91,8 @@ def _complete(run: Run, result: Result) -> None:
     run.describe(result.facts, command=result.command, description=result.description)
     run.begin(result.run_name)
     run.add_params(result.params)
-    shown = run.points()
-    run.add_points({point: value for point, value in result.curves.items() if point not in shown})
+    former = run.points()
+    run.add_points({point: value for point, value in result.curves.items() if point not in former})
     for path, folder in result.files:
         run.add_files(path, folder)
     data = result.data() if result.data else None

@@ -28,14 +28,16 @@ class Data:
         name: Of the dataset.
         digest: At most 36 characters.
         source: Its folder in the project.
-        schema: Columns and shapes, as MLflow writes them.
+        dtype: Of the inputs.
+        shape: Of one input.
         profile: Figures for people.
     """
 
     name: str
     digest: str
     source: str
-    schema: Mapping[str, Any]
+    dtype: str
+    shape: tuple[int, ...]
     profile: Mapping[str, Any]
 
 
@@ -47,12 +49,12 @@ class Run:
 
     @property
     def is_running(self) -> bool:
-        """Whether somebody is at it, or was when it was interrupted."""
+        """Whether it is being written, or was interrupted while it was."""
         return self._run.info.status == "RUNNING"
 
     @property
     def is_finished(self) -> bool:
-        """Whether it shows all that it should."""
+        """Whether it shows everything."""
         return self._run.info.status == "FINISHED"
 
     def fact(self, key: str) -> str | None:
@@ -73,7 +75,7 @@ class Run:
         self._client.set_terminated(self.id, ending.upper())
 
     def delete(self) -> None:
-        """Take it out of the table."""
+        """Delete it."""
         self._client.delete_run(self.id)
 
     def describe(self, facts: Mapping[str, str], *, command: str, description: str) -> None:
@@ -81,7 +83,7 @@ class Run:
 
         Args:
             facts: Each becomes the tag `cnnkeras.KEY`; `git_commit` is also shown as the source's version.
-            command: That made the result.
+            command: The command that logs the result.
             description: Markdown at the top of the run's page.
         """
         tags = {f"cnnkeras.{key}": value for key, value in facts.items()}
@@ -106,7 +108,7 @@ class Run:
         Args:
             points: Finite values by metric and step; MLflow draws no others.
             model_id: Of the model that was measured.
-            data: Belongs to the dataset that it was measured on.
+            data: The dataset that it was measured on.
         """
         belongs_to = {"model_id": model_id} if model_id else {}
         if data:
@@ -127,7 +129,10 @@ class Run:
 
     def add_data(self, data: Data) -> None:
         """Add the data that it was trained on."""
-        source, schema, profile = json.dumps({"uri": data.source}), json.dumps(data.schema), json.dumps(data.profile)
-        dataset = entities.Dataset(data.name, data.digest, "local", source, schema, profile)
+        tensor = {"dtype": data.dtype, "shape": [-1, *data.shape]}
+        inputs = [{"name": "inputs", "type": "tensor", "tensor-spec": tensor}]
+        schema = {"mlflow_tensorspec": {"features": json.dumps(inputs), "targets": None}}
+        source, profile = {"uri": data.source}, data.profile
+        dataset = entities.Dataset(data.name, data.digest, "local", *map(json.dumps, (source, schema, profile)))
         context = entities.InputTag("mlflow.data.context", "training")
         self._client.log_inputs(self.id, [entities.DatasetInput(dataset, [context])])

@@ -51,8 +51,8 @@ def exclusive() -> Iterator[None]:
     """Keep other processes of this project, `dvc exp run --temp` included, from deciding which runs there are."""
     file = provenance.home() / ".cnnkeras" / "mlflow.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -60,7 +60,7 @@ class Store:
     """A tracking store that has answered. Open it within `exclusive()`: two processes must not create it at once.
 
     Args:
-        part: Ends the name of the MLflow experiment: what is no experiment of params.yaml has a table of its own.
+        part: Ends the name of the MLflow experiment: results other than those of experiments have a table of their own.
 
     Attributes:
         uri: Its address.
@@ -84,10 +84,10 @@ class Store:
 
     def _find_or_create_experiment(self, part: str) -> str:
         name = " ".join(filter(None, (os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cnnkeras", part)))
-        if found := self._client.get_experiment_by_name(name):
-            if found.lifecycle_stage == entities.LifecycleStage.DELETED:
-                self._client.restore_experiment(found.experiment_id)  # its name cannot be given to another one
-            return found.experiment_id
+        if experiment := self._client.get_experiment_by_name(name):
+            if experiment.lifecycle_stage == entities.LifecycleStage.DELETED:
+                self._client.restore_experiment(experiment.experiment_id)  # its name cannot be given to another one
+            return experiment.experiment_id
         return self._client.create_experiment(
             name,
             artifact_location=None if os.environ.get("MLFLOW_TRACKING_URI") else artifacts_uri(),
@@ -98,17 +98,17 @@ class Store:
     def find(self, **facts: str) -> list[Run]:
         """Runs with all these facts, newest first: `training`, `fingerprint` or `experiment`."""
         conditions = [f"tags.`cnnkeras.{key}` = '{value}'" for key, value in facts.items()]
-        found = self._client.search_runs(
+        runs = self._client.search_runs(
             [self.experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"]
         )
-        return [Run(self._client, run) for run in found]
+        return [Run(self._client, run) for run in runs]
 
     def unlogged(self, training: str) -> list[Run]:
         """Runs that `pipeline.tracking.live` made for a training and that show no result yet, newest first."""
         return [run for run in self.find(training=training) if run.fact("fingerprint") is None]
 
     def create(self, name: str, **facts: str) -> Run:
-        """Create a run that is not finished."""
+        """Create a run with these facts, which is running."""
         tags = {**_user(), "mlflow.source.type": "LOCAL", **{f"cnnkeras.{key}": value for key, value in facts.items()}}
         return Run(self._client, self._client.create_run(self.experiment_id, run_name=name, tags=tags))
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from pipeline.commands.report import claims, results
 from pipeline.params import load_params
 from pipeline.runtime import paths
+from pipeline.runtime.replacing import replacing
 
 
 def run(output: Path | None = None) -> None:
@@ -20,16 +21,13 @@ def run(output: Path | None = None) -> None:
     console.print(results.table(rows))
     console.print(results.NOTE, style="dim")
     file = output or paths.report()
-    file.parent.mkdir(parents=True, exist_ok=True)
     _write(file, results.markdown(rows, file.parent.resolve()))
     console.print(f"Written to {file}", soft_wrap=True, highlight=False)
-    if found := claims.read(params):
-        _write(paths.lab_report(), claims.markdown(found))
+    if numbers := claims.read(params):
+        _write(paths.lab_report(), claims.markdown(numbers))
         console.print(f"The lecture's claims: {paths.lab_report()}", soft_wrap=True, highlight=False)
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace a file in one step."""
-    partial = file.with_name(f".partial-{file.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+    with replacing(file) as partial:
+        partial.write_text(text, encoding="utf-8")

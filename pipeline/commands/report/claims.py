@@ -21,22 +21,22 @@ def read(params: Params) -> dict[str, Numbers]:
     return {name: numbers.read(paths.claim_numbers(name)) for name in names}
 
 
-def markdown(found: Mapping[str, Numbers]) -> str:
+def markdown(claims: Mapping[str, Numbers]) -> str:
     """The report's text."""
     lines = ["# The lecture as a lab", "", NOTE, "", "| claim | verdict |", "| --- | --- |"]
-    lines += [f"| [{name}](#{name}): {each.claim} | {each.verdict} |" for name, each in found.items()]
-    for name, each in found.items():
-        lines += ["", f"## {name}", "", f"{each.claim} {each.paragraph} **The claim {each.verdict}.**"]
-        lines += ["", *_table(each), "", f"![{name}]({name}/figure.png)"]
+    lines += [f"| [{name}](#{name}): {claim.claim} | {claim.verdict} |" for name, claim in claims.items()]
+    for name, claim in claims.items():
+        lines += ["", f"## {name}", "", f"{claim.claim} {claim.paragraph} **The claim {claim.verdict}.**"]
+        lines += ["", *_table(claim), "", f"![{name}]({name}/figure.png)"]
     return "\n".join(lines) + "\n"
 
 
-def _table(found: Numbers) -> list[str]:
+def _table(claim: Numbers) -> list[str]:
     """What was measured, beside what was published."""
     rows = ["| number | measured | published |", "| --- | --- | --- |"]
-    for name in {**found.measured, **found.published}:
-        spread = "" if found.spread.get(name) is None else f" ± {_text(found.spread[name])}"
-        measured, published = _text(found.measured.get(name)), _text(found.published.get(name))
+    for name in {**claim.measured, **claim.published}:
+        spread = "" if claim.spread.get(name) is None else f" ± {_text(claim.spread[name])}"
+        measured, published = _text(claim.measured.get(name)), _text(claim.published.get(name))
         rows.append(f"| {name.replace('_', ' ')} | {measured}{spread} | {published} |")
     return rows
 

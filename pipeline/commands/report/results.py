@@ -85,7 +85,7 @@ class Entry:
 
     @property
     def _seen(self) -> list[str]:
-        """Where the protocol is not the whole of it - views, regions, networks - the sentence that says it."""
+        """What the model saw, where the protocol does not say it: views, regions, several models."""
         is_plain = not isinstance(self.experiment, Ensemble) and not (
             self.experiment.predict.views or self.experiment.predict.regions
         )
@@ -133,7 +133,7 @@ def _markdown_text(cell: Cell) -> str:
 def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
     """An experiment's row of the first table: its first published number, and ours under the same name beside it."""
     first = entry.published[0] if entry.published else None
-    shown = dict.fromkeys([*([first.metric] if first else []), _compared(entry.dataset.task)[0]])
+    keys = dict.fromkeys([*([first.metric] if first else []), _compared(entry.dataset.task)[0]])
     published: Cell = [("-", False)]
     if first:
         more = f" (and {len(entry.published) - 1} more)" if len(entry.published) > 1 else ""
@@ -142,7 +142,7 @@ def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
     return (
         [(entry.name, True), *((line, False) for line in entry.model)],
         [
-            *((f"{key} {entry.scores[key]}", True) for key in shown if entry.scores),
+            *((f"{key} {entry.scores[key]}", True) for key in keys if entry.scores),
             *((line, False) for line in entry.protocol),
         ],
         published,
@@ -177,14 +177,14 @@ def _row(*cells: str) -> list[str]:
 
 
 def _read(name: str, params: Params) -> Entry:
-    experiment, network = params.measured(name), params.network(name)
+    experiment = params.measured(name)
     dataset = params.dataset(experiment.dataset)
     result, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
     return Entry(
         name=name,
         experiment=experiment,
         dataset=dataset,
-        published=_published(network, dataset.task, experiment.published),
+        published=_published(params.network(name), dataset.task, experiment.published),
         metrics=read_metrics(result) if result.is_file() else None,
         parameters=count_parameters(model) if model.is_file() else None,
         timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,
@@ -196,12 +196,12 @@ def _compared(task: Task) -> tuple[str, ...]:
     return metrics.load(task).METRICS
 
 
-def _published(network: Experiment, task: Task, result: PublishedResult | None = None) -> list[Published]:
+def _published(experiment: Experiment, task: Task, result: PublishedResult | None = None) -> list[Published]:
     """The architecture's published numbers for the task: the named result's alone, or all, those of its variant first."""
-    rows = [row for row in architectures.load(network.architecture).PUBLISHED if row.metric in _compared(task)]
+    rows = [row for row in architectures.load(experiment.architecture).PUBLISHED if row.metric in _compared(task)]
     if result is not None:
         return [row for row in rows if is_published(row, result)]
-    variant = str(network.model.get("variant")).lower()
+    variant = str(experiment.model.get("variant")).lower()
     return sorted(rows, key=lambda row: variant not in row.system.lower().split())
 
 

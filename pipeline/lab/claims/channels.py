@@ -45,8 +45,8 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         for layers in networks.values()
         for each in range(settings.seeds)
     ]
-    found = np.array(trials.run_all(trials.test_error, plan)).reshape(len(networks), settings.seeds)
-    errors = dict(zip(networks, found, strict=True))
+    results = np.array(trials.run_all(trials.test_error, plan)).reshape(len(networks), settings.seeds)
+    errors = dict(zip(networks, results, strict=True))
     counts = {channels: Network(layers, 0).count for channels, layers in networks.items()}
     measured = {f"error_{channels}_channels": float(each.mean()) for channels, each in errors.items()}
     measured |= {f"parameters_{channels}_channels": count for channels, count in counts.items()}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SEED = 2  # of the default scenes, so that the digits of the test split are new to the networks
+SEED = 2  # of the default scenes, so that the digits of the test split are new to the models
 CLASSES = len(DIGITS)
 
 
@@ -45,7 +45,7 @@ class Settings(ClaimEntry):
 
 
 def measure(settings: Settings, *, seed: int) -> Findings:
-    """Run one scene through the four networks and count what the figure shows."""
+    """Run one scene through the four models and count what the figure shows."""
     with devices.set_up(seed=seed):
         from pipeline.backend import model_files
 
@@ -65,7 +65,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         ),
     }
     smoothness, error = _smoothness(filters)
-    widths = {role: [maps.shape[1] for maps in found.values()] for role, found in down.items()}
+    widths = {role: [maps.shape[1] for maps in maps_of_layer.values()] for role, maps_of_layer in down.items()}
     measured = {
         "first_filters": int(filters.shape[-1]),
         "filter_smoothness": smoothness,
@@ -125,7 +125,7 @@ def _scene(number: int) -> Scene:
 
 
 def _fitted(model: "keras.Model", scene: Scene) -> np.ndarray:
-    """The scene as a batch of one in the network's size."""
+    """The scene as a batch of one in the model's size."""
     height, width = model.input_shape[1:3]
     return cv2.resize(scene.image, (width, height), interpolation=cv2.INTER_AREA)[None]
 
@@ -142,8 +142,8 @@ def _smoothness(filters: np.ndarray) -> tuple[float, float]:
     """
     centred = filters - filters.mean(axis=(0, 1))
     products = np.concatenate([(centred[:-1] * centred[1:]).ravel(), (centred[:, :-1] * centred[:, 1:]).ravel()])
-    places = filters.shape[0] * filters.shape[1]
-    return float(products.mean() / (centred**2).mean() + 1 / (places - 1)), len(products) ** -0.5
+    weights = filters.shape[0] * filters.shape[1]
+    return float(products.mean() / (centred**2).mean() + 1 / (weights - 1)), len(products) ** -0.5
 
 
 def _maps(model: "keras.Model", scene: Scene) -> dict[str, np.ndarray]:
@@ -187,18 +187,18 @@ def _draw(
     for line in range(1, outputs.shape[1]):
         axes[0].axhline(line / outputs.shape[1] * height - 0.5, color="white", linewidth=1.5)
         axes[0].axvline(line / outputs.shape[2] * width - 0.5, color="white", linewidth=1.5)
-    for place, key in zip(axes[1:], titles, strict=True):
-        slides.show_image(place, scene.image, titles[key])
-        _draw_boxes(place, boxes[key], (height, width))
+    for panel, key in zip(axes[1:], titles, strict=True):
+        slides.show_image(panel, scene.image, titles[key])
+        _draw_boxes(panel, boxes[key], (height, width))
 
 
-def _draw_boxes(axes: "Axes", found: Detections, size: tuple[int, int]) -> None:
+def _draw_boxes(axes: "Axes", detections: Detections, size: tuple[int, int]) -> None:
     """Every pair of a box and a class, the surest on top; lines as wide as it is sure."""
     from matplotlib.patches import Rectangle
 
     height, width = size
     for label, box, score in sorted(
-        zip(found.labels, found.boxes, found.scores, strict=True), key=lambda each: each[2]
+        zip(detections.labels, detections.boxes, detections.scores, strict=True), key=lambda each: each[2]
     ):
         left, upper, right, lower = box * [width, height, width, height] - 0.5
         axes.add_patch(
@@ -234,13 +234,13 @@ def _tiled(images: np.ndarray, columns: int) -> np.ndarray:
 
 def _strip(axes: "Axes", maps: dict[str, np.ndarray], names, title: str) -> None:
     """The liveliest channel of each of some maps, side by side at one size."""
-    shown = []
+    strip = []
     for name in names:
         channels = maps[name][0]
         channel = channels[..., channels.std(axis=(0, 1)).argmax()].astype(np.float32)
         scaled = (channel - channel.min()) / max(float(np.ptp(channel)), 1e-9)
-        shown.append(np.pad(cv2.resize(scaled, (64, 64), interpolation=cv2.INTER_NEAREST), 2, constant_values=1))
-    slides.show_image(axes, np.hstack(shown), title)
+        strip.append(np.pad(cv2.resize(scaled, (64, 64), interpolation=cv2.INTER_NEAREST), 2, constant_values=1))
+    slides.show_image(axes, np.hstack(strip), title)
     labels = [f"{name}\n{maps[name].shape[1]}x{maps[name].shape[2]}" for name in names]
-    axes.set_xticks([68 * place + 34 for place in range(len(shown))], labels)
+    axes.set_xticks([68 * index + 34 for index in range(len(strip))], labels)
     axes.tick_params(axis="x", labelsize=13, length=0)

@@ -72,7 +72,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         if any(side > 1 and dilation > 1 for side, dilation in zip(case[1], case[4], strict=True))
     ]
     equalities = [_equalities(rng) for _ in range(settings.stacks)]
-    pairs = [pair for found in fields.values() for pair in found.values()]
+    pairs = [pair for layers in fields.values() for pair in layers.values()]
     measured = {
         "settings": len(cases),
         "wrong_sizes": sum(shape != _formula(*case) for case, shape in zip(cases, shapes, strict=True)),
@@ -83,7 +83,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         "strided_against_subsampled": max(stride for _, stride in equalities),
         "wrong_stack_fields": sum(_stack_is_wrong(rng) for _ in range(settings.stacks)),
         "layers_of_architectures": len(pairs),
-        "wrong_layer_fields": sum(formula != found for formula, found in pairs),
+        "wrong_layer_fields": sum(formula != measured_field for formula, measured_field in pairs),
         "three_layers_field": receptive_field(PROBLEM_10_9),
     }
     published = {"three_layers_field": 7}
@@ -208,8 +208,8 @@ def _stack_is_wrong(rng: np.random.Generator) -> bool:
         weights = rng.uniform(1, 2, window.kernel)
         matrix = convolution_matrix(weights, (length,), window.stride, 0, window.dilation)
         length, gradient = len(matrix), matrix @ gradient
-    seen = np.flatnonzero(gradient[length // 2])
-    return seen[-1] - seen[0] + 1 != receptive_field(windows)
+    reach = np.flatnonzero(gradient[length // 2])
+    return reach[-1] - reach[0] + 1 != receptive_field(windows)
 
 
 def _fields(name: str) -> dict[str, tuple[int, int]]:
@@ -244,13 +244,13 @@ def _fields(name: str) -> dict[str, tuple[int, int]]:
         raised[column, ..., column, :] += 1000
     before = [_middle(output)[0] for output in part.predict_on_batch(base[None])]
     after = [part.predict_on_batch(raised[start : start + CHUNK]) for start in range(0, width, CHUNK)]
-    found = {}
+    fields = {}
     for number, layer in enumerate(layers):
         values = np.concatenate([_middle(chunk[number]) for chunk in after])
         changing = np.flatnonzero(np.abs(values - before[number]).reshape(width, -1).max(axis=1) > 0)
         if changing[0] > 0 and changing[-1] < width - 1:  # the field of the middle is not cut off by the image's edge
-            found[layer.name] = rows[layer.name], int(changing[-1] - changing[0] + 1)
-    return found
+            fields[layer.name] = rows[layer.name], int(changing[-1] - changing[0] + 1)
+    return fields
 
 
 def _first(output):
@@ -264,10 +264,10 @@ def _middle(maps: np.ndarray) -> np.ndarray:
 
 def _draw(figure: "Figure", fields: dict[str, dict[str, tuple[int, int]]], measured: dict) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[2, 1])
-    for color, (name, found) in zip(itertools.cycle(slides.COLORS), fields.items(), strict=False):
-        numbers = range(1, len(found) + 1)
-        left.plot(numbers, [formula for formula, _ in found.values()], color=color, label=name)
-        left.plot(numbers, [seen for _, seen in found.values()], "o", color=color, markersize=11)
+    for color, (name, pairs) in zip(itertools.cycle(slides.COLORS), fields.items(), strict=False):
+        numbers = range(1, len(pairs) + 1)
+        left.plot(numbers, [formula for formula, _ in pairs.values()], color=color, label=name)
+        left.plot(numbers, [width for _, width in pairs.values()], "o", color=color, markersize=11)
     left.set(
         xlabel="convolutions and poolings from the input",
         title="receptive field, pixels\n(line: formula; dots: measured)",

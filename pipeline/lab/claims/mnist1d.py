@@ -66,8 +66,8 @@ def measure(settings: Settings, *, seed: int) -> Findings:
             plan[key] = [trials.Trial(layers, data, each, **recipe, optimizer="adam", shuffled=False) for each in seeds]
     # The longest first, so that no core waits for another at the end.
     order = sorted(plan, key=lambda key: -_cost(key))
-    found = iter(trials.run_all(trials.test_error, [trial for key in order for trial in plan[key]]))
-    errors = {key: np.array([next(found) for _ in seeds]) for key in order}
+    results = iter(trials.run_all(trials.test_error, [trial for key in order for trial in plan[key]]))
+    errors = {key: np.array([next(results) for _ in seeds]) for key in order}
     values = {key: errors[key] if key.endswith("error") else 1 - errors[key] for key in plan}
     return _findings(settings, values)
 
@@ -150,7 +150,7 @@ def _pairs(axes: "Axes", names: list[str], pairs: list[tuple[np.ndarray, float]]
     """Ours, with their spread, each beside the published number."""
     means = [100 * values.mean() for values, _ in pairs]
     deviations = [100 * values.std(ddof=1) for values, _ in pairs]
-    slides.bars(axes, names, means, deviations, place=0, of=2, form=".0f", label="ours")
+    slides.bars(axes, names, means, deviations, index=0, of=2, form=".0f", label="ours")
     published = [100 * value for _, value in pairs]
-    slides.bars(axes, names, published, place=1, of=2, form=".0f", color=slides.SECOND, label="published")
+    slides.bars(axes, names, published, index=1, of=2, form=".0f", color=slides.SECOND, label="published")
     axes.set_title(title)

@@ -86,8 +86,8 @@ def measure(settings: Settings, *, seed: int) -> Findings:
             plan[name + suffix] = [
                 trials.Trial(layers, examples, seed + each, steps, rate, **recipe) for each in range(settings.seeds)
             ]
-    found = iter(trials.run_all(trials.test_error, [trial for each in plan.values() for trial in each]))
-    errors = {key: np.array([next(found) for _ in each]) for key, each in plan.items()}
+    results = iter(trials.run_all(trials.test_error, [trial for each in plan.values() for trial in each]))
+    errors = {key: np.array([next(results) for _ in each]) for key, each in plan.items()}
     exact = {
         name: _same_trajectory(
             replace(plan[f"{name}_fully_connected"][0], steps=settings.exact_steps),
@@ -107,7 +107,7 @@ def _same_trajectory(trial: trials.Trial, order: np.ndarray) -> tuple[np.ndarray
         (trial.data.permuted(order), False),
     ):
         network = Network(trial.layers, trial.seed)
-        network.parameters = [[values.astype(np.float64) for values in own] for own in network.parameters]
+        network.parameters = [[values.astype(np.float64) for values in layer] for layer in network.parameters]
         if permuted:
             network.parameters[0][0] = network.parameters[0][0][order]
         batches = orders(len(data.inputs), trial.batch_size, trial.seed)
@@ -186,7 +186,7 @@ def _draw(figure: "Figure", errors: dict[str, np.ndarray], exact: tuple[np.ndarr
         (middle, "signals", "MNIST-1D,\ntest error, %"),
         (right, "images", "digits 8x8,\ntest error, %"),
     ):
-        for place, suffix, color, label in (
+        for index, suffix, color, label in (
             (0, "", slides.FIRST, "as they are"),
             (1, "_permuted", slides.SECOND, "permuted"),
         ):
@@ -196,7 +196,7 @@ def _draw(figure: "Figure", errors: dict[str, np.ndarray], exact: tuple[np.ndarr
                 ["fully\nconnected", "convo-\nlutional"],
                 [each.mean() for each in values],
                 [each.std(ddof=1) for each in values],
-                place=place,
+                index=index,
                 of=2,
                 size=16,
                 color=color,

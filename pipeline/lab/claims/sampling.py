@@ -100,8 +100,8 @@ def _transposed_difference(values: np.ndarray) -> float:
     matrix = convolution_matrix(KERNEL, (length,), stride=2)
     np.testing.assert_array_equal(matrix @ np.arange(length), convolve_1d(np.arange(length), KERNEL, stride=2))
     added = np.zeros(length)
-    for place, value in enumerate(values):
-        added[2 * place : 2 * place + len(KERNEL)] += value * np.array(KERNEL)
+    for index, value in enumerate(values):
+        added[2 * index : 2 * index + len(KERNEL)] += value * np.array(KERNEL)
     return float(np.abs(matrix.T @ values - added).max())
 
 

@@ -49,8 +49,10 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         for layers in networks.values()
         for each in range(settings.seeds)
     ]
-    found = np.array(trials.run_all(_Shifted(tuple(shifts)), plan)).reshape(len(networks), settings.seeds, len(shifts))
-    return _findings(settings, gaps, dict(zip(networks, found, strict=True)), shifts)
+    results = np.array(trials.run_all(_Shifted(tuple(shifts)), plan)).reshape(
+        len(networks), settings.seeds, len(shifts)
+    )
+    return _findings(settings, gaps, dict(zip(networks, results, strict=True)), shifts)
 
 
 class _Shifted:
@@ -120,15 +122,15 @@ def _findings(
     one, two = [centre - 1, centre + 1], [centre - 2, centre + 2]
     measured: dict[str, float] = {f"gap_{key}": value for key, value in gaps.items()}
     spread: dict[str, float] = {}
-    for name, found in accuracies.items():
+    for name, accuracy in accuracies.items():
         key = name.replace(", ", "_").replace(" ", "_")
-        for place, values in (
-            ("centred", found[:, centre]),
-            ("shifted_1", found[:, one].mean(axis=1)),
-            ("shifted_2", found[:, two].mean(axis=1)),
+        for condition, values in (
+            ("centred", accuracy[:, centre]),
+            ("shifted_1", accuracy[:, one].mean(axis=1)),
+            ("shifted_2", accuracy[:, two].mean(axis=1)),
         ):
-            measured[f"{key}_{place}"] = float(values.mean())
-            spread[f"{key}_{place}"] = float(values.std(ddof=1))
+            measured[f"{key}_{condition}"] = float(values.mean())
+            spread[f"{key}_{condition}"] = float(values.std(ddof=1))
     holds = (
         gaps["interior"] < 1e-12
         and gaps["stride_2_shift_2"] < 1e-12
@@ -151,9 +153,9 @@ def _findings(
             f"2 and {gaps['stride_2_shift_1']:.2f} for a shift of 1; with 2x2 maxima and a shift of 1, {gaps['pooled_shift_1']:.2f}. Trained "
             f"on centred digits and tested two pixels off, over {settings.seeds} seeds: "
             + "; ".join(
-                f"{name} {100 * found[:, centre].mean():.0f} % centred, {100 * found[:, two].mean():.0f} ± "
-                f"{100 * found[:, two].mean(axis=1).std(ddof=1):.0f} % shifted"
-                for name, found in accuracies.items()
+                f"{name} {100 * accuracy[:, centre].mean():.0f} % centred, {100 * accuracy[:, two].mean():.0f} ± "
+                f"{100 * accuracy[:, two].mean(axis=1).std(ddof=1):.0f} % shifted"
+                for name, accuracy in accuracies.items()
             )
             + ". Equivariant layers alone do not make the answer invariant: the mean over all places does, for shifts by whole strides. By "
             f"one pixel, half a stride of its second layer, the last one falls to {100 * measured['convolutional_mean_shifted_1']:.0f} ± "
@@ -166,11 +168,11 @@ def _findings(
 
 def _draw(figure: "Figure", gaps: dict[str, float], accuracies: dict[str, np.ndarray], shifts: list[int]) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
-    for color, (name, found) in zip((slides.SECOND, slides.FIRST, slides.THIRD), accuracies.items(), strict=True):
+    for color, (name, accuracy) in zip((slides.SECOND, slides.FIRST, slides.THIRD), accuracies.items(), strict=True):
         left.errorbar(
             shifts,
-            100 * found.mean(axis=0),
-            100 * found.std(axis=0, ddof=1),
+            100 * accuracy.mean(axis=0),
+            100 * accuracy.std(axis=0, ddof=1),
             fmt="o-",
             color=color,
             capsize=6,

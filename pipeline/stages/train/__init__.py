@@ -122,12 +122,12 @@ def _copy_initial_weights(model: "keras.Model", training: Training) -> list[str]
 
 
 def _require_all(copied: list[str], model: "keras.Model", training: Training) -> None:
-    """A model that is not trained has no layer of its own."""
-    own = [layer.name for layer in model.layers if layer.weights and layer.name not in copied]
-    if own:
+    """A model that is not trained has every layer from elsewhere."""
+    others = [layer.name for layer in model.layers if layer.weights and layer.name not in copied]
+    if others:
         raise InputError(
             f"{training.where}: expected initial_weights for every layer, with epochs: 0; received: none for "
-            f'{", ".join(own)}. Write layers: ["*"] and take a model that has them all'
+            f'{", ".join(others)}. Write layers: ["*"] and take a model that has them all'
         )
 
 

@@ -145,8 +145,8 @@ def augmenting_reader(columns: Split, task: str, transforms: "Transforms", where
     read = Reader(columns, task, policy=policy, where=where, **settings)
     count = len(read.inputs)
     policy.fit(count, lambda row: np.asarray(read.inputs[row]))
-    tried = evenly_spaced(count, TRIED)
+    some = evenly_spaced(count, TRIED)
     with policy.certain():
-        read(tried, 0)
-    read(tried, 0)
+        read(some, 0)
+    read(some, 0)
     return read
