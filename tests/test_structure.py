@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 import pipeline
+from cnnkeras import __version__
 from pipeline.params import Params, load_params
 from pipeline.runtime import definition
 
@@ -106,10 +107,12 @@ def test_help_answers_at_once():
 
 
 def test_the_shell_completes_commands():
-    """Click's completion gives the commands in the order of the help."""
+    """Click's completion gives the commands in the order of the help; the version is that of the code that runs."""
     variables = {"_CNNKERAS_COMPLETE": "bash_complete", "COMP_WORDS": "cnnkeras re", "COMP_CWORD": "1"}
-    completed = run(str(Path(sys.executable).with_name("cnnkeras")), env={**os.environ, **variables})
+    program = str(Path(sys.executable).with_name("cnnkeras"))
+    completed = run(program, env={**os.environ, **variables})
     assert completed.stdout.split() == ["plain,repro", "plain,report"]
+    assert run(program, "--version").stdout == f"cnnkeras, version {__version__}\n"
 
 
 def test_help_lists_stages_then_commands():

@@ -1,4 +1,4 @@
-"""Addresses that files are read from - http and https, folders, all that fsspec reads - from the start or from further on."""
+"""Opens the file at an address - http, https, a folder, or any other that fsspec reads - from its start or from an offset."""
 
 import email.utils
 import io

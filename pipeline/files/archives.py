@@ -1,10 +1,9 @@
-"""Archives read in place: members are bytes looked up by name. None is unpacked, and no member's name becomes a path.
+"""Archives read in place: members are bytes looked up by name. Nothing is unpacked, and no member's name becomes a path.
 
-A .tar and a .zip have random access by themselves. A compressed .tar has none: to read one image is to decompress all
-before it. It is therefore decompressed once, in one pass, into a temporary file without a name, which is gone when the
-process is, however that ends; nothing is cached that could be stale. Checkpoints inside the compressed stream would need no
-disk, but make each read out of order decompress a megabyte or more. (benchmarks/download.py
-measures what decompressing costs beside decoding the images.)
+Any member of a .tar or a .zip can be read by itself. A compressed .tar must be decompressed up to that member. It is therefore
+decompressed once, in one pass, into a temporary file without a name. The system removes that file when the process ends, even
+by a kill, and no cache can become stale. Checkpoints inside the compressed stream would need no disk, but each read would then
+decompress a megabyte or more. benchmarks/download.py measures the time for decompressing beside that for decoding the images.
 """
 
 import bz2
@@ -51,11 +50,11 @@ _BLOCK_BYTES = 2**20
 
 
 class Archives(Mapping[str, bytes]):
-    """The files inside some archives, by name, as if they were one archive; the first with a name gives it.
+    """The files inside several archives, by name, as if these were one archive. Of two files with one name, the first counts.
 
-    Archives are .tar, plain or compressed by gzip, bzip2 or xz, and .zip. A member that is itself an archive is none;
-    what it holds is, as `MEMBER/NAME`: `n01440764.tar/n01440764_10026.JPEG`. Links and devices are refused. Processes
-    forked from this one may read as well.
+    Archives are .tar, plain or compressed by gzip, bzip2 or xz, and .zip. Where a member is itself an archive, the files inside it
+    are members in its place, with its name before theirs: `n01440764.tar/n01440764_10026.JPEG`. Links and devices are refused.
+    Processes forked from this one may read as well.
 
     Raises:
         InputError: One is missing, damaged, of another kind, or a bomb.
@@ -99,7 +98,7 @@ class Archives(Mapping[str, bytes]):
 
 @dataclass
 class _Opened:
-    """What an archive holds, and the archives in it: members by name, and names of links and devices."""
+    """The content of an archive and of the archives in it: members by name, and the names of links and devices."""
 
     members: "dict[str, _Section | _ZipMember]" = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
@@ -116,7 +115,7 @@ def _open(path: Path) -> _Opened:
 
 @functools.lru_cache(maxsize=4)
 def _opened(path: Path, size: int, _changed: int) -> _Opened:
-    """The archive as it is now; a dataset's splits share the list of its members, which takes a while to read."""
+    """The archive, opened once for all splits of a dataset: listing its members takes a while. A changed file is opened anew."""
     opened = _Opened()
     _index(opened, _Section(_Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC)), 0, size), str(path), "", depth=0)
     return opened
@@ -164,7 +163,7 @@ def _decompressor(section: "_Section") -> Callable[[BinaryIO], BinaryIO] | None:
 
 
 def _decompressed(section: "_Section", decompress: Callable[[BinaryIO], BinaryIO], described: str) -> "_Section":
-    """What a compressed archive holds, in a temporary file without a name."""
+    """The content of a compressed archive, in a temporary file without a name."""
     size = 0
     with tempfile.TemporaryFile(dir=_temporary_folder()) as copy, decompress(section.stream()) as stream:
         while block := stream.read(_BLOCK_BYTES):
@@ -176,7 +175,7 @@ def _decompressed(section: "_Section", decompress: Callable[[BinaryIO], BinaryIO
 
 
 def _temporary_folder() -> str | None:
-    """TMPDIR, or what is on a disk: /tmp is in memory on many systems."""
+    """TMPDIR, or a folder on a disk: /tmp is in memory on many systems."""
     return os.environ.get("TMPDIR") or ("/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir())  # noqa: PTH112
 
 
@@ -189,7 +188,7 @@ def _refuse_bomb(size: int, packed: int, described: str) -> None:
 
 
 class _Descriptor:
-    """A file opened for reading at any place, until nobody refers to it any more."""
+    """An open file, closed when nothing refers to it any more."""
 
     def __init__(self, number: int):
         self.number = number
@@ -197,7 +196,7 @@ class _Descriptor:
 
 
 class _Section:
-    """Bytes of a file from `start`. Reads name their place, so processes may share the file."""
+    """Bytes of a file from `start`. Each read says its offset, so several processes may read one open file."""
 
     __slots__ = ("_file", "_start", "size")
 
@@ -275,7 +274,7 @@ class _ZipMember:
         return self._archive.read(self._info)
 
     def section(self) -> _Section:
-        """The member as it is when decompressed, to be read as an archive."""
+        """The member, decompressed, to be read as an archive."""
         with tempfile.TemporaryFile(dir=_temporary_folder()) as copy, self._archive.open(self._info) as stream:
             shutil.copyfileobj(stream, copy, _BLOCK_BYTES)
             copy.flush()

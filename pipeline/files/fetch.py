@@ -1,9 +1,9 @@
-"""Files fetched by name from wherever they can be had, and kept only when their checksum is right.
+"""Published files fetched from the first address that has them, and kept only when their checksums are right.
 
-While a file is on its way it lies beside the source's folder, in `.downloads`, as one `.part` file for each address that it
-was asked of. A run that was interrupted, killed or out of luck leaves them there, and the next one goes on where they end,
-if the address still has the same version; what is complete is not fetched twice. All files of a source are put into its
-folder together, when the last one is right.
+A file that is being fetched lies in `.downloads` beside the source's folder, as one `.part` file for each address that was tried.
+An interrupted or failed run leaves these there. The next run continues them, if the address still has the same version of the
+file, and does not fetch a complete file again. All files of a source are put into its folder together, when the last one is
+right.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ def fetch_files(files: Sequence[PublishedFile], folder: Path, *, mirrors: Sequen
 
 
 def _in_threads(function: Callable[[Any, threading.Event], Any], items: Sequence[Any]) -> list[Any]:
-    """`function(item, stop)` of each, some at a time; the first that fails stops the others."""
+    """`function(item, stop)` of each item, some at a time; the first that fails stops the others."""
     waiting: queue.SimpleQueue = queue.SimpleQueue()
     answers: queue.SimpleQueue = queue.SimpleQueue()
     for position, item in enumerate(items):
@@ -102,10 +102,10 @@ def _in_threads(function: Callable[[Any, threading.Event], Any], items: Sequence
 
 @dataclass(frozen=True)
 class _Work:
-    """One file on its way.
+    """One file being fetched.
 
     Attributes:
-        file: What is wanted.
+        file: The file's description.
         target: Where it is put when it is complete; `.part` files lie beside it.
         mirrors: Folders and URLs to try first.
         kept: Folder whose files are ours: they need not be copied.
@@ -246,7 +246,7 @@ def _local(address: str) -> Path | None:
 
 @dataclass(frozen=True)
 class _Part:
-    """What has come of a file from one address, and which version of it that address said it was."""
+    """The part of a file that one address gave so far, and the version of the file that the address named."""
 
     data: Path
 
@@ -259,7 +259,7 @@ class _Part:
         return self.data.stat().st_size if self.data.exists() else 0
 
     def state(self) -> tuple[int, str | None]:
-        """How many bytes there are and the version that they are of; (0, None) where nothing can be continued."""
+        """The number of bytes and their version; (0, None) where nothing can be continued."""
         try:
             validator = json.loads(self._version.read_text(encoding="utf-8"))["validator"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -268,7 +268,7 @@ class _Part:
 
     @contextlib.contextmanager
     def begin(self, opened: Opened) -> Iterator[BinaryIO]:
-        """The file to write what comes to."""
+        """The file to write to, emptied where the address starts from the beginning."""
         if not opened.offset:
             self.remove()
         with self.data.open("ab") as sink:
@@ -277,11 +277,11 @@ class _Part:
             yield sink
 
     def remove_useless(self) -> None:
-        """Keep nothing that cannot be continued."""
+        """Remove a part that cannot be continued."""
         if self.state() == (0, None):
             self.remove()
 
     def remove(self) -> None:
-        """Forget what came."""
+        """Remove the part."""
         self.data.unlink(missing_ok=True)
         self._version.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Image files among the members of archives: which ones they are, how they are found, and what they are called here."""
+"""Image files among the members of archives: which members they are, the members that lists mean, and ids for them."""
 
 import io
 import re

@@ -60,7 +60,7 @@ class PublishedFile(Entry):
 
 
 class WrongFileError(UnusableError):
-    """What came is another file, or not all of it."""
+    """The address gave another file, or not all of it."""
 
 
 class Checked:
