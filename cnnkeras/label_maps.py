@@ -7,9 +7,10 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-import cv2
+import lazy_loader
 import numpy as np
-from PIL import Image
+
+cv2 = lazy_loader.load("cv2")  # readers of data take `VOID` from here, which needs no OpenCV
 
 VOID = 255  # the label of PASCAL VOC's object borders: neither trained on nor evaluated
 
@@ -55,6 +56,8 @@ def palette() -> np.ndarray:
 
 def encode_png(labels: np.ndarray) -> bytes:
     """A label map, uint8 (H, W), as a palette PNG file in PASCAL VOC's colours; equal maps give equal bytes."""
+    from PIL import Image
+
     image = Image.fromarray(np.ascontiguousarray(labels, np.uint8), mode="L")
     image.putpalette(palette().tobytes())
     file = io.BytesIO()
@@ -68,6 +71,8 @@ def decode_png(data: bytes) -> np.ndarray:
     Raises:
         ValueError: The file is no image, or its pixels are no labels (RGB).
     """
+    from PIL import Image
+
     try:
         image = Image.open(io.BytesIO(data))
         image.load()

@@ -12,11 +12,13 @@ is left is background.
 
 from typing import Annotated
 
-import cv2
+import lazy_loader
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from cnnkeras.protocols.posteriors import softmax
+
+cv2 = lazy_loader.load("cv2")  # params.yaml is checked against these signatures, which need no OpenCV
 
 
 def infer_greedily(

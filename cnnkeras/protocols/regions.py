@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import cv2
+import lazy_loader
 import numpy as np
 from annotated_types import Ge, Gt, Le, MinLen
 
 from cnnkeras.protocols.windows import Box, Proposal, enlarge, inside, surest
+
+cv2 = lazy_loader.load("cv2")  # params.yaml is checked against these signatures, which need no OpenCV
 
 Size = tuple[int, int]  # height and width
 Merge = Literal["mean", "maximum"]

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-import cv2
+import lazy_loader
 import numpy as np
 from annotated_types import Gt, MinLen
+
+cv2 = lazy_loader.load("cv2")  # params.yaml is checked against these signatures, which need no OpenCV
 
 Size = tuple[int, int]  # height and width
 Corners = list[tuple[int, int]]  # top and left of each crop

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-import cv2
+import lazy_loader
 import numpy as np
+
+cv2 = lazy_loader.load("cv2")
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 Proposal = tuple[float, Box]  # a score and the box of what may be an object
