@@ -313,7 +313,7 @@ experiments: {{}}
         ({"splits": {"train": "l.txt", "val": 0.1, "test": "val"}}, {"l.txt": b"train/cat/0.jpg 2"}, "received: '2'"),
         ({"splits": {"train": "l.txt", "val": 0.1, "test": "val"}}, {"l.txt": b"\n"}, "received: an empty list"),
         ({"splits": {"train": "l.txt", "val": 0.1, "test": "val"}}, {}, "expected a member l.txt"),
-        ({"splits": {"train": "train", "val": 0.5, "test": 0.5}}, {}, "expected more than 12 examples.*received: 12"),
+        ({"splits": {"train": "train", "val": 0.9, "test": 0.09}}, {}, "expected more than 12 examples.*received: 12"),
     ],
 )
 def test_wrong_folders_are_named(tmp_path, changes, extra, message):
@@ -337,6 +337,14 @@ def test_every_kind_says_its_splits_alike(kind):
         assert splits is None
     else:
         assert issubclass(splits.annotation, Splits)
+
+
+def test_fractions_leave_some_to_train_on():
+    """Half and half leave nothing: the entry is refused, whatever the number of examples."""
+    with pytest.raises(
+        ValueError, match=r"expected fractions of `train` below 1 together; received: val: 0.5 and test: 0.5"
+    ):
+        Splits[str](train="all", val=0.5, test=0.5)
 
 
 def test_fractions_are_drawn_one_after_the_other():

@@ -1,10 +1,10 @@
 """Which published part serves which split, and the fractions drawn where a data set has no validation or test part."""
 
-from functools import cached_property
 from typing import Annotated, Generic, TypeVar
 
 import numpy as np
 from annotated_types import Gt, Lt
+from pydantic import model_validator
 
 from pipeline.runtime.entries import Entry, Seed
 from pipeline.runtime.errors import InputError
@@ -28,7 +28,16 @@ class Splits(Entry, Generic[Part]):
     test: Fraction | Part
     seed: Seed = 0
 
-    @cached_property
+    @model_validator(mode="after")
+    def _leaves_some_to_train_on(self) -> "Splits[Part]":
+        if sum(self.fractions.values()) >= 1:
+            raise ValueError(f"expected fractions of `train` below 1 together; received: {self._described()}")
+        return self
+
+    def _described(self) -> str:
+        return " and ".join(f"{split}: {fraction}" for split, fraction in self.fractions.items())
+
+    @property
     def fractions(self) -> dict[str, float]:
         """The splits that are drawn from `train`, with the fraction of each."""
         return {split: value for split in ("val", "test") if isinstance(value := getattr(self, split), float)}
@@ -61,7 +70,7 @@ class Splits(Entry, Generic[Part]):
             drawn[name], start = order[start:stop], stop
         if start >= count:
             raise InputError(
-                f"expected more than {start} examples, so that some are left to train on after "
-                f"{' and '.join(f'{name}: {fraction}' for name, fraction in self.fractions.items())}; received: {count}"
+                f"expected more than {start} examples, so that some are left to train on after {self._described()}; "
+                f"received: {count}"
             )
         return np.sort(drawn.get(split, order[start:]))
