@@ -100,7 +100,7 @@ def test_the_report_counts(here):
     train = found["splits"]["train"]
     assert train["examples"] == 4
     assert train["per_class"] == {"cat": 2, "dog": 2}
-    assert train["sizes"] == {"smallest": [10, 12], "largest": [20, 12], "median": [15, 12], "different": 2}
+    assert train["sizes"] == {"min": [10, 12], "max": [20, 12], "median": [15, 12], "different": 2}
     # Rows of one colour: 5, 15, 25, 35, and their flips.
     assert found["mean"] == [20, 20, 20]
     assert found["skipped"] == []
@@ -229,9 +229,9 @@ def test_boxes_that_share_a_cell_are_counted(tmp_path):
     boxes = found["splits"]["train"]["boxes"]
     assert boxes["objects"] == 5
     assert boxes["lost_by_grid"]["5"] == 0.2
-    assert boxes["per_image"] == {"mean": 2.5, "most": 3}
+    assert boxes["per_image"] == {"mean": 2.5, "max": 3}
     assert boxes["width"]["median"] == 0.2
-    assert boxes["width"]["least"] == 0.1
+    assert boxes["width"]["min"] == 0.1
     assert found["splits"]["train"]["per_class"] == {"a": 2, "b": 2, "c": 1}
     assert found["splits"]["val"]["boxes"] == {"objects": 0}
     assert found["dropped"] == {"boxes without area": 2}

@@ -15,6 +15,7 @@ from cnnkeras.boxes import Detections
 from cnnkeras.label_maps import decode_png, palette
 from cnnkeras.tasks import detection
 from pipeline.formats import predictions
+from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import postprocess
@@ -169,6 +170,33 @@ def test_outputs_of_another_data_set_are_refused():
         postprocessed("boxes", scene_outputs()[:1])
     with pytest.raises(InputError, match="classes zero, one, two; received: 2 of a, b, c"):
         postprocessed("boxes", scene_outputs(), classes=("a", "b", "c"))
+
+
+def test_settings_are_the_arguments_of_the_tasks_function(project):
+    """Defaults are filled in, of the greedy inference too; what is not used is left out, so that results keep their fingerprint."""
+    dumped = {name: entry.model_dump(mode="json")["postprocess"] for name, entry in load_params().experiments.items()}
+    assert set(dumped["boxes"]) == {"confidence_threshold", "nms_iou", "display_threshold"}
+    assert dumped["masks"] == {"resize": "bilinear"}
+    project.edit("postprocess: {resize: bilinear}", "postprocess: {greedy: {threshold: 0.5}}")
+    greedy = load_params().experiment("masks").model_dump(mode="json")["postprocess"]
+    assert greedy == {"resize": "bilinear", "greedy": {"threshold": 0.5, "min_fraction": 0.01}}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("greedy: {thresold: 0.5}", "experiments.masks.postprocess.greedy.thresold: unknown key 'thresold'; did you mean 'threshold'?"),
+        ("greedy: {min_fraction: 0}", "experiments.masks.postprocess.greedy.min_fraction: expected a number greater than 0; received: 0"),
+        ("greedy: true", "experiments.masks.postprocess.greedy: expected a mapping"),
+        ("resiz: nearest", "experiments.masks.postprocess.resiz: unknown key 'resiz'; did you mean 'resize'?"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_refused(project, wrong, message):
+    """With their line, before anything runs."""
+    project.edit("postprocess: {resize: bilinear}", f"postprocess: {{{wrong}}}")
+    with pytest.raises(InputError) as error:
+        load_params()
+    assert message in str(error.value)
 
 
 def test_post_processing_needs_no_tensorflow():

@@ -236,9 +236,10 @@ class Packer:
     def _row(self, id: str, label: int | None, part: AnnotatedImage) -> Row:
         size, quality = self.dataset.size, self.dataset.jpeg_quality
         inputs = annotated.resize(part.image, size)
-        row = Row(id, {"inputs": inputs}) if quality is None else Row(id, {}, {"inputs": encode_jpeg(inputs, quality)})
         fixed, ragged = self._task.columns(part, label, size)
-        return Row(id, row.fixed | fixed, row.ragged | ragged)
+        if quality is None:
+            return Row(id, {"inputs": inputs, **fixed}, ragged)
+        return Row(id, fixed, {"inputs": encode_jpeg(inputs, quality), **ragged})
 
     def _with_original(self, row: Row, part: AnnotatedImage, published: Example | None) -> Row:
         """The row with the original image and annotations: as published, or of an object cut out of it."""

@@ -1,7 +1,9 @@
 """Writes a dataset's splits, by worker processes, from where an earlier run was ended."""
 
 import importlib.metadata
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.formats.packed import Index
 from pipeline.runtime.errors import InputError
@@ -25,35 +27,14 @@ def pack(packer: Packer, folder: Path, *, workers: int, state: str = "", notes: 
     Raises:
         InputError: An example is not as it has to be, or a split has none.
     """
-    tasks = [
-        (split, start, min(start + CHUNK, len(examples)))
-        for split, examples in packer.splits.items()
-        for start in range(0, len(examples), CHUNK)
-    ]
     notes = Notes() if notes is None else notes
-    total = sum(map(len, packer.splits.values()))
-    is_jpeg = packer.dataset.jpeg_quality is not None
-    image_shape = packer.dataset.input_shape if is_jpeg else None
+    image_shape = packer.dataset.input_shape if packer.dataset.jpeg_quality is not None else None
     journal = Journal.open(folder, f"{state} {packer.fingerprint()}", notes, image_shape)
-    prepared = ordered_map(
-        _prepare, tasks[journal.chunks :], workers=workers, initializer=_set_packer, arguments=(packer,)
-    )
-    progress = bar(f"augment {packer.name}", total, unit="examples")
-    with journal.left_on_failure(), prepared as chunks, progress as shown:
-        shown.begin(journal.examples)
-        for chunk in chunks:
-            journal.add(chunk)
-            shown.update(journal.examples)
-    writers, moments, dropped = journal.writers, journal.moments, journal.dropped
+    _write(packer, journal, workers)
     journal.remove()
-    splits = {split: writer.close() for split, writer in writers.items()}
-    for split, entry in splits.items():
-        if not entry["examples"]:
-            raise InputError(
-                f"{packer.where}: expected examples in the split {split!r}; received: none"
-                + (f". Skipped: {notes.skipped[0]['reason']}, ..." if notes.skipped else "")
-            )
-    mean, std = moments.mean_and_std()
+    splits = {split: writer.close() for split, writer in journal.writers.items()}
+    _require_examples(packer, splits, notes)
+    mean, std = journal.moments.mean_and_std()
     index = Index(
         task=packer.dataset.task,
         classes=tuple(packer.source.classes),
@@ -61,11 +42,38 @@ def pack(packer: Packer, folder: Path, *, workers: int, state: str = "", notes: 
         mean=mean,
         std=std,
         splits=splits,
-        dropped=dict(sorted(dropped.items())),
+        dropped=dict(sorted(journal.dropped.items())),
         versions={package: importlib.metadata.version(package) for package in VERSIONS},
     )
     index.write(folder)
     return index
+
+
+def _write(packer: Packer, journal: Journal, workers: int) -> None:
+    """Write the chunks that the journal does not have yet."""
+    chunks = [
+        (split, start, min(start + CHUNK, len(examples)))
+        for split, examples in packer.splits.items()
+        for start in range(0, len(examples), CHUNK)
+    ]
+    prepared = ordered_map(
+        _prepare, chunks[journal.chunks :], workers=workers, initializer=_set_packer, arguments=(packer,)
+    )
+    progress = bar(f"augment {packer.name}", sum(map(len, packer.splits.values())), unit="examples")
+    with journal.left_on_failure(), prepared as results, progress as shown:
+        shown.begin(journal.examples)
+        for chunk in results:
+            journal.add(chunk)
+            shown.update(journal.examples)
+
+
+def _require_examples(packer: Packer, splits: Mapping[str, Any], notes: Notes) -> None:
+    for split, entry in splits.items():
+        if not entry["examples"]:
+            raise InputError(
+                f"{packer.where}: expected examples in the split {split!r}; received: none"
+                + (f". Skipped: {notes.skipped[0]['reason']}, ..." if notes.skipped else "")
+            )
 
 
 _packer: Packer
@@ -76,5 +84,5 @@ def _set_packer(packer: Packer) -> None:
     _packer = packer
 
 
-def _prepare(task: tuple[str, int, int]) -> Chunk:
-    return _packer.prepare(*task)
+def _prepare(chunk: tuple[str, int, int]) -> Chunk:
+    return _packer.prepare(*chunk)

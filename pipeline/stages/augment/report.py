@@ -72,11 +72,7 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
     }
     within, across = _duplicates(plain)
     if across and leaks == "fail":
-        (first, second), (id, other) = across[0]
-        raise InputError(
-            f"params.yaml: datasets.{name}: expected each image in one split; received: {len(across):,} in two, such as "
-            f"{id} of {first} and {other} of {second}. Take them out of the source's splits, or set leaks: allow"
-        )
+        raise _leaking(name, across)
     report = {
         "dataset": name,
         "task": index.task,
@@ -102,6 +98,14 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
     }
     (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     diagrams.dataset(folder / FIGURE, report, unit=task.UNIT, title=f"{name} · {index.task}", subtitle=summary(report))
+
+
+def _leaking(name: str, across: list) -> InputError:
+    (first, second), (id, other) = across[0]
+    return InputError(
+        f"params.yaml: datasets.{name}: expected each image in one split; received: {len(across):,} in two, such as "
+        f"{id} of {first} and {other} of {second}. Take them out of the source's splits, or set leaks: allow"
+    )
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -141,15 +145,15 @@ def _colours(rows: PlainRows) -> dict[str, Any]:
 
 
 def _sizes(sizes: Counter) -> dict[str, Any]:
-    """Heights and widths of the images as published; nothing for signals."""
+    """Height and width of the images as published, `min` and `max` by their area; nothing for signals."""
     if not sizes:
         return {}
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     heights, widths = np.array(sorted(sizes)).T
     counts = [sizes[size] for size in sorted(sizes)]
     return {
-        "smallest": list(by_area[0]),
-        "largest": list(by_area[-1]),
+        "min": list(by_area[0]),
+        "max": list(by_area[-1]),
         "median": [int(np.median(np.repeat(sides, counts))) for sides in (heights, widths)],
         "different": len(sizes),
     }

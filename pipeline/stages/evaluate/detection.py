@@ -1,7 +1,7 @@
 """Detections against annotated objects: average precision by the VOC and COCO rules, precision over recall, cases."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,20 +64,12 @@ def evaluate(
     """
     detections, objects = read_detections(predictions), read_objects(split)
     measured = metrics.evaluate(detections, objects, classes=len(classes))
-    rows = [
-        {
-            "class": name,
-            **{key: float(values[label]) for key, values in measured.per_class.items()},
-            "objects": curve.objects,
-        }
-        for label, (name, curve) in enumerate(zip(classes, measured.curves, strict=True))
-    ]
     display = {key: postprocess.get(key) for key in ("display_threshold", "display_nms_iou")}
     matches = match(displayed(detections, **display), objects)
     f1, mean_iou = score_images(matches, len(split))
-    table = precision_table(measured.curves, classes)
     similar = [[list(classes).index(name) for name in group] for group in similar_classes]
     errors = error_table(count_errors(detections, objects, classes=len(classes), similar=similar), classes)
+    rows, table = class_rows(measured, classes), precision_table(measured.curves, classes)
     return Evaluation(
         metrics=measured.means,
         headline="map_voc07",
@@ -90,28 +82,51 @@ def evaluate(
         ],
         unit="images",
         tables={"precision_recall": table},
-        diagrams={
-            "precision_recall.png": (
-                "precision and recall at IoU ≥ 0.5",
-                functools.partial(_diagram, rows, measured.curves, table),
-            ),
-            "errors.png": (
-                "what the surest detections are, as many as there are objects",
-                functools.partial(
-                    diagrams.shares,
-                    shares=[(row["class"], [row[kind] for kind in ERROR_KINDS]) for row in errors],
-                    kinds=ERROR_KINDS,
-                ),
-            ),
-        },
+        diagrams=_diagrams(rows, measured.curves, table, errors),
         ranking=np.lexsort((-mean_iou, -f1)),
         ranked_by="F1 (ties: mean IoU of what was found)",
-        key="left: annotated, right: predicted with its score; dashed: missed (left), wrong (right) · shown and "
-        f"counted: score ≥ {display['display_threshold']:g}{_suppressed(display['display_nms_iou'])}; found: right class, IoU ≥ {metrics.VOC_IOU:g}"
-        + ("; objects marked difficult count neither way" if objects.difficult.any() else ""),
+        key=_key(objects, **display),
         columns=3,
         show=functools.partial(_case, split, classes, matches, f1),
         analyses={"error_analysis": errors},
+    )
+
+
+def class_rows(measured: metrics.DetectionMetrics, classes: Sequence[str]) -> list[Row]:
+    """Each class's average precisions, and how many objects it has."""
+    return [
+        {
+            "class": name,
+            **{key: float(values[label]) for key, values in measured.per_class.items()},
+            "objects": curve.objects,
+        }
+        for label, (name, curve) in enumerate(zip(classes, measured.curves, strict=True))
+    ]
+
+
+def _diagrams(
+    rows: Sequence[Row], curves: Sequence[metrics.Curve], table: Sequence[Row], errors: Sequence[Row]
+) -> dict[str, tuple[str, Callable[..., None]]]:
+    shares = [(row["class"], [row[kind] for kind in ERROR_KINDS]) for row in errors]
+    return {
+        "precision_recall.png": (
+            "precision and recall at IoU ≥ 0.5",
+            functools.partial(_draw_curves, rows, curves, table),
+        ),
+        "errors.png": (
+            "what the surest detections are, as many as there are objects",
+            functools.partial(diagrams.shares, shares=shares, kinds=ERROR_KINDS),
+        ),
+    }
+
+
+def _key(objects: Objects, *, display_threshold: float, display_nms_iou: float | None) -> str:
+    """How to read a case."""
+    suppressed = "" if display_nms_iou is None else f", NMS at IoU {display_nms_iou:g}"
+    difficult = "; objects marked difficult count neither way" if objects.difficult.any() else ""
+    return (
+        "left: annotated, right: predicted with its score; dashed: missed (left), wrong (right) · shown and "
+        f"counted: score ≥ {display_threshold:g}{suppressed}; found: right class, IoU ≥ {metrics.VOC_IOU:g}{difficult}"
     )
 
 
@@ -136,10 +151,6 @@ def read_objects(split: Split) -> Objects:
         boxes=np.asarray(boxes.values).reshape(-1, 4),
         difficult=np.asarray(split["difficult"].values),
     )
-
-
-def _suppressed(nms_iou: float | None) -> str:
-    return "" if nms_iou is None else f", NMS at IoU {nms_iou:g}"
 
 
 def match(detections: Detections, objects: Objects) -> Matches:
@@ -184,7 +195,7 @@ def precision_table(curves: Sequence[metrics.Curve], classes: Sequence[str]) -> 
     ]
 
 
-def _diagram(
+def _draw_curves(
     rows: Sequence[Row], curves: Sequence[metrics.Curve], table: Sequence[Row], path: Path, **heading: str
 ) -> None:
     """Precision at every hit, from the surest on; detections between two hits only lower it."""

@@ -69,7 +69,7 @@ def _boxes(rows: PlainRows) -> dict[str, Any]:
     lost = {str(grid): sum(_lost(each, grid) for each in boxes) / int(counts.sum()) for grid in GRIDS}
     return {
         "objects": int(counts.sum()),
-        "per_image": {"mean": round(float(counts.mean()), 3), "most": int(counts.max())},
+        "per_image": {"mean": round(float(counts.mean()), 3), "max": int(counts.max())},
         "width": _quantiles(sides[:, 0]),
         "height": _quantiles(sides[:, 1]),
         "lost_by_grid": {grid: round(share, 4) for grid, share in lost.items()},
@@ -84,5 +84,5 @@ def _lost(boxes: np.ndarray, grid: int) -> int:
 
 
 def _quantiles(values: np.ndarray) -> dict[str, float]:
-    least, quarter, median, three_quarters, most = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).round(4).tolist()
-    return {"least": least, "quarter": quarter, "median": median, "three_quarters": three_quarters, "most": most}
+    quantiles = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).round(4).tolist()
+    return dict(zip(("min", "quarter", "median", "three_quarters", "max"), quantiles, strict=True))
