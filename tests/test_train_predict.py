@@ -321,6 +321,13 @@ def test_the_backend_is_the_one_of_keras_own_settings(monkeypatch, tmp_path):
     assert devices._chosen_backend() == "torch"
 
 
+def test_a_backend_that_is_not_installed_is_named(monkeypatch):
+    """Users install no JAX: one line says which backend is missing and how to install it."""
+    monkeypatch.setenv("KERAS_BACKEND", "jaxx")
+    with pytest.raises(InputError, match=r"expected a backend that is installed.*received: 'jaxx'.*\[jax\]"):
+        devices.import_keras()
+
+
 def test_an_operation_gets_the_threads_that_it_is_given():
     """Before TensorFlow starts, so that its sums are rounded alike on any number of cores."""
     code = (

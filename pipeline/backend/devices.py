@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,9 +72,17 @@ def import_keras() -> str:
     TF_CPP_MIN_LOG_LEVEL=0 shows them, and TensorFlow's later messages. TensorFlow uses oneDNN on any processor unless
     TF_ENABLE_ONEDNN_OPTS=0. Ctrl-C and SIGTERM wait until it is imported: what is raised in the middle of it gets lost in there,
     and half a package is left.
+
+    Raises:
+        InputError: The backend is not installed.
     """
     os.environ.setdefault(_ONEDNN, "1")
-    optional = _OPTIONAL if _chosen_backend() != "tensorflow" else _OPTIONAL + _OPTIONAL_TO_TENSORFLOW
+    if find_spec(chosen := _chosen_backend()) is None:
+        raise InputError(
+            f"expected a backend that is installed, by KERAS_BACKEND or Keras' settings; received: {chosen!r}. "
+            "Install it: JAX by `pip install -e '.[jax]'`"
+        )
+    optional = _OPTIONAL if chosen != "tensorflow" else _OPTIONAL + _OPTIONAL_TO_TENSORFLOW
     with signals_held(), _quiet(), _missing(optional):
         import keras
 
