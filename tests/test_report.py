@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cnnkeras import architectures, metrics
+from pipeline.backend import model_files
 from pipeline.commands import report
 from pipeline.commands.report import results
 from pipeline.params import load_params
@@ -59,7 +60,7 @@ def write_weights(file: Path) -> None:
     file.parent.mkdir(parents=True)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("config.json", "{}")
-        archive.writestr(results.WEIGHTS, buffer.getvalue())
+        archive.writestr(model_files.WEIGHTS, buffer.getvalue())
 
 
 def test_ours_and_the_published_number_stand_in_one_row_with_their_protocols():

@@ -1,4 +1,7 @@
-"""A network as a file: `model.keras`, the same bytes for the same network, and for use only (no optimizer's state)."""
+"""A model as a file: `model.keras`, the same bytes for the same model, and for use only (no optimizer's state).
+
+Keras is imported when a model is saved or loaded, not to count a file's parameters.
+"""
 
 import json
 import shutil
@@ -6,22 +9,29 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+import lazy_loader
 
 from cnnkeras import layers
+
+if TYPE_CHECKING:
+    import h5py
+
+keras = lazy_loader.load("keras")
+
+WEIGHTS = "model.weights.h5"  # of a .keras file
 
 # The earliest time that a zip archive can state: files must not tell when they were written.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def save(network: keras.Model, path: Path) -> None:
-    """Write a network in Keras' format, which `keras.saving.load_model` reads with `safe_mode`."""
-    # A model of its own, because a compiled one would be stored with its loss and its optimizer's variables.
-    network = keras.Model(network.input, network.output, name=network.name)
+def save(model: "keras.Model", path: Path) -> None:
+    """Write a model in Keras' format, which `keras.saving.load_model` reads with `safe_mode`."""
+    # A new model of the same layers, because a compiled one would be stored with its loss and its optimizer's variables.
+    model = keras.Model(model.input, model.output, name=model.name)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder:
-        keras.saving.save_model(network, folder, zipped=False)
+        keras.saving.save_model(model, folder, zipped=False)
         _rewrite(Path(folder, "metadata.json"), _without_date)
         _rewrite(Path(folder, "config.json"), _with_numbered_objects)
         _zip(Path(folder), path)
@@ -62,7 +72,24 @@ def _zip(folder: Path, path: Path) -> None:
                 shutil.copyfileobj(source, target)
 
 
-def load(path: Path) -> keras.Model:
-    """Read a network that `save` wrote, for use: it is not compiled. Code in the file is never run."""
+def load(path: Path) -> "keras.Model":
+    """Read a model that `save` wrote, for use: it is not compiled. Code in the file is never run."""
     layers.register()
     return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def count_parameters(model_file: Path) -> int:
+    """Parameters of a model in a .keras file, as `keras.Model.count_params` counts them."""
+    import h5py
+
+    total = 0
+
+    def add(name: str, item: "h5py.Dataset | h5py.Group") -> None:
+        nonlocal total
+        # A dropout layer's generator keeps its state beside the weights.
+        if isinstance(item, h5py.Dataset) and "seed_generator" not in name:
+            total += item.size
+
+    with zipfile.ZipFile(model_file) as archive, archive.open(WEIGHTS) as file, h5py.File(file, "r") as weights:
+        weights.visititems(add)
+    return total

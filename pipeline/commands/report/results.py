@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from cnnkeras import architectures, metrics
 from cnnkeras.architectures import Published
+from pipeline.backend import model_files
 from pipeline.formats.metrics import read_metrics
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published
 from pipeline.runtime import paths
@@ -22,7 +22,6 @@ NOTE = (
     "Ours and the published numbers stand side by side, each with its own data and protocol: they can be compared only "
     "where those agree. All numbers are fractions."
 )
-WEIGHTS = "model.weights.h5"  # of a .keras file
 # In the order of the story: what it does, how well, how it learned; then where it fails.
 FIGURES = (
     "predictions.png",
@@ -37,7 +36,7 @@ Cell = list[tuple[str, bool]]  # lines of text, each with whether it is bold
 
 
 @dataclass(frozen=True)
-class Entry:
+class Result:
     """An experiment or an ensemble with what is known of it; `metrics`, `parameters` and `timing` are None as long as there are none."""
 
     name: str
@@ -92,31 +91,31 @@ class Entry:
         return [] if is_plain else ["; ".join(self.metrics["conditions"])]
 
 
-def read(params: Params) -> list[Entry]:
+def read(params: Params) -> list[Result]:
     """Every experiment and ensemble, with what is known of it."""
     return [_read(name, params) for name in (*params.experiments, *params.ensembles)]
 
 
-def table(entries: Sequence[Entry]) -> Table:
+def table(results: Sequence[Result]) -> Table:
     """The results for the terminal."""
     result = Table(title="Results", show_lines=True)
     for column in ("experiment", "ours", "published"):
         result.add_column(column, overflow="fold")
-    for entry in entries:
+    for entry in results:
         result.add_row(*(_terminal_text(cell) for cell in _cells(entry)))
     return result
 
 
-def markdown(entries: Sequence[Entry], folder: Path) -> str:
+def markdown(results: Sequence[Result], folder: Path) -> str:
     """The results as a Markdown file in `folder`, to which the links are relative."""
     lines = ["# Results", "", "Written by `cnnkeras report`.", "", NOTE, "", *_row("experiment", "ours", "published")]
     lines.append("| --- | --- | --- |")
-    for entry in entries:
+    for entry in results:
         name, *cells = _cells(entry)
         if entry.metrics is not None:
             name[0] = (f"[{entry.name}](#{entry.name})", True)
         lines += _row(*(_markdown_text(cell) for cell in (name, *cells)))
-    for entry in entries:
+    for entry in results:
         if entry.metrics is not None:
             lines += ["", f"## {entry.name}", "", *_section(entry, folder)]
     return "\n".join(lines) + "\n"
@@ -130,7 +129,7 @@ def _markdown_text(cell: Cell) -> str:
     return "<br>".join(f"**{text}**" if is_bold else text for text, is_bold in cell)
 
 
-def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
+def _cells(entry: Result) -> tuple[Cell, Cell, Cell]:
     """An experiment's row of the first table: its first published number, and ours under the same name beside it."""
     first = entry.published[0] if entry.published else None
     keys = dict.fromkeys([*([first.metric] if first else []), _compared(entry.dataset.task)[0]])
@@ -149,7 +148,7 @@ def _cells(entry: Entry) -> tuple[Cell, Cell, Cell]:
     )
 
 
-def _section(entry: Entry, folder: Path) -> list[str]:
+def _section(entry: Result, folder: Path) -> list[str]:
     """An experiment's numbers with their protocol, every published one with its own, and the figures."""
     all_numbers = os.path.relpath(paths.metrics(entry.name), folder)
     lines = [f"{'; '.join(entry.model)}.", ""]
@@ -176,17 +175,17 @@ def _row(*cells: str) -> list[str]:
     return [f"| {' | '.join(escaped)} |"]
 
 
-def _read(name: str, params: Params) -> Entry:
+def _read(name: str, params: Params) -> Result:
     experiment = params.measured(name)
     dataset = params.dataset(experiment.dataset)
     result, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
-    return Entry(
+    return Result(
         name=name,
         experiment=experiment,
         dataset=dataset,
         published=_published(params.network(name), dataset.task, experiment.published),
         metrics=read_metrics(result) if result.is_file() else None,
-        parameters=count_parameters(model) if model.is_file() else None,
+        parameters=model_files.count_parameters(model) if model.is_file() else None,
         timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,
     )
 
@@ -203,23 +202,6 @@ def _published(experiment: Experiment, task: Task, result: PublishedResult | Non
         return [row for row in rows if is_published(row, result)]
     variant = str(experiment.model.get("variant")).lower()
     return sorted(rows, key=lambda row: variant not in row.system.lower().split())
-
-
-def count_parameters(model_file: Path) -> int:
-    """Parameters of a model in a .keras file, as `keras.Model.count_params` counts them, without importing Keras."""
-    import h5py
-
-    total = 0
-
-    def add(name: str, item: "h5py.Dataset | h5py.Group") -> None:
-        nonlocal total
-        # A dropout layer's generator keeps its state beside the weights.
-        if isinstance(item, h5py.Dataset) and "seed_generator" not in name:
-            total += item.size
-
-    with zipfile.ZipFile(model_file) as archive, archive.open(WEIGHTS) as file, h5py.File(file, "r") as weights:
-        weights.visititems(add)
-    return total
 
 
 def _number(value: float | None) -> str:

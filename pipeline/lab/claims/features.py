@@ -13,7 +13,7 @@ from pydantic import Field
 
 from cnnkeras.boxes import Detections
 from cnnkeras.tasks import detection
-from pipeline.backend import devices
+from pipeline.backend import devices, model_files
 from pipeline.lab import slides
 from pipeline.lab.claims import ClaimEntry, Findings
 from pipeline.runtime import paths
@@ -47,8 +47,6 @@ class Settings(ClaimEntry):
 def measure(settings: Settings, *, seed: int) -> Findings:
     """Run one scene through the four models and count what the figure shows."""
     with devices.set_up(seed=seed):
-        from pipeline.backend import model_files
-
         models = {role: model_files.load(paths.model_file(name)) for role, name in settings.models.model_dump().items()}
         scene = _scene(settings.scene)
         filters = _first_filters(models["classifier"])

@@ -1,23 +1,22 @@
 """`cnnkeras train EXPERIMENT`: from a packed dataset to a trained model and the history of its training."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkeras import tasks
 from cnnkeras.training import optimizers, schedules
-from pipeline.backend import devices
+from pipeline.backend import devices, model_files
 from pipeline.formats import history
-from pipeline.formats.packed import Index, open_index, open_split
+from pipeline.formats.packed import Index, open_index
 from pipeline.params import load_params
 from pipeline.runtime import paths, progress
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
 from pipeline.runtime.workers import available
-from pipeline.stages.train.reader import Reader, augmenting_reader
+from pipeline.stages.train import feed
 from pipeline.stages.train.training import Training, resolve
 from pipeline.stages.train.watch import Watch, write_timings
-from pipeline.stages.train.workers import ReadAhead, read_ahead
 from pipeline.tracking import live
 
 if TYPE_CHECKING:
@@ -56,12 +55,10 @@ def _train(
     index, settings = _checked_index(training), training.settings
     # The workers first: no fork copies the threads that Keras' backend starts.
     with (
-        _workers(training, workers) as ahead,
+        feed.workers(training, workers) as ahead,
+        # Keras is imported here, not before: wrong input is answered without those seconds.
         devices.set_up(seed=training.seed, precision=settings.precision, xla=settings.xla, threads=settings.threads),
     ):
-        # Keras is imported this late so that wrong input is answered before those seconds.
-        from pipeline.backend import model_files
-
         model = _build(training, index)
         copied = _copy_initial_weights(model, training)
         if not settings.epochs:
@@ -69,7 +66,7 @@ def _train(
             history.start(history_file)
             model_files.save(model, model_file)
             return []
-        train, val = _training_batches(training, ahead), _validation_batches(training)
+        train, val = feed.training_batches(training, ahead), feed.validation_batches(training)
         with progress.bar(f"train {training.name}", settings.epochs * len(train), unit="steps") as bar:
             watch = Watch(history_file, bar, steps=len(train), epochs=settings.epochs)
             with curves:
@@ -110,7 +107,6 @@ def _build(training: Training, index: Index) -> "keras.Model":
 def _copy_initial_weights(model: "keras.Model", training: Training) -> list[str]:
     """Give the model the weights that it starts from; returns the names of the layers that have them."""
     from cnnkeras.training.initial_weights import copy_weights
-    from pipeline.backend import model_files
 
     if training.initial_model is None:
         return []
@@ -129,48 +125,6 @@ def _require_all(copied: list[str], model: "keras.Model", training: Training) ->
             f"{training.where}: expected initial_weights for every layer, with epochs: 0; received: none for "
             f'{", ".join(others)}. Write layers: ["*"] and take a model that has them all'
         )
-
-
-def _reader(training: Training, split: str) -> Reader:
-    """Reads a split: the training split augmented, if the experiment says so."""
-    columns = open_split(training.folder, split)
-    settings = {
-        "seed": training.seed,
-        "output_shape": training.output_shape,
-        "classes": len(training.classes),
-    }
-    transforms = training.settings.augmentation
-    if split != "train" or not transforms:
-        return Reader(columns, training.task, **settings)
-    where = f"{paths.PARAMS}: {training.where}.augmentation"
-    return augmenting_reader(columns, training.task, transforms, where, **settings)
-
-
-def _workers(training: Training, workers: int) -> AbstractContextManager[ReadAhead | None]:
-    """Processes that prepare the training batches, where there is more to do than to read."""
-    settings = training.settings
-    if not settings.epochs or not (read := _reader(training, "train")).is_slow:
-        return nullcontext()
-    return read_ahead(read, batch_size=settings.batch_size, workers=workers)
-
-
-def _training_batches(training: Training, ahead: ReadAhead | None) -> "Batches | PreparedBatches":
-    """The training split's batches, shuffled."""
-    from cnnkeras.training.batches import Batches, PreparedBatches
-
-    options = {"batch_size": training.settings.batch_size, "seed": training.seed}
-    if ahead is not None:
-        return PreparedBatches(ahead.examples, ahead.start, ahead=ahead.ahead, **options)
-    read = _reader(training, "train")
-    return Batches(read.inputs, read.targets, **options)
-
-
-def _validation_batches(training: Training) -> "Batches":
-    """The validation split's batches, in its own order."""
-    from cnnkeras.training.batches import Batches
-
-    read = _reader(training, "val")
-    return Batches(read.inputs, read.targets, batch_size=training.settings.batch_size)
 
 
 def _fit(
