@@ -6,6 +6,6 @@
     posteriors       softmax, and averages over views and models
     label_inference  label maps, a class at a time
 
-A view, or a kind of regions, is a function of its name in params.yaml. Its keyword arguments are the settings, with their ranges;
-what it returns says everything that is to be known of the view. Nothing here imports Keras.
+A view, or a kind of regions, is a function of its name in params.yaml. Its keyword arguments are the settings, with their ranges; the
+object that it returns finds the parts of an image, counts them and describes them. Nothing here imports Keras.
 """

@@ -54,7 +54,7 @@ class ColumnWriter:
         self.count += len(data)
 
     def sync(self) -> None:
-        """Have everything appended so far on the disk."""
+        """Write everything appended so far to the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 

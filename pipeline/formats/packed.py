@@ -103,7 +103,7 @@ class SplitWriter:
         return self._columns[name]
 
     def save(self) -> dict[str, Any]:
-        """Have everything on the disk; returns what another writer needs to continue here, fit for JSON."""
+        """Write everything to the disk; returns what another writer needs to continue from here, as JSON can hold it."""
         self._ids.flush()
         os.fsync(self._ids.fileno())
         saved: dict[str, Any] = {"ids_bytes": self._ids.tell()}
@@ -137,7 +137,7 @@ class SplitWriter:
 
 @dataclass(frozen=True)
 class Index:
-    """What a packed dataset holds.
+    """The content of `index.json`.
 
     Attributes:
         task: classification, detection or segmentation.
@@ -269,7 +269,7 @@ class Split:
 
 
 def split_files(folder: Path, *splits: str) -> list[Path]:
-    """What opening these splits of the packed dataset in `folder` reads: what a stage that does so depends on."""
+    """The files that opening these splits of the packed dataset in `folder` reads: inputs of a stage."""
     return [folder / INDEX, *(folder / split for split in splits)]
 
 

@@ -1,4 +1,4 @@
-"""A decoded image with what is known about its pixels, and what can be done to both at once."""
+"""A decoded image with its annotations, and operations that change both together."""
 
 from dataclasses import dataclass
 

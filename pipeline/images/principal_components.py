@@ -8,9 +8,9 @@ WHITE = 255.0
 IMAGES = 10_000  # on which components are found, evenly spaced among the training images; fewer are taken whole
 
 
-def evenly_spaced(count: int, most: int) -> np.ndarray:
-    """At most so many positions from 0 to `count` - 1, int64, ascending."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+def evenly_spaced(count: int, max_positions: int) -> np.ndarray:
+    """At most `max_positions` positions from 0 to `count` - 1, int64, ascending."""
+    return np.unique(np.linspace(0, count - 1, min(count, max_positions)).astype(int))
 
 
 def principal_components(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

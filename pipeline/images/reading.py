@@ -33,7 +33,7 @@ def opened(name: str, content: bytes, *, expected: str = "an image") -> Iterator
 
 
 def size(name: str, content: bytes) -> tuple[int, int]:
-    """Width and height as the image's file says: what annotations say of it is missing or wrong in places.
+    """Width and height in pixels, from the image's file: annotations state them wrongly in places, or not at all.
 
     Raises:
         InputError: It is no image.

@@ -93,7 +93,7 @@ def _write(writer: OutputsWriter, members: list[Member], ensemble: Ensemble) -> 
 
 
 def _protocol(ensemble: Ensemble, members: list[Member], models: list[str]) -> list[str]:
-    """What was averaged, then what each member saw; a member that is an ensemble says it of its own models."""
+    """Which models are combined, then what each of them sees; an ensemble among the members lists its own models."""
     sentences = [f"{ensemble.combine} of the posteriors of {len(models)} networks: {', '.join(models)}"]
     for member in members:
         seen = member.protocol[1:] if len(member.models) > 1 else [f"{member.name}: {'; '.join(member.protocol)}"]

@@ -1,4 +1,4 @@
-"""`cnnkeras import-weights NAME`: from a file of weights that others trained to a network like those that are trained here."""
+"""`cnnkeras import-weights NAME`: a file of published weights becomes a model like those that are trained here."""
 
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,10 @@ _SEED = 0  # every weight comes from the file
 
 
 def run(name: str) -> None:
-    """Write the network of an entry under `imports:`.
+    """Write the model of an entry under `imports:`.
 
     Raises:
-        InputError: No such entry; its file does not exist, is none of its format, or of another network.
+        InputError: No such entry; its file does not exist, is none of its format, or of another architecture.
     """
     entry = load_params().imported(name)
     file = paths.imported(entry.file)
@@ -35,14 +35,14 @@ def run(name: str) -> None:
         # Keras is imported this late so that wrong input is answered before those seconds.
         from pipeline.backend import model_files
 
-        network = _build(entry)
+        model = _build(entry)
         try:
             with file.open("rb") as content:
-                values = weights.load(entry.format).read(content, network, classes=entry.classes)
-            weights.assign(network, values)
+                values = weights.load(entry.format).read(content, model, classes=entry.classes)
+            weights.assign(model, values)
         except ValueError as error:
             raise InputError(f"{entry.file}: {error}") from error
-        model_files.save(network, folder / paths.model_file(name).name)
+        model_files.save(model, folder / paths.model_file(name).name)
 
 
 def _build(entry: Import) -> "keras.Model":

@@ -31,7 +31,7 @@ _files = Files(__name__, "a task")
 names, load = _files.names, _files.load
 
 FOLDER = "show"  # in the current folder
-SIDES = 480, 1600  # pixels: the longer side of what is drawn is the image's own, but not less and not more
+SIDES = 480, 1600  # pixels, smallest and largest: the longer side of a drawing is the image's own, within these
 
 
 @dataclass(frozen=True)

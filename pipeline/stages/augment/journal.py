@@ -1,4 +1,4 @@
-"""How far the packing of a dataset is: saved at the end of each shard, so that a run that was killed is continued by the next one."""
+"""The journal of a packing: saved after each shard, so that the next run continues a run that was killed."""
 
 import json
 import shutil
@@ -15,24 +15,24 @@ from pipeline.stages.augment.moments import Moments
 from pipeline.stages.augment.packer import CHUNK, Chunk
 from pipeline.stages.augment.report import Notes
 
-# Examples, a multiple of CHUNK: what a killed run loses at most; enough for waiting for the disk not to matter.
+# Examples between two saves, a multiple of CHUNK: a killed run loses at most these; large enough that saving costs no time.
 SHARD = 1024
 JOURNAL = "journal.json"
 
 
 @dataclass
 class Journal:
-    """How far the writing of a dataset is, so that another run can continue it.
+    """The progress of a packing, and everything that another run needs to continue it.
 
     Attributes:
-        folder: Of the dataset.
-        fingerprint: Of everything that its bytes depend on.
-        writers: Of the splits.
-        notes: What the dataset does not hold, so far.
-        chunks: How many have been written.
-        examples: How many those hold.
-        moments: Of the training split so far.
-        dropped: What was left out so far.
+        folder: Folder of the dataset.
+        fingerprint: Digest of everything that the dataset's bytes depend on.
+        writers: A writer for each split.
+        notes: Sizes of images, and skipped examples, so far.
+        chunks: Number of chunks written so far.
+        examples: Number of examples in those chunks.
+        moments: Moments of the training inputs so far.
+        dropped: Counts of dropped annotations so far, by reason.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path, fingerprint: str, notes: Notes, image_shape: tuple[int, ...] | None) -> "Journal":
-        """The journal of an earlier run, if that was the same and can be continued; a new one otherwise."""
+        """The journal of an earlier run with the same fingerprint, if its files are still there; otherwise a new one."""
         writers: dict[str, SplitWriter] = {}
         try:
             saved = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ class Journal:
                 notes.restore(saved["notes"])
                 return cls(folder, fingerprint, writers, notes, saved["chunks"], saved["examples"], moments, dropped)
         except (OSError, EOFError, ValueError, KeyError):
-            # There is none, or what it names is not there.
+            # There is no journal, or a file that it names is missing.
             for writer in writers.values():
                 writer.abandon()
         for split in sources.SPLITS:
@@ -67,7 +67,7 @@ class Journal:
 
     @contextmanager
     def left_on_failure(self) -> Iterator[None]:
-        """When the block fails, leave what is written to the next run."""
+        """If the block fails, close the files as they are, so that the next run can continue them."""
         try:
             yield
         except BaseException:
@@ -76,7 +76,7 @@ class Journal:
             raise
 
     def add(self, chunk: Chunk) -> None:
-        """Write a chunk; at the end of a shard, save how far everything is."""
+        """Write a chunk; at the end of a shard, save the journal."""
         for row in chunk.rows:
             self.writers[chunk.split].append(row.id, fixed=row.fixed, ragged=row.ragged)
         if chunk.split == "train":
@@ -103,5 +103,5 @@ class Journal:
             partial.write_text(json.dumps(saved), encoding="utf-8")
 
     def remove(self) -> None:
-        """Forget it: the dataset is whole."""
+        """Delete the journal: the dataset is complete."""
         (self.folder / JOURNAL).unlink(missing_ok=True)

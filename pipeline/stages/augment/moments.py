@@ -25,12 +25,12 @@ class Moments:
         return self
 
     def saved(self) -> dict[str, Any]:
-        """The same, fit for JSON and exact."""
+        """These moments as JSON can hold them, exactly."""
         return {"count": self._count, "total": self._total.tolist(), "squares": self._squares.tolist()}
 
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> "Moments":
-        """What `saved` gave."""
+        """Moments from what `saved` returned."""
         moments = cls()
         moments._count, moments._total = saved["count"], np.array(saved["total"])
         moments._squares = np.array(saved["squares"])

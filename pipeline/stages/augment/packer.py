@@ -32,7 +32,7 @@ VERSIONS = ("albumentations", "numpy", "opencv-python-headless", "pillow")
 
 @dataclass(frozen=True)
 class Row:
-    """What `SplitWriter.append` takes."""
+    """One row of a split, as `SplitWriter.append` takes it."""
 
     id: str
     fixed: dict[str, np.ndarray]
@@ -40,13 +40,13 @@ class Row:
 
     @property
     def inputs(self) -> np.ndarray:
-        """What a model will read."""
+        """The input that a model will read."""
         return decode_jpeg(self.ragged["inputs"]) if "inputs" in self.ragged else self.fixed["inputs"]
 
 
 @dataclass
 class Chunk:
-    """What a worker makes of some examples of a split."""
+    """The rows of some examples of a split, made by one worker."""
 
     split: str
     examples: int

@@ -28,7 +28,7 @@ NAMED_PAIRS = 100  # pairs of equal examples that the report names
 
 @dataclass
 class Notes:
-    """What packing sees and the packed dataset does not hold.
+    """Facts about the examples that the packed dataset does not hold.
 
     Attributes:
         sizes: How many images of each height and width a split's source has.
@@ -39,12 +39,12 @@ class Notes:
     skipped: list[dict[str, str]] = field(default_factory=list)
 
     def saved(self) -> dict[str, Any]:
-        """The same, fit for JSON."""
+        """These notes as JSON can hold them."""
         sizes = {split: [[*size, count] for size, count in counts.items()] for split, counts in self.sizes.items()}
         return {"sizes": sizes, "skipped": self.skipped}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Take over what `saved` gave."""
+        """Add the notes that `saved` returned."""
         for split, counts in saved["sizes"].items():
             self.sizes[split].update({(height, width): count for height, width, count in counts})
         self.skipped += saved["skipped"]
