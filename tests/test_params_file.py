@@ -56,7 +56,7 @@ def edited(old: str, new: str) -> str:
         ("size: [40]", "size: [40", "7: expected YAML; received: expected ',' or ']', but got '}'"),
         ("    dataset: crops\n", "    dataset crops\n", "13: expected YAML; received: mapping values are not allowed here. The line above may lack a ': '"),
         ("    model: {width", "   model: {width", "14: expected YAML; received: expected <block end>, but found '<block mapping start>'. Indent keys of one mapping alike"),
-        ("epochs: 1", "epochs: 100000000000000000000", "17: experiments.crops.train.epochs: expected a number of at most 2^53; received: 1.000e+20"),
+        ("epochs: 1", "epochs: 100000000000000000000", "17: experiments.crops.train.epochs: expected a number of at most 1,000,000; received: 100000000000000000000"),
         ("  crops: &", '  "cr\\nops": &', "11: experiments.cr\\nops: expected a name of lower-case letters, digits and _; received: 'cr\\nops'"),
     ],
 )  # fmt: skip

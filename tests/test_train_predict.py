@@ -27,9 +27,9 @@ COUNTS = {"train": 20, "val": 5, "test": 7}
 PARAMS = """
 seed: 1
 sources:
-  scenes: {kind: digit_scenes, seed: 1, scenes: {train: 1, val: 1, test: 1}}
+  scenes: {kind: digit_scenes, seed: 1, scenes: {train: 20, val: 5, test: 7}}
 datasets:
-  classification: {source: scenes, task: classification, size: [32, 32]}
+  classification: {source: scenes, task: classification, size: [32, 32], examples: objects}
   detection: {source: scenes, task: detection, size: [32, 32]}
   segmentation: {source: scenes, task: segmentation, size: [32, 32]}
 experiments:

@@ -113,7 +113,7 @@ UNKNOWN = "unknown {} {!r}; did you mean {!r}?"
         # What an architecture cannot serve, or a task is not made for
         ("    dataset: crops", "    dataset: boxes", "13: experiments.crops.architecture: vgg cannot serve dataset boxes: expected a task of classification"),
         ("size: [32, 32]", "size: [16, 16]", "13: experiments.crops.architecture: vgg cannot serve dataset crops: expected an input of at least 32x32"),
-        ("size: [32, 32]", "size: [32]", "13: experiments.crops.architecture: vgg cannot serve dataset crops: expected images"),
+        ("size: [32, 32]", "size: [32]", "6: datasets.crops.size: expected [height, width] for images; received: [32]"),
         ("detection, size: [64, 64]", "detection, size: [100, 100]", "33: experiments.boxes.architecture: yolo cannot serve dataset boxes: expected square images whose side is a multiple of 64, the stride of yolo 'full'; received: 100x100. The nearest sizes that work: 64x64 or 128x128"),
         ("{kind: mnist1d, validation_examples: 400}\n", "{kind: mnist1d}\n  b: {kind: mnist1d, seed: 1}\n", "5: sources.b.seed: unknown key 'seed'"),
         ("{source: signals, task: classification", "{source: signals, task: detection", "7: datasets.signals.task: expected a task that a source of kind mnist1d serves"),

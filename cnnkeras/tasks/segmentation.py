@@ -15,6 +15,7 @@ keras = lazy_loader.load("keras")
 
 EXAMPLES = ("images", "objects", "proposals")
 # A score map of 224 x 224 pixels x 21 classes is 4 MB an image in float32; its order survives in half of that.
+EXAMPLES = ("images", "objects", "proposals")
 OUTPUT_DTYPE = np.dtype(np.float16)
 ANNOTATIONS = ("masks",)
 PROTOCOL = "regions"

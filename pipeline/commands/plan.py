@@ -49,7 +49,7 @@ def stale() -> tuple[dict[str, list[str]], networkx.DiGraph]:
     Raises:
         InputError: params.yaml is wrong, or DVC cannot read the project.
     """
-    code = code_of_stages(load_params())
+    code = code_of_stages(load_params(with_files=True))
     try:
         with Repo(str(paths.root())) as repo:
             reasons = _reasons(repo, code)

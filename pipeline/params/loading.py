@@ -5,9 +5,11 @@ from pathlib import Path
 from pipeline.params.checks.datasets import check_dataset
 from pipeline.params.checks.ensembles import checked_ensemble
 from pipeline.params.checks.experiments import check_published, checked_experiment
+from pipeline.params.checks.files import check_files, check_paths
 from pipeline.params.checks.imports import checked_import
 from pipeline.params.checks.initial_weights import check_initial_weights
 from pipeline.params.checks.lab import checked_claim
+from pipeline.params.checks.numbers import check_numbers
 from pipeline.params.checks.sources import checked_source
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import validate
@@ -15,8 +17,12 @@ from pipeline.params.whole import Params
 from pipeline.runtime import paths
 
 
-def load_params(path: Path | None = None) -> Params:
+def load_params(path: Path | None = None, *, with_files: bool = False) -> Params:
     """Read and validate a params file, by default the project's.
+
+    Args:
+        path: The file.
+        with_files: Ask for the files that entries name as well, for what runs stages. Without them results can still be shown.
 
     Raises:
         InputError: Naming the file, the line, the key, what was expected and what was received.
@@ -27,6 +33,9 @@ def load_params(path: Path | None = None) -> Params:
     params = params.model_copy(update={"sources": {name: checked_source(file, name) for name in params.sources}})
     for name in params.datasets:
         check_dataset(file, params, name)
+    check_paths(file, params)
+    if with_files:
+        check_files(file, params)
     experiments = {name: checked_experiment(file, params, name) for name in params.experiments}
     imports = {name: checked_import(file, params, name) for name in params.imports}
     params = params.model_copy(update={"experiments": experiments, "imports": imports})
@@ -37,4 +46,5 @@ def load_params(path: Path | None = None) -> Params:
     for section in ("experiments", "ensembles"):
         for name in getattr(params, section):
             check_published(file, params, (section, name))
+    check_numbers(file, file.plain)
     return params.model_copy(update={"lab": {name: checked_claim(file, params, name) for name in params.lab}})

@@ -14,8 +14,6 @@ from pipeline.runtime.errors import InputError
 
 # Bytes. Recipes have up to 20,000; the names of ImageNet's 21,841 classes would be 400,000.
 _LARGEST_FILE = 4 * 2**20
-# Numbers beyond it are not exact where they become a `float`, as in JSON, and are nothing that can be counted here.
-_LARGEST_NUMBER = 2**53
 
 
 class ParsedFile:
@@ -35,7 +33,6 @@ class ParsedFile:
                 f"{self.name}: expected a mapping with seed, sources, datasets and experiments; received: {received}"
             )
         self.plain = _plain(self._tree)
-        self._refuse_huge_numbers(self.plain, ())
 
     def line(self, location: tuple[Any, ...]) -> int | None:
         """Line of a key or of an item of a list, counted from 1; of the nearest above it if the file does not have it."""
@@ -82,13 +79,6 @@ class ParsedFile:
             raise self._error(line, (), f"expected YAML; received: {character}") from error
         except YAMLError as error:
             raise self._error(*_explain(error)) from error
-
-    def _refuse_huge_numbers(self, node: Any, location: tuple[Any, ...]) -> None:
-        if isinstance(node, Mapping | list):
-            for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
-                self._refuse_huge_numbers(value, (*location, key))
-        elif isinstance(node, int) and abs(node) > _LARGEST_NUMBER:
-            raise self.error(location, f"expected a number of at most 2^53; received: {node:.3e}")
 
 
 def _explain(error: YAMLError) -> tuple[int | None, tuple[()], str]:

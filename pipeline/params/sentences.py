@@ -18,11 +18,11 @@ _EXPECTED = {
     "dict_type": "a mapping",
     "finite_number": "a finite number",
     "float_type": "a number",
-    "greater_than": "a number greater than {gt:g}",
-    "greater_than_equal": "a number of at least {ge:g}",
+    "greater_than": "a number greater than {gt}",
+    "greater_than_equal": "a number of at least {ge}",
     "int_type": "a whole number",
-    "less_than": "a number less than {lt:g}",
-    "less_than_equal": "a number of at most {le:g}",
+    "less_than": "a number less than {lt}",
+    "less_than_equal": "a number of at most {le}",
     "model_attributes_type": "a mapping",
     "model_type": "a mapping",
     "string_pattern_mismatch": "text that matches {pattern}",
@@ -68,7 +68,11 @@ def _explain(errors: Sequence[Mapping[str, Any]], plain: Any) -> tuple[tuple[Any
     if "received" in first["msg"]:
         return _explain_own(first["msg"].removeprefix("Value error, "), inside, plain)
     alternatives = [_expected(error) for error in errors if _in_file(error["loc"], plain) == inside]
-    fix = nearest(first["input"], first["ctx"]["expected"].split("'")) if first["type"] == "literal_error" else ""
+    fix = (
+        nearest(first["input"], first["ctx"]["expected"].split("'"))
+        if first["type"] == "literal_error" and isinstance(first["input"], str)
+        else ""
+    )
     return inside, f"expected {_listed(dict.fromkeys(alternatives), 'or')}; received: {shown(first['input'])}{fix}"
 
 
@@ -119,7 +123,13 @@ def _expected(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"a mapping with the key {error['loc'][-1]!r}"
     words = _EXPECTED.get(error["type"])
-    return words.format(**error.get("ctx", {})) if words else error["msg"].removeprefix("Input should be ")
+    bounds = {name: _as_number(bound) for name, bound in error.get("ctx", {}).items()}
+    return words.format(**bounds) if words else error["msg"].removeprefix("Input should be ")
+
+
+def _as_number(bound: Any) -> Any:
+    """A bound as one would write it: 1,000,000 and not 1e+06."""
+    return f"{bound:,}".removesuffix(".0") if isinstance(bound, int | float) else bound
 
 
 def _in_file(location: tuple[Any, ...], plain: Any) -> tuple[Any, ...]:

@@ -1,10 +1,12 @@
 """The sections `predict` and `evaluate` of an experiment: how it is tested."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from cnnkeras.protocols import regions as region_kinds
 from cnnkeras.protocols import views as view_kinds
-from pipeline.params.values import Count, Positive
+from pipeline.params.values import Positive
 from pipeline.runtime.entries import Entry, functions, one_of
 
 View = one_of(functions(view_kinds), check=True)
@@ -27,6 +29,9 @@ class Predict(Entry):
     regions: Regions | None = Field(default=None, exclude_if=lambda regions: regions is None)
 
 
+MAX_DRAWN = 1000  # images in one figure, a row each
+
+
 class Evaluate(Entry):
     """What the evaluation draws and tells apart.
 
@@ -35,6 +40,6 @@ class Evaluate(Entry):
         similar_classes: Groups of classes that a detector may be forgiven to mix up, for the analysis of its errors.
     """
 
-    images: Count = 12
+    images: Annotated[int, Field(ge=0, le=MAX_DRAWN)] = 12
     # Left out of the dump where it is not used, so that results without it keep their fingerprint.
     similar_classes: tuple[tuple[str, ...], ...] = Field(default=(), exclude_if=lambda groups: not groups)

@@ -1,12 +1,14 @@
 """The section `train` of an experiment."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from cnnkeras.training import optimizers, schedules
 from pipeline.params.values import Count, Positive, Transforms
 from pipeline.runtime.entries import Arguments, Entry, Seed, functions, one_of
+
+MAX_THREADS = 1024  # more cores than a machine has, and all of them would start
 
 
 class EarlyStopping(Entry):
@@ -60,4 +62,6 @@ class Train(Entry):
     # Left out of the dump where it is not used, so that results without it keep their fingerprint.
     augmentation: Transforms = Field(default=(), exclude_if=lambda transforms: not transforms)
     seed: Seed | None = Field(default=None, exclude_if=lambda seed: seed is None)
-    threads: Positive | None = Field(default=None, exclude_if=lambda threads: threads is None)
+    threads: Annotated[int, Field(gt=0, le=MAX_THREADS)] | None = Field(
+        default=None, exclude_if=lambda threads: threads is None
+    )

@@ -9,6 +9,12 @@ A kind's file defines
 - `examples(source, folder, *, masks, split)`: that split's `Example`s as a sequence, with label maps if `masks` says so, always in the
   same order, each read from the archives in place when it is asked for.
 
+It may define, so that params.yaml can be checked against the data before they are downloaded,
+
+- `HAS_OBJECTS`: whether its examples have objects with boxes, and then no class of their own;
+- `SIGNAL_LENGTH`: values of a signal, of a kind that has signals;
+- `max_training_examples(source, *, examples)`: how many the training split has at most; `examples` as in a dataset's entry.
+
 What kinds have in common: `ClassNames` and `Examples` here, `PublishedArchives` (files/published_archives.py) for data that are
 published as archives, and `Splits` (files/splits.py), the key that says which published part serves which split.
 """

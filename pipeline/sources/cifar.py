@@ -20,6 +20,7 @@ from pipeline.files.splits import Splits
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
+HAS_OBJECTS = False
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
 

@@ -34,6 +34,7 @@ from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification", "detection", "segmentation")
+HAS_OBJECTS = True
 _SHIFT, _BITS = 48, 5  # a character of a run-length code is five bits and "more follow", from "0" on
 
 

@@ -22,6 +22,7 @@ from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
+HAS_OBJECTS = False
 UNSIGNED_BYTE = 0x08
 
 Part = Literal["train", "test"]

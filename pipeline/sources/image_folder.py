@@ -33,6 +33,7 @@ from pipeline.files.splits import Splits
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
+HAS_OBJECTS = False
 LIST_ENDING, NESTED = ".txt", ".tar"
 GROUND_TRUTH = re.compile(r"(ILSVRC\d{4})_validation_ground_truth\.txt")
 

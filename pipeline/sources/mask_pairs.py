@@ -26,6 +26,7 @@ from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
 TASKS = ("segmentation",)
+HAS_OBJECTS = False
 
 Value = Annotated[int, Ge(0), Le(255)]
 ListName = Annotated[str, Field(pattern=r"\.txt$")]

@@ -18,6 +18,8 @@ from pipeline import sources
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
+HAS_OBJECTS = False
+SIGNAL_LENGTH = 40
 CLASSES = tuple("0123456789")
 ARCHIVE = "mnist1d.npz"
 PUBLISHED_TRAIN = 4000
@@ -38,6 +40,11 @@ class Source(sources.SourceEntry):
     def classes(self) -> tuple[str, ...]:
         """The digits that the signals stand for."""
         return CLASSES
+
+
+def max_training_examples(source: Source, *, examples: str) -> int:  # noqa: ARG001 - signals have no objects
+    """Training examples less those for validation."""
+    return PUBLISHED_TRAIN - source.validation_examples
 
 
 def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:  # noqa: ARG001 - nothing is downloaded

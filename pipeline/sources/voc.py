@@ -46,6 +46,7 @@ from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification", "detection", "segmentation")
+HAS_OBJECTS = True
 # In the devkit's order: class k has palette index k + 1 in the label maps.
 CLASSES = (
     "aeroplane",

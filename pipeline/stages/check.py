@@ -16,7 +16,7 @@ def run() -> None:
     Raises:
         InputError: params.yaml is not as it has to be.
     """
-    params = load_params()
+    params = load_params(with_files=True)
     with stage(definition.CHECK, "", inputs=[paths.params_file()], outputs=[paths.code()]) as (folder,):
         for label, text in code_of_stages(params).items():
             (folder / label).write_text(text, encoding="utf-8")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+TEST_SCENES = 400  # of the default params.yaml
 SEED = 2  # of the default scenes, so that the digits of the test split are new to the models
 CLASSES = len(DIGITS)
 
@@ -34,12 +35,12 @@ class Settings(ClaimEntry):
     """Which scene, and what counts as a detection.
 
     Attributes:
-        scene: Number of a scene of the test split.
+        scene: Number of a scene of the test split, from 0.
         confidence_threshold: Boxes below it are not kept.
         nms_iou: Of two boxes of a class that overlap more, the less sure one is not kept.
     """
 
-    scene: Annotated[int, Field(ge=0)] = 3
+    scene: Annotated[int, Field(ge=0, lt=TEST_SCENES)] = 3
     confidence_threshold: Annotated[float, Field(ge=0, le=1)] = 0.2
     nms_iou: Annotated[float, Field(ge=0, le=1)] = 0.5
 

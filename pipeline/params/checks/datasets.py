@@ -1,24 +1,81 @@
-"""Entries under `datasets:`, in view of their source."""
+"""Entries under `datasets:`, in view of their source and their task."""
 
+import math
+from types import ModuleType
+
+from cnnkeras import tasks
 from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.params.checks.transforms import check_transforms
+from pipeline.params.datasets import Dataset
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
 
+# Values of one input. In float32 they fill 1 GiB; after a first layer of 64 channels, as VGG's, they fill 21 GiB, and a training
+# keeps several such maps.
+MAX_INPUT_VALUES = 2**28
+
 
 def check_dataset(file: ParsedFile, params: Params, name: str) -> None:
-    """Refuse a dataset that its source cannot serve."""
+    """Refuse a dataset that its source cannot serve, or that its task has no use for."""
     dataset, location = params.datasets[name], ("datasets", name)
-    if dataset.jpeg_quality is not None and len(dataset.size) != 2:
-        raise file.error((*location, "jpeg_quality"), f"expected none for signals; received: {dataset.jpeg_quality}")
-    check_transforms(file, (*location, "augmentation"), dataset.augmentation)
     if dataset.source not in params.sources:
         raise file.error((*location, "source"), unknown(dataset.source, params.sources, "source"))
-    kind = params.sources[dataset.source].kind
-    if dataset.task not in sources.load(kind).TASKS:
-        served = ", ".join(sources.load(kind).TASKS)
+    kind_name = params.sources[dataset.source].kind
+    kind = sources.load(kind_name)
+    if dataset.task not in kind.TASKS:
         raise file.error(
             (*location, "task"),
-            f"expected a task that a source of kind {kind} serves ({served}); received: {dataset.task!r}",
+            f"expected a task that a source of kind {kind_name} serves ({', '.join(kind.TASKS)}); "
+            f"received: {dataset.task!r}",
+        )
+    check_transforms(file, (*location, "augmentation"), dataset.augmentation)
+    _check_size(file, location, dataset, kind)
+    _check_examples(file, location, dataset, kind)
+    _check_proposals(file, location, dataset)
+    _check_copies(file, location, dataset)
+
+
+def _check_size(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, kind: ModuleType) -> None:
+    place, received = (*location, "size"), f"received: {list(dataset.size)}"
+    length = getattr(kind, "SIGNAL_LENGTH", None)
+    if length is not None and dataset.size != (length,):
+        raise file.error(place, f"expected [{length}], the signals' length; {received}")
+    if length is None and len(dataset.size) != 2:
+        raise file.error(place, f"expected [height, width] for images; {received}")
+    if math.prod(dataset.input_shape) > MAX_INPUT_VALUES:
+        side = math.isqrt(MAX_INPUT_VALUES // 3)
+        raise file.error(place, f"expected images of at most {side:,} x {side:,} pixels in all; {received}")
+
+
+def _check_examples(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, kind: ModuleType) -> None:
+    place, received = (*location, "examples"), f"received: {dataset.examples!r}"
+    task, has_objects = tasks.load(dataset.task), getattr(kind, "HAS_OBJECTS", None)
+    if dataset.examples not in task.EXAMPLES:
+        possible = " or ".join(map(repr, task.EXAMPLES))
+        raise file.error(place, f"expected {possible} for {dataset.task}; {received}")
+    if dataset.examples != "images" and has_objects is False:
+        raise file.error(place, f"expected 'images', as {dataset.source} has no objects with boxes; {received}")
+    if dataset.examples == "images" and has_objects and "labels" in task.ANNOTATIONS:
+        message = f"expected 'objects', as images of {dataset.source} have no class of their own; {received}"
+        raise file.error(place, message)
+
+
+def _check_proposals(file: ParsedFile, location: tuple[str, ...], dataset: Dataset) -> None:
+    if dataset.examples == "proposals" and dataset.proposals is None:
+        raise file.error(location, "expected the key 'proposals' with examples: proposals; received: none")
+    if dataset.examples != "proposals" and dataset.proposals is not None:
+        message = f"expected none without examples: proposals; received: some, with examples: {dataset.examples}"
+        raise file.error((*location, "proposals"), message)
+
+
+def _check_copies(file: ParsedFile, location: tuple[str, ...], dataset: Dataset) -> None:
+    if dataset.jpeg_quality is not None and len(dataset.size) != 2:
+        raise file.error((*location, "jpeg_quality"), f"expected none for signals; received: {dataset.jpeg_quality}")
+    if dataset.augmentation and len(dataset.size) != 2:
+        raise file.error((*location, "augmentation"), "expected none for signals; received: some")
+    if dataset.copies and not dataset.augmentation:
+        raise file.error(
+            (*location, "copies"),
+            f"expected 0 without augmentation, as all copies would be equal; received: {dataset.copies}",
         )

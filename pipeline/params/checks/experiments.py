@@ -2,14 +2,16 @@
 
 from cnnkeras import architectures, tasks
 from cnnkeras.by_name import unknown
-from pipeline.params.checks.networks import check_input, checked_network
+from pipeline.params.checks.networks import check_input, checked_model, known_architecture
 from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess
+from pipeline.params.checks.training import check_training
 from pipeline.params.checks.transforms import check_transforms
 from pipeline.params.experiments import Experiment, is_published
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import checked_arguments
 from pipeline.params.whole import Params, output_shape
 from pipeline.runtime import paths
+from pipeline.runtime.entries import Arguments
 from pipeline.runtime.paths import SCRATCH
 
 
@@ -24,13 +26,8 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
         raise file.error((*location, "dataset"), unknown(experiment.dataset, params.datasets, "dataset"))
     dataset = params.datasets[experiment.dataset]
     check_input(file, location, experiment.input, dataset.input_shape[-1])
-    architecture, model = checked_network(file, location, experiment)
-    try:
-        output_shape(architecture, params, experiment.dataset, model)
-    except ValueError as error:
-        raise file.error(
-            (*location, "architecture"), f"{experiment.architecture} cannot serve dataset {experiment.dataset}: {error}"
-        ) from error
+    model = _fitting_model(file, params, location, experiment)
+    check_training(file, params, name)
     check_similar_classes(file, params, location, experiment.dataset, experiment.evaluate)
     check_predict(file, location, dataset, experiment)
     if experiment.train.augmentation and (len(dataset.size) != 2 or not experiment.train.epochs):
@@ -46,6 +43,22 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
     return experiment.model_copy(
         update={"model": model, "train": experiment.train.model_copy(update={"loss": loss}), "postprocess": postprocess}
     )
+
+
+def _fitting_model(file: ParsedFile, params: Params, location: tuple[str, ...], experiment: Experiment) -> Arguments:
+    """The checked options of an architecture that can serve the dataset."""
+    architecture = known_architecture(file, location, experiment)
+    task, cannot = params.datasets[experiment.dataset].task, f"{experiment.architecture} cannot serve dataset"
+    if task not in architecture.TASKS:  # said before its options, which may be those of another architecture
+        expected = f"expected a task of {', '.join(architecture.TASKS)} for {experiment.architecture}"
+        message = f"{cannot} {experiment.dataset}: {expected}; received: {task!r}"
+        raise file.error((*location, "architecture"), message)
+    model = checked_model(file, location, experiment, architecture)
+    try:
+        output_shape(architecture, params, experiment.dataset, model)
+    except ValueError as error:
+        raise file.error((*location, "architecture"), f"{cannot} {experiment.dataset}: {error}") from error
+    return model
 
 
 def check_published(file: ParsedFile, params: Params, location: tuple[str, str]) -> None:

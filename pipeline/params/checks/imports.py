@@ -1,10 +1,8 @@
 """Entries under `imports:`: models that others trained."""
 
-from pathlib import PurePosixPath
-
 from cnnkeras import weights
 from cnnkeras.by_name import unknown
-from pipeline.params.checks.networks import check_input, checked_network
+from pipeline.params.checks.networks import check_input, checked_model, known_architecture
 from pipeline.params.experiments import Import, Input
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
@@ -19,10 +17,8 @@ def checked_import(file: ParsedFile, params: Params, name: str) -> Import:
         raise file.error(location, "expected a name that no experiment has; received: one that is taken")
     if entry.format not in weights.names():
         raise file.error((*location, "format"), unknown(entry.format, weights.names(), "format"))
-    place = PurePosixPath(entry.file)
-    if place.is_absolute() or ".." in place.parts or not place.name:
-        raise file.error((*location, "file"), f"expected the path of a file in the project; received: {entry.file!r}")
-    architecture, model = checked_network(file, location, entry)
+    architecture = known_architecture(file, location, entry)
+    model = checked_model(file, location, entry, architecture)
     try:
         published = weights.load(entry.format).statistics(entry.architecture, str(model.get("variant")))
         architecture.output_shape(

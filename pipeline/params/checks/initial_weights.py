@@ -1,6 +1,10 @@
 """Where the initial weights of an experiment come from."""
 
-from cnnkeras.by_name import unknown
+from fnmatch import fnmatchcase
+
+from cnnkeras import architectures
+from cnnkeras.by_name import nearest, unknown
+from pipeline.backend.layer_table import layers
 from pipeline.params.experiments import Input
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
@@ -27,8 +31,33 @@ def check_initial_weights(file: ParsedFile, params: Params, name: str) -> None:
             location[:-1],
             f"expected `layers` exactly when `experiment` is not {SCRATCH!r}; received: {list(start.layers)}",
         )
+    if start.layers:
+        _check_layers(file, params, name)
     if not params.experiments[name].train.epochs:
         _check_untrained(file, params, name)
+
+
+def _check_layers(file: ParsedFile, params: Params, name: str) -> None:
+    """Refuse a pattern that matches no layer of both models, where the table has their layers."""
+    experiment = params.experiments[name]
+    start = experiment.train.initial_weights
+    own = layers(experiment.architecture, params.task(name), experiment.model)
+    if start.experiment in params.imports:
+        entry = params.imports[start.experiment]
+        donors = layers(entry.architecture, architectures.load(entry.architecture).TASKS[0], entry.model)
+    else:
+        entry = params.experiments[start.experiment]
+        donors = layers(entry.architecture, params.task(start.experiment), entry.model)
+    if own is None or donors is None:
+        return  # an architecture of one's own: the training looks at its layers
+    shared = [layer for layer in own if layer in donors]
+    for position, pattern in enumerate(start.layers):
+        if not any(fnmatchcase(layer, pattern) for layer in shared):
+            raise file.error(
+                ("experiments", name, "train", "initial_weights", "layers", position),
+                f"expected a pattern of layers that {name} and {start.experiment} both have "
+                f"({', '.join(shared) or 'there are none'}); received: {pattern!r}{nearest(pattern, shared)}",
+            )
 
 
 def _check_untrained(file: ParsedFile, params: Params, name: str) -> None:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from cnnkeras.by_name import unknown
 from pipeline.lab import claims
 from pipeline.lab.claims import ClaimEntry
+from pipeline.params.checks.numbers import check_numbers
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import shown, validate
+from pipeline.params.values import MOST
 from pipeline.params.whole import Params
 from pipeline.runtime.paths import SCRATCH
 
@@ -22,6 +24,7 @@ def checked_claim(file: ParsedFile, params: Params, name: str) -> ClaimEntry:
     if entry["claim"] not in known:
         raise file.error((*location, "claim"), unknown(entry["claim"], known, "claim"))
     settings = validate(file, location, claims.load(entry["claim"]).Settings, entry)
+    check_numbers(file, entry, location, most=MOST)
     for role, model in settings.models.model_dump().items():
         if model not in (*params.experiments, SCRATCH):
             known = [*params.experiments, SCRATCH]

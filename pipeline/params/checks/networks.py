@@ -12,20 +12,24 @@ from pipeline.runtime.entries import Arguments
 BUILD_RESERVED = ("input_shape", "output_shape", "input_mean", "input_std")
 
 
-def checked_network(
-    file: ParsedFile, location: tuple[str, ...], entry: Experiment | Import
-) -> tuple[ModuleType, Arguments]:
-    """The architecture of an entry, and its checked options."""
+def known_architecture(file: ParsedFile, location: tuple[str, ...], entry: Experiment | Import) -> ModuleType:
+    """The architecture of an entry."""
     if entry.architecture not in architectures.names():
         raise file.error(
             (*location, "architecture"), unknown(entry.architecture, architectures.names(), "architecture")
         )
-    architecture = architectures.load(entry.architecture)
+    return architectures.load(entry.architecture)
+
+
+def checked_model(
+    file: ParsedFile, location: tuple[str, ...], entry: Experiment | Import, architecture: ModuleType
+) -> Arguments:
+    """The checked options of an entry's architecture."""
     model = checked_arguments(file, (*location, "model"), architecture.build, entry.model, reserved=BUILD_RESERVED)
     variant = model.get("variant")
     if variant is not None and variant not in architecture.VARIANTS:
         raise file.error((*location, "model", "variant"), unknown(variant, architecture.VARIANTS, "variant"))
-    return architecture, model
+    return model
 
 
 def check_input(file: ParsedFile, location: tuple[str, ...], given: Input, channels: int) -> None:

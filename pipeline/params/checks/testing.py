@@ -9,9 +9,14 @@ from pipeline.params.datasets import Dataset
 from pipeline.params.experiments import Experiment
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import checked_arguments
-from pipeline.params.testing import Evaluate
+from pipeline.params.testing import Evaluate, Predict
 from pipeline.params.whole import Params
 from pipeline.runtime.entries import Arguments
+
+# Views of an image; the papers' densest protocol, VGG's, has 150 (section 4.4).
+MAX_VIEWS = 10_000
+# Pixels of the shorter side; a square image of three channels then fills 1.1 GB in float32.
+MAX_SCALE = 10_000
 
 
 def checked_postprocess(file: ParsedFile, location: tuple[str, ...], task: str, entry: Any) -> Arguments:
@@ -35,6 +40,17 @@ def check_predict(file: ParsedFile, location: tuple[str, ...], dataset: Dataset,
             named.call(views).require(dataset.size)
         except ValueError as error:
             raise file.error((*location, "predict", "views", position, "scales"), str(error)) from error
+    _check_extent(file, (*location, "predict", "views"), predict)
+
+
+def _check_extent(file: ParsedFile, location: tuple[str, ...], predict: Predict) -> None:
+    """Refuse more views, and larger images, than anybody can mean."""
+    for position, view in enumerate(named.call(views) for named in predict.views):
+        if max(view.scales) > MAX_SCALE:
+            message = f"expected shorter sides of at most {MAX_SCALE:,} pixels; received: {max(view.scales)}"
+            raise file.error((*location, position, "scales"), message)
+        if view.count > MAX_VIEWS:
+            raise file.error((*location, position), f"expected at most {MAX_VIEWS:,} views; received: {view.count:,}")
 
 
 def check_similar_classes(

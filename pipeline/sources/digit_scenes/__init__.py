@@ -21,7 +21,13 @@ from pipeline.sources import voc
 from pipeline.sources.digit_scenes.entry import Source
 
 TASKS = ("classification", "detection", "segmentation")
+HAS_OBJECTS = True
 ARCHIVE, ROOT = "digit_scenes.tar", "VOCdevkit/VOC2012"
+
+
+def max_training_examples(source: Source, *, examples: str) -> int:
+    """Scenes, or as many digits as they can hold."""
+    return source.scenes.train * (1 if examples == "images" else len(source.digits_per_scene))
 
 
 def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:  # noqa: ARG001 - nothing is downloaded

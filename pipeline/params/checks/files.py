@@ -1,0 +1,38 @@
+"""Files that entries name: below the project's folder, and there when stages are to run."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from pipeline.params.parsed import ParsedFile
+from pipeline.params.whole import Params
+from pipeline.runtime import paths
+
+Location = tuple[str, ...]
+
+
+def check_paths(file: ParsedFile, params: Params) -> None:
+    """Refuse a path that leaves the project's folder."""
+    for location, name in _named(params):
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.name:
+            raise file.error(location, f"expected the path of a file in the project; received: {name!r}")
+
+
+def check_files(file: ParsedFile, params: Params) -> None:
+    """Refuse a file that is not there."""
+    for location, name in _named(params):
+        if not (paths.root() / name).is_file():
+            raise file.error(location, f"expected a file in the project; received: {name!r}, which is not there")
+
+
+def _named(params: Params) -> Iterator[tuple[Location, str]]:
+    """The files that entries name, each with its key's location."""
+    for name, dataset in params.datasets.items():
+        if dataset.proposals is not None:
+            yield ("datasets", name, "proposals", "file"), dataset.proposals.file
+    for name, experiment in params.experiments.items():
+        regions = experiment.predict.regions
+        if regions is not None and "file" in regions.arguments:
+            yield ("experiments", name, "predict", "regions", "file"), regions.arguments["file"]
+    for name, entry in params.imports.items():
+        yield ("imports", name, "file"), entry.file

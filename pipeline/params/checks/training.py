@@ -1,0 +1,64 @@
+"""The section `train` of an experiment, in view of its dataset: values that cannot be together, or that only a slip explains."""
+
+import math
+from typing import Any
+
+from cnnkeras.training import schedules
+from pipeline import sources
+from pipeline.params.experiments import Experiment
+from pipeline.params.parsed import ParsedFile
+from pipeline.params.whole import Params
+
+# Bytes of the inputs of one step, in float32: the largest published batch, 65,536 images of 160 x 160 pixels, has 19 GiB on
+# 3,456 GPUs together.
+MAX_BATCH_BYTES = 2**35
+
+
+def check_training(file: ParsedFile, params: Params, name: str) -> None:
+    """Refuse a schedule that never acts, and a batch that cannot be."""
+    experiment = params.experiments[name]
+    location = ("experiments", name)
+    values = math.prod(params.datasets[experiment.dataset].input_shape)
+    for section in ("train", "predict"):
+        batch_size = getattr(experiment, section).batch_size
+        if 4 * values * batch_size > MAX_BATCH_BYTES:
+            raise file.error(
+                (*location, section, "batch_size"),
+                f"expected at most {MAX_BATCH_BYTES // (4 * values):,} inputs of this size at once, "
+                f"{MAX_BATCH_BYTES >> 30} GiB; received: {batch_size}",
+            )
+    if experiment.train.epochs:
+        _check_schedule(file, (*location, "train", "schedule"), experiment)
+        _check_batch(file, params, (*location, "train", "batch_size"), experiment)
+
+
+def _check_schedule(file: ParsedFile, location: tuple[str, ...], experiment: Experiment) -> None:
+    epochs, named = experiment.train.epochs, experiment.train.schedule
+    schedule = named.call(schedules)
+    if schedule.warmup_epochs >= epochs:
+        message = f"expected a warm-up shorter than the training, {epochs} epochs; received: {schedule.warmup_epochs:g}"
+        raise file.error((*location, "warmup_epochs"), message)
+    if schedule.needed_epochs >= epochs:
+        keys = [key for key, value in named.arguments.items() if schedule.needed_epochs in _leaves(value)]
+        message = f"expected changes of the rate within the {epochs} epochs of training; received: one after {schedule.needed_epochs:g}"
+        raise file.error((*location, *keys[:1]), message)
+
+
+def _leaves(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _check_batch(file: ParsedFile, params: Params, location: tuple[str, ...], experiment: Experiment) -> None:
+    """Refuse more examples a step than there are, where that is known before the download."""
+    dataset = params.datasets[experiment.dataset]
+    source = params.sources[dataset.source]
+    count = getattr(sources.load(source.kind), "max_training_examples", None)
+    if count is None or dataset.examples == "proposals":
+        return
+    most = count(source, examples=dataset.examples) * (1 + dataset.copies)
+    if experiment.train.batch_size > most:
+        raise file.error(
+            location,
+            f"expected at most {most:,} examples, as {experiment.dataset} has no more to train on; "
+            f"received: {experiment.train.batch_size}",
+        )
