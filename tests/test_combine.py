@@ -26,6 +26,7 @@ ensembles:
   two: &ensemble
     dataset: crops
     members: [crops, second]
+    combine: mean
     postprocess: {top_k: 2}
     evaluate: {images: 2}
   three: {<<: *ensemble, members: [two, third]}
@@ -96,8 +97,8 @@ def test_from_the_members_outputs_to_the_metrics():
 
 def test_label_maps_of_two_networks(project):
     """Where one is sure of class two and the other slightly for class one, the mean follows the surer one."""
-    project.edit("dataset: crops\n    members: [crops, second]\n    postprocess: {top_k: 2}",
-                 "dataset: masks\n    members: [masks, other]\n    postprocess: {}")  # fmt: skip
+    project.edit("dataset: crops\n    members: [crops, second]\n    combine: mean\n    postprocess: {top_k: 2}",
+                 "dataset: masks\n    members: [masks, other]\n    combine: mean\n    postprocess: {}")  # fmt: skip
     project.edit("  three: {<<: *ensemble, members: [two, third]}\n", "")
     project.edit(
         "ensembles:\n",
@@ -155,7 +156,7 @@ def test_a_missing_member_is_named_with_its_command(project):
         ("[crops, second]", "[crops, three]", "expected ensembles that are not within each other; received: two <- three <- two"),
         ("[crops, second]", "[crops, masks]", "expected experiments whose datasets have the task of crops, 'classification'; received: masks"),
         ("dataset: crops\n    members", "dataset: boxes\n    members", "ensembles.two: expected a dataset for classification or segmentation; received: one for detection"),
-        ("    members: [crops, second]\n", "    members: [crops, second]\n    combine: sum\n", "combine: expected 'mean' or 'product'; received: 'sum'"),
+        ("    combine: mean\n", "    combine: sum\n", "combine: expected 'mean' or 'product'; received: 'sum'"),
         ("  three: {", "  crops: {", "ensembles.crops: expected a name of its own; received: 'crops', which is another result's"),
     ],
 )  # fmt: skip
