@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pipeline.images import transform_table
 from pipeline.images.augmentation import transform, transform_names
 from pipeline.images.write_transform_table import transforms, written
-from pipeline.params.checks.transforms import _with_tuples
+from pipeline.params.checks.transforms import with_tuples
 
 VALUES = [0, 1, 2, 3, 10, -1, 0.5, 1.5, -0.5, 100.5, "text", True, None, [0, 1], [1, 2], [0.1, 0.5], [-0.5, 0.5], [3, 7], [2, 4], [5, 1], [1, 2, 3], ["a"], [], {}, {"x": 1}]  # fmt: skip
 
@@ -29,7 +29,7 @@ def constructed(name: str, arguments: dict[str, Any]) -> bool:
 def accepted(name: str, arguments: dict[str, Any]) -> bool:
     """Whether the table does."""
     try:
-        transform_table.arguments(name).model_validate(_with_tuples(arguments))
+        transform_table.arguments(name).model_validate(with_tuples(arguments))
     except ValidationError:
         return False
     return True
@@ -63,7 +63,7 @@ def test_the_table_refuses_nothing_that_albumentations_takes(name):
 def accepted_alone(name: str, argument: str, value: Any) -> bool:
     """Whether the table has no objection to this argument's value."""
     try:
-        transform_table.arguments(name).model_validate(_with_tuples({argument: value}))
+        transform_table.arguments(name).model_validate(with_tuples({argument: value}))
     except ValidationError as error:
         return all(found["type"] == "missing" for found in error.errors())
     return True

@@ -9,6 +9,7 @@ from pipeline.params.checks.files import check_files, check_paths
 from pipeline.params.checks.imports import checked_import
 from pipeline.params.checks.initial_weights import check_initial_weights
 from pipeline.params.checks.lab import checked_claim
+from pipeline.params.checks.missing import missing_arguments
 from pipeline.params.checks.numbers import check_numbers
 from pipeline.params.checks.sources import checked_source
 from pipeline.params.parsed import ParsedFile
@@ -29,7 +30,7 @@ def load_params(path: Path | None = None, *, with_files: bool = False) -> Params
     """
     path = path or paths.params_file()
     file = ParsedFile(path)
-    params = validate(file, (), Params, file.plain)
+    params = validate(file, (), Params, file.plain, also_missing=missing_arguments)
     params = params.model_copy(update={"sources": {name: checked_source(file, name) for name in params.sources}})
     for name in params.datasets:
         check_dataset(file, params, name)

@@ -9,6 +9,8 @@ from cnnkeras.by_name import nearest, unknown
 from pipeline.params.parsed import ParsedFile
 from pipeline.runtime.entries import Arguments, arguments_schema
 
+Location = tuple[Any, ...]  # keys and positions that lead to a value
+
 _LONGEST_SHOWN = 120  # characters of a received value
 _ENTRY = 2  # keys that lead to an entry: its section and its name
 _MISSING = ("missing", "union_tag_not_found")  # kinds of pydantic's errors
@@ -33,24 +35,40 @@ _EXPECTED = {
 }
 
 
-def validate(file: ParsedFile, location: tuple[str, ...], model: type[BaseModel], entry: Any) -> Any:
-    """An entry of the file as `model`, or an `InputError` with the line, the key and what was expected."""
+def validate(
+    file: ParsedFile,
+    location: Location,
+    model: type[BaseModel],
+    entry: Any,
+    *,
+    also_missing: Callable[[Mapping[str, Any], Location], Sequence[Location]] | None = None,
+) -> Any:
+    """An entry of the file as `model`, or an `InputError` with the line, the key and what was expected.
+
+    Args:
+        file: The file.
+        location: Keys that lead to the entry.
+        model: What it has to be.
+        entry: Its content.
+        also_missing: From the file and the location of an entry that lacks keys to what else it lacks, which `model` does not know.
+    """
     try:
         return model.model_validate(entry)
     except ValidationError as error:
         errors = [{**found, "loc": location + found["loc"]} for found in error.errors()]
-        raise file.error(*_explain(errors, file.plain)) from error
+        place, sentence = _explain(errors, file.plain, also_missing or (lambda _plain, _entry: ()))
+        raise file.error(place, sentence) from error
 
 
 def checked_arguments(
-    file: ParsedFile, location: tuple[str, ...], function: Callable, entry: Any, *, reserved: Iterable[str] = ()
+    file: ParsedFile, location: Location, function: Callable, entry: Any, *, reserved: Iterable[str] = ()
 ) -> Arguments:
     """Keyword arguments from the file, checked against a function's signature; those not given take its defaults."""
     schema = arguments_schema(function, reserved=reserved)
     return Arguments(dict(validate(file, location, schema, entry)))
 
 
-def _explain(errors: Sequence[Mapping[str, Any]], plain: Any) -> tuple[tuple[Any, ...], str]:
+def _explain(errors: Sequence[Mapping[str, Any]], plain: Any, also_missing: Callable) -> tuple[Location, str]:
     """Location in the file, and a sentence for the first of pydantic's errors.
 
     What may be one of several things has an error for each: they are put together, unless one of them lies deeper, where
@@ -61,7 +79,7 @@ def _explain(errors: Sequence[Mapping[str, Any]], plain: Any) -> tuple[tuple[Any
     if first["type"] == "unknown_key":
         return (*inside, first["ctx"]["key"]), first["ctx"]["message"]
     if first["type"] in _MISSING:
-        return _explain_missing(errors, inside, plain)
+        return _explain_missing(errors, inside, plain, also_missing)
     if first["type"] == "union_tag_invalid":
         names = [name.strip().strip("'") for name in first["ctx"]["expected_tags"].split(",")]
         return (*inside, "name"), unknown(first["ctx"]["tag"], names, "name")
@@ -76,7 +94,7 @@ def _explain(errors: Sequence[Mapping[str, Any]], plain: Any) -> tuple[tuple[Any
     return inside, f"expected {_listed(dict.fromkeys(alternatives), 'or')}; received: {shown(first['input'])}{fix}"
 
 
-def _explain_own(sentence: str, inside: tuple[Any, ...], plain: Any) -> tuple[tuple[Any, ...], str]:
+def _explain_own(sentence: str, inside: Location, plain: Any) -> tuple[Location, str]:
     """A sentence of ours; one about several keys of an entry may begin with the key that it is about."""
     key, colon, rest = sentence.partition(": ")
     for part in inside:
@@ -93,8 +111,8 @@ def shown(value: Any) -> str:
 
 
 def _explain_missing(
-    errors: Sequence[Mapping[str, Any]], inside: tuple[Any, ...], plain: Any
-) -> tuple[tuple[Any, ...], str]:
+    errors: Sequence[Mapping[str, Any]], inside: Location, plain: Any, also_missing: Callable
+) -> tuple[Location, str]:
     """All keys that the entry around `inside` lacks: `datasets.NAME` is one, and so is the file itself."""
     lacking = {}
     for error in errors:
@@ -103,6 +121,8 @@ def _explain_missing(
             above = _in_file(error["loc"][:-1] if error["type"] == "missing" else error["loc"], plain)
             if above[:_ENTRY] == inside[:_ENTRY]:
                 lacking[(*above, key)] = None
+    if len(inside) >= _ENTRY:
+        lacking |= dict.fromkeys(also_missing(plain, inside[:_ENTRY]))
     shared = inside if all(place[: len(inside)] == inside for place in lacking) else inside[:_ENTRY]
     keys = [repr(".".join(map(str, place[len(shared) :]))) for place in lacking]
     return shared, f"expected the key{'s' * (len(keys) > 1)} {_listed(keys, 'and')}; received: none"
@@ -132,7 +152,7 @@ def _as_number(bound: Any) -> Any:
     return f"{bound:,}".removesuffix(".0") if isinstance(bound, int | float) else bound
 
 
-def _in_file(location: tuple[Any, ...], plain: Any) -> tuple[Any, ...]:
+def _in_file(location: Location, plain: Any) -> Location:
     kept = []
     for part in location:
         try:

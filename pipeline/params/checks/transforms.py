@@ -18,11 +18,11 @@ def check_transforms(file: ParsedFile, location: tuple[str, ...], transforms: Tr
             where = (*location, position, name)
             if name not in known:
                 raise file.error(where, unknown(name, known, "transform"))
-            validate(file, where, transform_table.arguments(name), _with_tuples(arguments))
+            validate(file, where, transform_table.arguments(name), with_tuples(arguments))
 
 
-def _with_tuples(value: Any) -> Any:
+def with_tuples(value: Any) -> Any:
     """Lists within mappings as tuples, as `Entry` has those that are values of its own keys."""
     if isinstance(value, Mapping):
-        return {key: _with_tuples(part) for key, part in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
+        return {key: with_tuples(part) for key, part in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list | tuple) else value
