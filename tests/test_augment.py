@@ -67,7 +67,6 @@ datasets:
   signals: {source: signals, task: classification, size: [40]}
 experiments: {}
 """
-PROPOSALS = TrainingProposals(file="boxes.json", sha256="0" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -512,24 +511,10 @@ def test_transforms_of_images_are_known():
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("detection", {"augmentation": ()}, r"datasets\.detection\.augmentation: expected transforms for the 2 copies"),
         (
             "objects",
             {"copies": 0, "augmentation": ({"Afine": {}},)},
             r"unknown transform 'Afine'; did you mean 'Affine'",
-        ),
-        ("detection", {"examples": "objects"}, r"detection\.examples: expected 'images' for detection"),
-        ("detection", {"examples": "proposals"}, r"detection\.examples: expected 'images' for detection"),
-        ("segmentation", {"examples": "proposals"}, r"segmentation: expected `proposals:` with examples: proposals"),
-        (
-            "crops",
-            {"proposals": PROPOSALS},
-            r"crops: expected `proposals:` with .* only then; received: examples: objects",
-        ),
-        (
-            "crops",
-            {"proposals": PROPOSALS, "examples": "proposals"},
-            r"crops\.examples: expected 'images' or 'objects'",
         ),
         ("crops", {"examples": "images"}, r"crops\.examples: expected 'objects'"),
         ("crops", {"size": (32,)}, r"crops\.size: expected \[height, width\]"),

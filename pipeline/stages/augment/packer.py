@@ -68,16 +68,16 @@ class Packer:
         seed: Of params.yaml.
 
     Raises:
-        InputError: Keys of the entry exclude each other, the policy is wrong, or the archives are not of the source's
-            kind.
+        InputError: The policy or the file of proposals is wrong, or the archives are not of the source's kind.
     """
 
     def __init__(self, name: str, dataset: Dataset, source: sources.SourceEntry, raw: Path, seed: int):
         self.name, self.dataset, self.source, self._seed = name, dataset, source, seed
         self.where = f"params.yaml: datasets.{name}"
-        self._proposals = self._read_proposals()
+        proposals = dataset.proposals
+        self._proposals = read_proposals(proposals.file, proposals.sha256) if proposals else {}
         # A policy that no copy asks for is checked all the same.
-        self._policy = self._build_policy() if dataset.copies or dataset.augmentation else None
+        self._policy = self._build_policy() if dataset.augmentation else None
         examples = sources.load(source.kind).examples
         masks = "masks" in tasks.load(dataset.task).ANNOTATIONS
         self.splits: dict[str, Sequence[Example]] = {
@@ -91,23 +91,6 @@ class Packer:
         """What rows of the dataset's task have."""
         return rows.load(self.dataset.task)
 
-    def _read_proposals(self) -> dict[str, list[windows.Proposal]]:
-        dataset = self.dataset
-        possible = tasks.load(dataset.task).EXAMPLES
-        if dataset.examples not in possible:
-            raise InputError(
-                f"{self.where}.examples: expected {' or '.join(map(repr, possible))} for {dataset.task}; "
-                f"received: {dataset.examples!r}"
-            )
-        if (dataset.examples == "proposals") != (dataset.proposals is not None):
-            raise InputError(
-                f"{self.where}: expected `proposals:` with examples: proposals, and only then; "
-                f"received: examples: {dataset.examples}"
-            )
-        if dataset.proposals is None:
-            return {}
-        return read_proposals(dataset.proposals.file, dataset.proposals.sha256)
-
     def _training_image(self, position: int) -> np.ndarray | None:
         """A training image as it is, stretched to the dataset's size; None for one to be skipped."""
         try:
@@ -119,11 +102,6 @@ class Packer:
         return annotated.resize(whole.image, self.dataset.size)
 
     def _build_policy(self) -> Any:
-        if not self.dataset.augmentation:
-            raise InputError(
-                f"{self.where}.augmentation: expected transforms for the {self.dataset.copies} copies; received: none. "
-                "Without any, all copies would be equal: set copies to 0"
-            )
         from pipeline.images.augmentation import Policy  # imports albumentations: 2.4 s
 
         return Policy(
