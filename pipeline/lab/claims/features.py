@@ -5,6 +5,7 @@ poolings' switches (Noh et al. 2015, figure 4); YOLO's grid with its boxes befor
 the line as wide as the box is sure (Redmon et al. 2016, figure 2).
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cv2
@@ -54,15 +55,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         down = {role: _maps(models[role], scene) for role in ("classifier", "encoder", "segmenter")}
         unpooling = _unpooling(models["segmenter"], scene)
         outputs = np.asarray(models["detector"].predict_on_batch(_fitted(models["detector"], scene)))
-    boxes = {
-        "all": detection.detect(outputs, classes=CLASSES, confidence_threshold=0.0, nms_iou=1.0),
-        "sure": detection.detect(
-            outputs, classes=CLASSES, confidence_threshold=settings.confidence_threshold, nms_iou=1.0
-        ),
-        "kept": detection.detect(
-            outputs, classes=CLASSES, confidence_threshold=settings.confidence_threshold, nms_iou=settings.nms_iou
-        ),
-    }
+    boxes = _boxes(settings, outputs)
     smoothness, error = _smoothness(filters)
     widths = {role: [maps.shape[1] for maps in maps_of_layer.values()] for role, maps_of_layer in down.items()}
     measured = {
@@ -78,11 +71,33 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         "narrowest_map": min(widths["segmenter"]),
         "decoder_output_side": widths["segmenter"][-1],
     }
-    segmenter = widths["segmenter"]
+    return _findings(
+        settings, measured, widths, error, lambda figure: _draw(figure, scene, filters, down, outputs, boxes)
+    )
+
+
+def _boxes(settings: Settings, outputs: np.ndarray) -> dict[str, Detections]:
+    """The detector's boxes: all, those above the threshold, and those that suppression leaves of them."""
+    threshold = settings.confidence_threshold
+    return {
+        "all": detection.detect(outputs, classes=CLASSES, confidence_threshold=0.0, nms_iou=1.0),
+        "sure": detection.detect(outputs, classes=CLASSES, confidence_threshold=threshold, nms_iou=1.0),
+        "kept": detection.detect(outputs, classes=CLASSES, confidence_threshold=threshold, nms_iou=settings.nms_iou),
+    }
+
+
+def _findings(
+    settings: Settings,
+    measured: dict[str, Any],
+    widths: dict[str, list[int]],
+    error: float,
+    draw: "Callable[[Figure], None]",
+) -> Findings:
+    segmenter, smoothness = widths["segmenter"], measured["filter_smoothness"]
     narrowest = segmenter.index(min(segmenter))
     holds = (
         measured["boxes_before"] > measured["boxes_above_threshold"] >= measured["boxes_after_nms"] >= 1
-        and unpooling["misplaced"] == 0
+        and measured["misplaced_unpooled_values"] == 0
         and all(list(each) == sorted(each, reverse=True) for each in (widths["classifier"], widths["encoder"]))
         and segmenter[: narrowest + 1] == sorted(segmenter[: narrowest + 1], reverse=True)
         and segmenter[narrowest:] == sorted(segmenter[narrowest:])
@@ -97,16 +112,16 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         measured=measured,
         holds=bool(holds),
         paragraph=(
-            f"One test scene with {len(scene.labels)} digits through {', '.join(settings.models.model_dump().values())}: "
+            f"One test scene with {measured['objects_in_scene']} digits through {', '.join(settings.models.model_dump().values())}: "
             f"{measured['cells']} cells propose {measured['boxes_before']:,} pairs of a box and a class with a score above 0; "
             f"{measured['boxes_above_threshold']} are above {settings.confidence_threshold:g}, {measured['boxes_after_nms']} are left after "
             f"suppression. The segmenter's maps go from {segmenter[0]} to {min(segmenter)} and back to {segmenter[-1]} pixels; of the "
-            f"values of the last unpooling {measured['unpooled_fraction']:.0%} are filled, {unpooling['misplaced']} of them at another "
+            f"values of the last unpooling {measured['unpooled_fraction']:.0%} are filled, {measured['misplaced_unpooled_values']} of them at another "
             f"place than the pooling found them. Neighbouring weights of the classifier's first filters correlate by "
             f"{smoothness:.2f} (0 ± {error:.2f} for noise)."
         ),
         title="What the convolutions see",
-        draw=lambda figure: _draw(figure, scene, filters, down, outputs, boxes),
+        draw=draw,
     )
 
 

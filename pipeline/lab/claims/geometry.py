@@ -7,7 +7,7 @@ between taps, 1 for an undilated kernel.
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -86,13 +86,21 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         "wrong_layer_fields": sum(formula != measured_field for formula, measured_field in pairs),
         "three_layers_field": receptive_field(PROBLEM_10_9),
     }
-    published = {"three_layers_field": 7}
     if "alexnet" in fields:
-        published["alexnet_conv3_field"] = 99
         measured["alexnet_conv3_field"] = fields["alexnet"]["conv3"][1]
+    return _findings(settings, measured, fields)
+
+
+Fields = dict[str, dict[str, tuple[int, int]]]  # of each architecture's layers, by formula and as measured
+
+
+def _findings(settings: Settings, measured: dict[str, Any], fields: Fields) -> Findings:
+    published = {"three_layers_field": 7, "alexnet_conv3_field": 99}
+    published = {key: value for key, value in published.items() if key in measured}
+    difference = measured["max_value_difference"]
     holds = (
         measured["wrong_sizes"] == 0
-        and values < 1e-4  # float32 against float64
+        and difference < 1e-4  # float32 against float64
         and measured["dilated_against_inserted_zeros"] < 1e-12
         and measured["strided_against_subsampled"] < 1e-12
         and measured["wrong_stack_fields"] + measured["wrong_layer_fields"] == 0
@@ -107,14 +115,14 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         measured=measured,
         holds=holds,
         paragraph=(
-            f"The formula and Keras' layers differ in {measured['wrong_sizes']} of {len(cases):,} random settings in one and two dimensions; the "
-            f"values of {settings.real} of them, by the definition and by Keras, by at most {values:.1g}. With dilation as the distance "
+            f"The formula and Keras' layers differ in {measured['wrong_sizes']} of {measured['settings']:,} random settings in one and two dimensions; the "
+            f"values of {settings.real} of them, by the definition and by Keras, by at most {difference:.1g}. With dilation as the distance "
             f"between taps (1 is undilated) it is right for {measured['dilation_is_distance']:.0%} of the dilated ones, with dilation as "
             f"the number of zeros between taps, the book's first printing, for {measured['dilation_is_zeros']:.0%}. A dilated kernel is a "
             f"dense one with zeros inserted and a strided convolution a dense one subsampled (differences up to "
             f"{max(measured['dilated_against_inserted_zeros'], measured['strided_against_subsampled']):.1g}). Receptive fields by formula "
             f"and by what really changes an output differ for {measured['wrong_stack_fields']} of {settings.stacks} random stacks and for "
-            f"{measured['wrong_layer_fields']} of {len(pairs)} layers of {', '.join(fields)}."
+            f"{measured['wrong_layer_fields']} of {measured['layers_of_architectures']} layers of {', '.join(fields)}."
         ),
         title="What one output sees: the formula, and what really changes it",
         draw=lambda figure: _draw(figure, fields, measured),
@@ -262,7 +270,7 @@ def _middle(maps: np.ndarray) -> np.ndarray:
     return np.asarray(maps)[..., maps.shape[-2] // 2, :]
 
 
-def _draw(figure: "Figure", fields: dict[str, dict[str, tuple[int, int]]], measured: dict) -> None:
+def _draw(figure: "Figure", fields: Fields, measured: dict[str, Any]) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[2, 1])
     for color, (name, pairs) in zip(itertools.cycle(slides.COLORS), fields.items(), strict=False):
         numbers = range(1, len(pairs) + 1)
