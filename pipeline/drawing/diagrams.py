@@ -164,19 +164,19 @@ def per_class(path: Path, values: Mapping[str, float], *, metric: str, title: st
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
 
 
-def shares(
-    path: Path, shares: Sequence[tuple[str, Sequence[float]]], kinds: Sequence[str], *, title: str, subtitle: str
+def fractions(
+    path: Path, fractions: Sequence[tuple[str, Sequence[float]]], kinds: Sequence[str], *, title: str, subtitle: str
 ) -> None:
     """One bar per row, divided into kinds; of many rows only the first, which sums them up.
 
     Args:
         path: The PNG to write.
-        shares: Name of each row and its fractions, one a kind; NaN where there is nothing to divide.
+        fractions: Name of each row and its fractions, one a kind; NaN where there is nothing to divide.
         kinds: Names of the kinds.
         title: Heading of the figure.
         subtitle: The protocol in one line.
     """
-    shown = shares if len(shares) <= NAMED + 1 else shares[:1]
+    shown = fractions if len(fractions) <= NAMED + 1 else fractions[:1]
     values = np.nan_to_num(np.array([row for _, row in shown], np.float64))
     starts = np.cumsum(values, axis=1) - values
     with _figure(path, title, subtitle, 2.2 + 0.32 * len(shown)) as figure:
@@ -215,7 +215,7 @@ def dataset(path: Path, report: Mapping[str, Any], *, unit: str, title: str, sub
     with _figure(path, title, subtitle, max(3.4, 1.7 + 0.3 * len(names))) as figure:
         others = ("colours" in report) + any(lost.values())
         panels = np.atleast_1d(figure.subplots(1, 1 + others, width_ratios=[1.5, *[1] * others]))
-        _class_shares(panels[0], splits, names, unit)
+        _class_fractions(panels[0], splits, names, unit)
         if "colours" in report:
             _components(panels[-1], np.array(report["mean"]) / 255, report["colours"])
         if any(lost.values()):
@@ -246,7 +246,7 @@ def _components(axes: Axes, mean: np.ndarray, colours: Mapping[str, Any]) -> Non
     axes.grid(visible=False)
 
 
-def _class_shares(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], unit: str) -> None:
+def _class_fractions(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], unit: str) -> None:
     """A bar per class and split: the class's share of the split."""
     height = 0.8 / len(splits)
     for number, ((split, entry), color) in enumerate(zip(splits.items(), colors.SPLITS, strict=True)):

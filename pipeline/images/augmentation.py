@@ -31,8 +31,8 @@ from albumentations.core.transforms_interface import (
 
 from pipeline.images import paper_transforms
 
-# A box of which a transform leaves less than this share in the image is dropped: what remains shows too little of it.
-SMALLEST_VISIBLE_SHARE = 0.25
+# A box of which a transform leaves less than this fraction in the image is dropped: what remains shows too little of it.
+MIN_VISIBLE_FRACTION = 0.25
 
 Transforms = Sequence[Mapping[str, Mapping[str, Any]]]
 
@@ -61,7 +61,7 @@ class Policy:
         box_parameters = albumentations.BboxParams(
             format="pascal_voc",
             label_fields=["positions"],
-            min_visibility=SMALLEST_VISIBLE_SHARE,
+            min_visibility=MIN_VISIBLE_FRACTION,
             clip=True,  # a box may stand over the image's edge by a rounding error
             filter_invalid_bboxes=True,
         )

@@ -107,7 +107,7 @@ def class_rows(measured: metrics.DetectionMetrics, classes: Sequence[str]) -> li
 def _diagrams(
     rows: Sequence[Row], curves: Sequence[metrics.Curve], table: Sequence[Row], errors: Sequence[Row]
 ) -> dict[str, tuple[str, Callable[..., None]]]:
-    shares = [(row["class"], [row[kind] for kind in ERROR_KINDS]) for row in errors]
+    fractions = [(row["class"], [row[kind] for kind in ERROR_KINDS]) for row in errors]
     return {
         "precision_recall.png": (
             "precision and recall at IoU ≥ 0.5",
@@ -115,7 +115,7 @@ def _diagrams(
         ),
         "errors.png": (
             "what the surest detections are, as many as there are objects",
-            functools.partial(diagrams.shares, shares=shares, kinds=ERROR_KINDS),
+            functools.partial(diagrams.fractions, fractions=fractions, kinds=ERROR_KINDS),
         ),
     }
 
@@ -133,9 +133,9 @@ def _key(objects: Objects, *, display_threshold: float, display_nms_iou: float |
 def error_table(counts: np.ndarray, classes: Sequence[str]) -> list[Row]:
     """Shares of the kinds of detections, the mean over the classes that have any first: Redmon et al. (2016), figure 4."""
     looked_at = counts.sum(axis=1)
-    shares = np.divide(counts, looked_at[:, None], out=np.full(counts.shape, np.nan), where=looked_at[:, None] > 0)
-    mean = shares[looked_at > 0].mean(axis=0) if looked_at.any() else shares[0]
-    rows = [("mean over classes", mean, looked_at.sum()), *zip(classes, shares, looked_at, strict=True)]
+    fractions = np.divide(counts, looked_at[:, None], out=np.full(counts.shape, np.nan), where=looked_at[:, None] > 0)
+    mean = fractions[looked_at > 0].mean(axis=0) if looked_at.any() else fractions[0]
+    rows = [("mean over classes", mean, looked_at.sum()), *zip(classes, fractions, looked_at, strict=True)]
     return [
         {"class": name, **dict(zip(ERROR_KINDS, map(float, values), strict=True)), "detections": int(count)}
         for name, values, count in rows

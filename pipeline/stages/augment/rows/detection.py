@@ -53,7 +53,7 @@ def statistics(rows: PlainRows) -> dict[str, Any]:
 
 
 def _boxes(rows: PlainRows) -> dict[str, Any]:
-    """Objects per image, their sizes as shares of the image's sides, and how many share their centre's cell.
+    """Objects per image, their sizes as fractions of the image's sides, and how many share their centre's cell.
 
     A cell of YOLO's grid predicts one class; of the objects in a cell, a grid of S x S loses all but one.
     """
@@ -72,7 +72,7 @@ def _boxes(rows: PlainRows) -> dict[str, Any]:
         "per_image": {"mean": round(float(counts.mean()), 3), "max": int(counts.max())},
         "width": _quantiles(sides[:, 0]),
         "height": _quantiles(sides[:, 1]),
-        "lost_by_grid": {grid: round(share, 4) for grid, share in lost.items()},
+        "lost_by_grid": {grid: round(fraction, 4) for grid, fraction in lost.items()},
     }
 
 
