@@ -1,13 +1,21 @@
 """Stage `augment`: a source's examples, decoded, augmented, resized and packed into data/augmented/DATASET.
 
-The training split holds each example plain and in `copies` augmented versions; val and test are only resized, and keep
-the original beside. A transform sees the image at its own size; what it leaves is stretched to the dataset's size.
+The training split holds each example plain and in `copies` augmented versions. Examples of val and test are only resized, and their
+original is kept beside. A transform sees the image at its own size; its result is stretched to the dataset's size.
 
 Which random numbers a version gets depends on (seed, position of the example, number of the object, number of the copy)
 alone, and results are written in order, so the bytes are the same for any number of worker processes.
 
-The splits are written beside their final place, and every `SHARD` examples a journal says how far they are. A run that was
-killed is continued there by the next one, if that would read and do the same; its bytes are those of a run in one go.
+The splits are written beside their final folder, and a journal is saved every `SHARD` examples. If a run is killed, the next run
+continues from the journal, provided that the inputs, the params and the code are the same; the bytes are those of one whole run.
+
+    packing        splits and index, by worker processes
+    packer         from an example to rows: objects or proposals cut out, augmented copies, resized inputs
+    rows/TASK      the annotations of a row, which differ by task
+    journal        the progress of a packing
+    moments        mean and deviation of the training inputs
+    contact_sheet  some packed rows, drawn
+    report         statistics of the dataset, and examples that occur twice
 
 With `examples: objects` every annotated object that is not difficult is an example: the square around its box, enlarged
 by `object_margin` (`annotated.cut_out`). For segmentation the rest of the square is background, as in the first stage

@@ -53,7 +53,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out, ready to be written.
+    """The result of an evaluation, ready to be written.
 
     Attributes:
         metrics: Numbers under the keys of metrics.json, in order.
