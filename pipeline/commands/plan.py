@@ -52,7 +52,7 @@ def stale() -> tuple[dict[str, list[str]], networkx.DiGraph]:
     code = code_of_stages(load_params(with_files=True))
     try:
         with Repo(str(paths.root())) as repo:
-            reasons = _reasons(repo, code)
+            reasons = _reasons(repo, code, definition.read_yaml(paths.params_file()))
             names = {stage: stage.addressing for stage in repo.index.graph}
             graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
     except DvcException as error:
@@ -60,7 +60,7 @@ def stale() -> tuple[dict[str, list[str]], networkx.DiGraph]:
     return reasons, graph
 
 
-def _reasons(repo: Repo, code: Mapping[str, str]) -> dict[str, list[str]]:
+def _reasons(repo: Repo, code: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, list[str]]:
     """Why each stale stage runs, in the order in which DVC would run them."""
     reasons: dict[str, list[str]] = {}
     graph = repo.index.graph  # a stage points at those that it depends on
@@ -70,7 +70,7 @@ def _reasons(repo: Repo, code: Mapping[str, str]) -> dict[str, list[str]]:
             continue
         rerun = [before for before in graph.successors(stage) if before.addressing in reasons]
         made_again = [Path(output.fs_path) for before in rerun for output in before.outs]
-        why = list(_own_reasons(stage, made_again, code[stage.addressing]))
+        why = list(_own_reasons(stage, made_again, code[stage.addressing], values))
         if rerun and why != [_NEVER_RUN]:
             why.append(f"follows {', '.join(before.addressing for before in rerun)}")
         if why:
@@ -78,7 +78,7 @@ def _reasons(repo: Repo, code: Mapping[str, str]) -> dict[str, list[str]]:
     return reasons
 
 
-def _own_reasons(stage: Stage, made_again: Sequence[Path], code: str) -> Iterator[str]:
+def _own_reasons(stage: Stage, made_again: Sequence[Path], code: str, values: Mapping[str, Any]) -> Iterator[str]:
     """What changed for a stage itself; inputs that an earlier stage makes again are that one's reason."""
     if not any(output.hash_info for output in stage.outs):
         yield _NEVER_RUN
@@ -88,7 +88,9 @@ def _own_reasons(stage: Stage, made_again: Sequence[Path], code: str) -> Iterato
     for dependency in stage.deps:
         path = Path(dependency.fs_path)
         if isinstance(dependency, ParamsDependency):
-            yield from _param_changes(dependency.hash_info.value, dependency.read_params())
+            # Not by DVC, which reads params.yaml anew for each stage.
+            now = {key: definition.lookup(values, key) for key in dependency.params}
+            yield from _changes(dict(leaves(dependency.hash_info.value)), dict(leaves(now)))
         elif path == paths.code(stage.addressing):
             yield from _code_changes(dependency, code)
         elif not any(_overlap(output, path) for output in made_again):
@@ -98,7 +100,7 @@ def _own_reasons(stage: Stage, made_again: Sequence[Path], code: str) -> Iterato
 
 
 def _code_changes(dependency: Any, now: str) -> Iterator[str]:
-    """Which files of code changed, and which defaults of params.yaml, since the result was made."""
+    """Which files of code, and which values beside those that DVC compares, changed since the result was made."""
     if dependency.hash_info.value == hashlib.md5(now.encode()).hexdigest():
         return
     then = _recorded_text(dependency)
@@ -109,9 +111,7 @@ def _code_changes(dependency: Any, now: str) -> Iterator[str]:
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) != after.get(path):
             yield f"{path} {'changed' if path in before and path in after else 'is new' if path in after else 'is no more'}"
-    old, new = (set(text.splitlines()) for text in (then, now))
-    if before == after and old != new:
-        yield f"a default changed: {'; '.join(sorted(new - old) or sorted(old - new))}"
+    yield from _changes(definition.read_values(then), definition.read_values(now))
 
 
 def _recorded_text(dependency: Any) -> str | None:
@@ -135,9 +135,8 @@ def _file_change(file: Any) -> Iterator[str]:
         yield f"{path} {words[state]}"
 
 
-def _param_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """Each number of params.yaml that changed, old -> new."""
-    old, new = dict(leaves(before)), dict(leaves(after))
-    for key in {**old, **new}:
-        if old.get(key, _MISSING) != new.get(key, _MISSING):
-            yield f"{key}: {old.get(key, _MISSING)} -> {new.get(key, _MISSING)}"
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Each value of params.yaml that changed, old -> new."""
+    for key in {**before, **after}:
+        if before.get(key, _MISSING) != after.get(key, _MISSING):
+            yield f"{key}: {before.get(key, _MISSING)} -> {after.get(key, _MISSING)}"

@@ -1,13 +1,15 @@
-"""What each stage of each entry depends on beside data and written values: the code that it runs, and defaults.
+"""What each stage of each entry depends on beside data and the values that DVC compares: the code that it runs, and other values.
 
     5b0c42d3a8f1e977  cnnkeras/losses/detection.py
-    default experiments.yolo.train.precision = "float32"
+    experiments.yolo.train.precision = "float32"
+
+The values are those that params.yaml leaves to a default, and those that dvc.yaml lists under `meta`.
 
 The stage `check` writes this text for DVC; `cnnkeras plan` compares it with what DVC has recorded.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.params.whole import Params
@@ -22,17 +24,24 @@ def code_of_stages(params: Params) -> dict[str, str]:
     whole = params.model_dump(mode="json")
     code, texts = Code(), {}
     for stage, entry in definition.labels(values):
+        compared = definition.params_of(stage, entry, values)
+        checked = definition.checked_params_of(stage, entry, values)
         lines = [f"{digest}  {path}" for path, digest in code.dependencies(stage, entry, values).items()]
-        lines += _defaults(definition.params_of(stage, entry, values), values, whole)
+        lines += [
+            f"{key} = {json.dumps(value, ensure_ascii=False)}"
+            for key, value in {**_values(checked, values), **_defaults((*compared, *checked), values, whole)}.items()
+        ]
         texts[definition.label(stage, entry)] = "\n".join(lines) + "\n"
     code.save()
     return texts
 
 
-def _defaults(keys: list[str], values: Mapping[str, Any], whole: Mapping[str, Any]) -> Iterator[str]:
+def _values(keys: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values below some keys, by their own dotted keys."""
+    return dict(leaves({key: definition.lookup(values, key) for key in keys}))
+
+
+def _defaults(keys: Iterable[str], values: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
     """What params.yaml leaves to a default, below some keys."""
-    for key in keys:
-        written = dict(leaves({key: definition.lookup(values, key)}))
-        for name, value in leaves({key: definition.lookup(whole, key)}):
-            if name not in written:
-                yield f"default {name} = {json.dumps(value, ensure_ascii=False)}"
+    written = _values(keys, values)
+    return {key: value for key, value in _values(keys, whole).items() if key not in written}

@@ -1,7 +1,8 @@
 """dvc.yaml: the only list of the stages, of the section of params.yaml that each is for, and of what each reads and makes."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline.runtime.errors import InputError
 CHECK = "check"  # the stage before all others, for no entry
 _EXPRESSION = re.compile(r"\$\{([^}]+)\}")  # ${key}, ${item.source}
 _CODE_LINE = re.compile("^([0-9a-f]{16})  (.+)$", re.MULTILINE)
+_VALUE_LINE = re.compile("^(\\S+) = (.+)$", re.MULTILINE)
 _FOREACH = re.compile(r"\$\{(\w+)\}")
 
 
@@ -47,6 +49,11 @@ def read_code(text: str) -> dict[str, str]:
     return {match[2]: match[1] for match in _CODE_LINE.finditer(text)}
 
 
+def read_values(text: str) -> dict[str, Any]:
+    """Values by key, as the stage `check` writes them."""
+    return {match[1]: json.loads(match[2]) for match in _VALUE_LINE.finditer(text)}
+
+
 def labels(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(stage, entry) of everything that runs for a params.yaml, `check` aside."""
     for stage, section in stages().items():
@@ -55,8 +62,16 @@ def labels(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def params_of(stage: str, entry: str, values: Mapping[str, Any]) -> list[str]:
-    """Dotted keys of params.yaml whose values the stage of an entry depends on."""
-    templates = _body(stage).get("params", ())
+    """Dotted keys of params.yaml whose values the stage of an entry depends on, and DVC compares."""
+    return _keys(_body(stage).get("params", ()), stage, entry, values)
+
+
+def checked_params_of(stage: str, entry: str, values: Mapping[str, Any]) -> list[str]:
+    """Such keys whose values the stage `check` writes down for DVC to compare: `params` under `meta`, which DVC leaves alone."""
+    return _keys(_body(stage).get("meta", {}).get("params", ()), stage, entry, values)
+
+
+def _keys(templates: Iterable[str], stage: str, entry: str, values: Mapping[str, Any]) -> list[str]:
     return [_resolve(template, section=stages().get(stage), entry=entry, values=values) for template in templates]
 
 

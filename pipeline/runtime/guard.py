@@ -163,7 +163,7 @@ def _state(name: str, entry: str, inputs: Sequence[Path]) -> dict[str, Any]:
     if name == definition.CHECK or not (paths.root() / paths.DEFINITION).is_file():
         return state  # without dvc.yaml there is no lock that could be falsified
     values = definition.read_yaml(paths.params_file())
-    for key in definition.params_of(name, entry, values):
+    for key in (*definition.params_of(name, entry, values), *definition.checked_params_of(name, entry, values)):
         state[f"{paths.PARAMS} {key}"] = definition.lookup(values, key)
     return state | Code().dependencies(name, entry, values)
 
