@@ -156,6 +156,9 @@ def test_patterns_that_match_no_layer_of_both_models_are_refused(experiment, lay
         ("a: {claim: sampling, digit: 1797", "40: lab.a.digit: expected a number less than 1,797; received: 1797"),
         ("a: {claim: features, scene: 1000000", "40: lab.a.scene: expected a number less than 400; received: 1000000"),
         ("a: {claim: toeplitz, trials: 2000000", "40: lab.a.trials: expected a whole number of at most 1,000,000; received: 2000000"),
+        ("a: {claim: geometry, architectures: [mnist_conv]", "40: lab.a.architectures.0: expected one of mnist1d_conv, alexnet, vgg, yolo, deconvnet; received: 'mnist_conv'; did you mean 'mnist1d_conv'?"),
+        ("a: {claim: features", "40: lab.a.models: expected an experiment for each; received: 'scratch' among them"),
+        ("a: {claim: translation, seeds: 2, steps: 1, rate: 0.1, shifts: 5", "40: lab.a.shifts: expected at most 4, which leave the digit whole; received: 5"),
         ("a: {claim: sampling, digit: 1796", None),
     ],
 )  # fmt: skip

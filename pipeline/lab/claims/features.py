@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cnnkeras.boxes import Detections
 from cnnkeras.tasks import detection
@@ -18,6 +18,7 @@ from pipeline.backend import devices, model_files
 from pipeline.lab import slides
 from pipeline.lab.claims import ClaimEntry, Findings
 from pipeline.runtime import paths
+from pipeline.runtime.paths import SCRATCH
 from pipeline.sources.digit_scenes.drawing import Scene, draw_scene
 from pipeline.sources.digit_scenes.entry import CLASSES as DIGITS
 from pipeline.sources.digit_scenes.entry import Source
@@ -44,6 +45,12 @@ class Settings(ClaimEntry):
     scene: Annotated[int, Field(ge=0, lt=TEST_SCENES)] = 3
     confidence_threshold: Annotated[float, Field(ge=0, le=1)] = 0.2
     nms_iou: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _are_trained(self) -> "Settings":
+        if len(self.trained_models) < len(self.models.model_dump()):
+            raise ValueError(f"models: expected an experiment for each; received: {SCRATCH!r} among them")
+        return self
 
 
 def measure(settings: Settings, *, seed: int) -> Findings:

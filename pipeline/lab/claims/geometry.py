@@ -10,9 +10,10 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from cnnkeras import architectures
+from cnnkeras.by_name import nearest
 from cnnkeras.convolution import (
     Window,
     convolution_matrix,
@@ -42,6 +43,14 @@ NETWORKS = {
 CHUNK = 32  # images at a time
 
 
+def _known(architecture: str) -> str:
+    if architecture not in NETWORKS:
+        raise ValueError(
+            f"expected one of {', '.join(NETWORKS)}; received: {architecture!r}{nearest(architecture, NETWORKS)}"
+        )
+    return architecture
+
+
 class Settings(ClaimEntry):
     """How much to compare.
 
@@ -55,7 +64,7 @@ class Settings(ClaimEntry):
     trials: Annotated[int, Field(ge=10)] = 4000
     real: Annotated[int, Field(ge=1)] = 200
     stacks: Annotated[int, Field(ge=1)] = 100
-    architectures: tuple[str, ...] = tuple(NETWORKS)
+    architectures: tuple[Annotated[str, AfterValidator(_known)], ...] = tuple(NETWORKS)
 
 
 def measure(settings: Settings, *, seed: int) -> Findings:

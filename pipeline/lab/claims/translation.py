@@ -7,7 +7,7 @@ if f(shift(x)) = shift(f(x)).
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cnnkeras.convolution import convolve_2d
 from cnnkeras.sampling import max_pool
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BORDER = 4  # a shift of up to 3 and a kernel that reaches 1: outputs at least this far from an edge meet neither
+
+DIGIT_SIDE = 8  # pixels of a digit of scikit-learn
 
 
 class Settings(ClaimEntry):
@@ -31,11 +33,19 @@ class Settings(ClaimEntry):
         rate: Its learning rate.
     """
 
-    side: Annotated[int, Field(ge=12)] = 16
+    side: Annotated[int, Field(ge=12, le=256)] = 16
     shifts: Annotated[int, Field(ge=2)] = 4
     seeds: Annotated[int, Field(ge=2)]
     steps: Annotated[int, Field(ge=1)]
     rate: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _stay_inside(self) -> "Settings":
+        if self.shifts > (self.side - DIGIT_SIDE) // 2:
+            raise ValueError(
+                f"shifts: expected at most {(self.side - DIGIT_SIDE) // 2}, which leave the digit whole; received: {self.shifts}"
+            )
+        return self
 
 
 def measure(settings: Settings, *, seed: int) -> Findings:
