@@ -6,6 +6,7 @@ which takes half a second and makes no result, is not listed.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +23,44 @@ from pipeline.runtime import definition, paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.nested import leaves
 
+NOTHING_TO_DO = "nothing to do: every result is up to date"
 _MISSING = "nothing"
 _NEVER_RUN = "never run"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `dvc repro` would run.
+
+    Attributes:
+        reasons: Why each stage would run, in DVC's order. A stage that only follows another one is skipped by DVC if that one makes
+            the same bytes again.
+        graph: From each of these stages to those that follow it.
+        is_checked: Whether `check` has written down the code as it is.
+    """
+
+    reasons: dict[str, list[str]]
+    graph: networkx.DiGraph
+    is_checked: bool
 
 
 def run() -> None:
     """Print the stages that `dvc repro` would run, in its order, each with its reasons.
 
     Raises:
-        InputError: As `stale`.
+        InputError: As `make_plan`.
     """
-    reasons, _graph = stale()
+    reasons = make_plan().reasons
     if not reasons:
-        click.echo("nothing to do: every result is up to date")
+        click.echo(NOTHING_TO_DO)
         return
     width = max(map(len, reasons))
     for stage, why in reasons.items():
         click.echo(f"{stage:{width}}  {'; '.join(why)}")
 
 
-def stale() -> tuple[dict[str, list[str]], networkx.DiGraph]:
-    """The stages that `dvc repro` would run: why, in its order, and the graph of them, from a stage to those that follow it.
-
-    A stage that only follows another one is skipped by DVC if that one makes the same bytes again.
+def make_plan() -> Plan:
+    """Compare params.yaml, the code and all files with what DVC has recorded.
 
     Raises:
         InputError: params.yaml is wrong, or DVC cannot read the project.
@@ -57,12 +73,19 @@ def stale() -> tuple[dict[str, list[str]], networkx.DiGraph]:
             graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
     except DvcException as error:
         raise InputError(f"expected a project that DVC can read; received: {error}") from error
-    return reasons, graph
+    return Plan(reasons, graph, all(_is_written(label, text) for label, text in code.items()))
+
+
+def _is_written(label: str, text: str) -> bool:
+    """Whether the file of a stage's code says what the stage `check` would write."""
+    file = paths.code(label)
+    return file.is_file() and file.read_text(encoding="utf-8") == text
 
 
 def _reasons(repo: Repo, code: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, list[str]]:
     """Why each stale stage runs, in the order in which DVC would run them."""
     reasons: dict[str, list[str]] = {}
+    unchanged: dict[str, str] = {}  # outputs, and their hashes
     graph = repo.index.graph  # a stage points at those that it depends on
     position = {stage: place for place, stage in enumerate(repo.index.stages)}
     for stage in networkx.lexicographical_topological_sort(graph.reverse(), key=position.__getitem__):
@@ -70,15 +93,23 @@ def _reasons(repo: Repo, code: Mapping[str, str], values: Mapping[str, Any]) -> 
             continue
         rerun = [before for before in graph.successors(stage) if before.addressing in reasons]
         made_again = [Path(output.fs_path) for before in rerun for output in before.outs]
-        why = list(_own_reasons(stage, made_again, code[stage.addressing], values))
+        why = list(_own_reasons(stage, made_again, unchanged, code[stage.addressing], values))
         if rerun and why != [_NEVER_RUN]:
             why.append(f"follows {', '.join(before.addressing for before in rerun)}")
         if why:
             reasons[stage.addressing] = why
+        else:
+            unchanged |= {output.fs_path: output.hash_info.value for output in stage.outs}
     return reasons
 
 
-def _own_reasons(stage: Stage, made_again: Sequence[Path], code: str, values: Mapping[str, Any]) -> Iterator[str]:
+def _own_reasons(
+    stage: Stage,
+    made_again: Sequence[Path],
+    unchanged: Mapping[str, str],
+    code: str,
+    values: Mapping[str, Any],
+) -> Iterator[str]:
     """What changed for a stage itself; inputs that an earlier stage makes again are that one's reason."""
     if not any(output.hash_info for output in stage.outs):
         yield _NEVER_RUN
@@ -93,7 +124,9 @@ def _own_reasons(stage: Stage, made_again: Sequence[Path], code: str, values: Ma
             yield from _changes(dict(leaves(dependency.hash_info.value)), dict(leaves(now)))
         elif path == paths.code(stage.addressing):
             yield from _code_changes(dependency, code)
-        elif not any(_overlap(output, path) for output in made_again):
+        elif unchanged.get(dependency.fs_path) != dependency.hash_info.value and not any(
+            _overlap(output, path) for output in made_again
+        ):
             yield from _file_change(dependency)
     for output in stage.outs:
         yield from _file_change(output)

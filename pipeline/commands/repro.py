@@ -68,7 +68,7 @@ def run(jobs: int | None) -> None:
         jobs: How many stages run at a time. Default: one a core, at most `MOST_JOBS`.
 
     Raises:
-        InputError: As `plan.stale`.
+        InputError: As `plan.make_plan`.
         SystemExit: A stage failed, with DVC's exit code, once those beside it are over.
     """
     os.chdir(paths.root())
@@ -76,9 +76,12 @@ def run(jobs: int | None) -> None:
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     jobs = jobs or min(available(), MOST_JOBS)
     if jobs > 1:
-        _, graph = plan.stale()
+        found = plan.make_plan()
+        if not found.reasons and found.is_checked:
+            click.echo(plan.NOTHING_TO_DO)
+            return
         # A stage by itself does not start what it follows: `check` is the first of all.
-        graph = networkx.DiGraph(graph)
+        graph = networkx.DiGraph(found.graph)
         graph.add_edges_from([(definition.CHECK, name) for name in list(graph)])
         parts = chains(graph)
         if len(parts) > 1:

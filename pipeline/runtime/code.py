@@ -82,7 +82,9 @@ class Code:
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
         self._files: dict[str, Path | None] = {}
+        self._neutral: dict[tuple[str, str], bool] = {}
         self._known = _read_known()
+        self._has_new = False
 
     def dependencies(self, stage: str, entry: str, values: Mapping[str, Any]) -> dict[str, str]:
         """The files that a stage runs for an entry, by their path from the project's folder, with the digest of each one's code.
@@ -92,15 +94,14 @@ class Code:
             entry: A key of the section of params.yaml that the stage is for.
             values: The content of params.yaml, as it is written.
         """
-        words = _named_by(stage, entry, values)
-        modules = self.modules(stage, entry, values)
+        words = named_by(stage, entry, values)
+        modules = self.closure(*_root(stage), words)
         found = {self._path(module): self._digest(module, taken, words) for module, taken in modules.items()}
         return {path: digest for path, digest in sorted(found.items()) if digest}
 
     def modules(self, stage: str, entry: str, values: Mapping[str, Any]) -> dict[str, set[str]]:
         """The modules that a stage may load for an entry, as `closure` gives them."""
-        command = definition.command(stage)
-        return self.closure(f"pipeline.stages.{command.replace('-', '_')}", command, _named_by(stage, entry, values))
+        return self.closure(*_root(stage), named_by(stage, entry, values))
 
     def closure(self, root: str, command: str, words: Set[str]) -> dict[str, set[str]]:
         """Names of the modules that running a module may load, `root` among them, for the command of a stage.
@@ -128,6 +129,8 @@ class Code:
 
     def save(self) -> None:
         """Keep what was read of files, by their content, for the next time."""
+        if not self._has_new:
+            return
         content = {key: asdict(source) for key, source in self._known.items()}
         with suppress(OSError), replacing(_known_file()) as partial:  # where nothing may be written, all is read anew
             partial.write_text(json.dumps(content), encoding="utf-8")
@@ -174,21 +177,23 @@ class Code:
 
     def is_neutral(self, module: str, command: str) -> bool:
         """Whether a module cannot change what the stage of a command writes."""
-        if module in DECIDING.values():
-            return False
-        return any(_is_below(module, package) and command not in stages for package, stages in NEUTRAL.items())
+        if (module, command) not in self._neutral:
+            neutral = any(_is_below(module, package) and command not in stages for package, stages in NEUTRAL.items())
+            self._neutral[module, command] = neutral and module not in DECIDING.values()
+        return self._neutral[module, command]
 
     def _source(self, module: str) -> Source:
         if module not in self._sources:
             text = self._file(module).read_text(encoding="utf-8")
             key = _hash(text)
             if key not in self._known:
-                self._known[key] = read_source(text)
+                self._known[key], self._has_new = read_source(text), True
             self._sources[module] = self._known[key]
         return self._sources[module]
 
     def _path(self, module: str) -> str:
-        return self._file(module).relative_to(SOURCES).as_posix()
+        path = module.replace(".", "/")
+        return f"{path}/__init__.py" if self._file(module).name == "__init__.py" else f"{path}.py"
 
     def _file(self, module: str) -> Path | None:
         """The file of a module of ours; None where there is none."""
@@ -292,7 +297,14 @@ def _is_call_of(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
 
 
-def _named_by(stage: str, entry: str, values: Mapping[str, Any]) -> frozenset[str]:
+def _root(stage: str) -> tuple[str, str]:
+    """The module and the command of a stage."""
+    command = definition.command(stage)
+    return f"pipeline.stages.{command.replace('-', '_')}", command
+
+
+def named_by(stage: str, entry: str, values: Mapping[str, Any]) -> frozenset[str]:
+    """Names of files and functions in an entry of params.yaml and in those that it refers to."""
     return frozenset(_words(values, definition.lookup(values, f"{definition.stages()[stage]}.{entry}")))
 
 
