@@ -686,6 +686,7 @@ def test_another_default_makes_stale_what_leaves_it_out(varied):
     [
         ("  yolo:\n", '  "x; touch owned":\n', "x; touch owned"),
         ("  yolo:\n", '  "../../victim":\n', "../../victim"),
+        ("  yolo:\n", '  "../../../README.md":\n', "../../../README.md"),
         ("  vgg:\n", "  2024:\n", "quotes"),
         ("epochs: 1", "epocs: 1", "did you mean 'epochs'"),
     ],

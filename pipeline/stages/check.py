@@ -20,3 +20,4 @@ def run() -> None:
     with stage(definition.CHECK, "", inputs=[paths.params_file()], outputs=[paths.code()]) as (folder,):
         for label, text in code_of_stages(params).items():
             (folder / label).write_text(text, encoding="utf-8")
+        (folder / paths.CHECKED).write_text("params.yaml is as it has to be.\n", encoding="utf-8")
