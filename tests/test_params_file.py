@@ -151,3 +151,11 @@ def test_numbers_are_as_in_yaml_1_2():
     """As DVC reads them: an exponent needs no point, and a zero in front means nothing."""
     Path("params.yaml").write_text("a: 5e-4\nb: 010\nc: 0o10\nd: yes\n")
     assert ParsedFile(Path("params.yaml")).plain == {"a": 0.0005, "b": 10, "c": 8, "d": "yes"}
+
+
+@pytest.mark.parametrize("name", ["scratch", "datasets", "lab", "code"])
+def test_no_result_takes_the_folder_of_something_else(project, name):
+    """results/NAME is an experiment's, but for the names that stand for something else there."""
+    project.edit("  signals:\n    <<", f"  {name}:\n    <<")
+    with pytest.raises(InputError, match=rf"params\.yaml:\d+: experiments\.{name}: expected another name"):
+        load_params()

@@ -8,6 +8,7 @@ PARAMS, DEFINITION = "params.yaml", "dvc.yaml"
 # Names in results/ that are no experiment's: what stands where none is meant (an empty model that always exists), the reports on
 # datasets, the lab's, and the code that stages run.
 SCRATCH, DATASETS, LAB, CODE = "scratch", "datasets", "lab", "code"
+RESERVED = (DATASETS, LAB, CODE)
 CHECKED = "checked"  # in results/code: what every stage depends on, so that none starts before `check`
 
 

@@ -13,7 +13,7 @@ from pipeline.runtime.paths import SCRATCH
 def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
     """An entry under `ensembles:` with all its defaults."""
     ensemble, location = params.ensembles[name], ("ensembles", name)
-    if name in (*params.experiments, *params.imports, SCRATCH, paths.DATASETS, paths.LAB):
+    if name in (*params.experiments, *params.imports, SCRATCH, *paths.RESERVED):
         raise file.error(location, f"expected a name of its own; received: {name!r}, which is another result's")
     if ensemble.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(ensemble.dataset, params.datasets, "dataset"))

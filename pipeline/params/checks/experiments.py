@@ -20,7 +20,7 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
     experiment, location = params.experiments[name], ("experiments", name)
     if name == SCRATCH:
         raise file.error(location, f"expected another name: {SCRATCH!r} means weights that come from no experiment")
-    if name in (paths.DATASETS, paths.LAB):
+    if name in paths.RESERVED:
         raise file.error(location, f"expected another name: results/{name} belongs to no experiment")
     if experiment.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(experiment.dataset, params.datasets, "dataset"))

@@ -13,7 +13,7 @@ from pipeline.runtime.paths import SCRATCH
 def checked_import(file: ParsedFile, params: Params, name: str) -> Import:
     """An entry under `imports:` with all its defaults."""
     entry, location = params.imports[name], ("imports", name)
-    if name in (*params.experiments, SCRATCH, paths.DATASETS, paths.LAB):
+    if name in (*params.experiments, SCRATCH, *paths.RESERVED):
         raise file.error(location, "expected a name that no experiment has; received: one that is taken")
     if entry.format not in weights.names():
         raise file.error((*location, "format"), unknown(entry.format, weights.names(), "format"))
