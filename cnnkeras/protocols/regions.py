@@ -122,7 +122,7 @@ def proposals(
     Raises:
         ValueError: The checksum is none.
     """
-    if not re.fullmatch("[0-9a-f]{64}", sha256):
+    if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise ValueError(f"expected a sha256 of 64 digits 0-9, a-f; received: {sha256!r}")
 
     def find(_size: Size, proposals: Sequence[Proposal]) -> list[Box]:
@@ -131,7 +131,7 @@ def proposals(
 
     what = f"at most {max_proposals} proposals of at least {min_side} pixels from {file}"
     what += f", enlarged by {margin:g} of their sides at each edge" if margin else ""
-    return Regions(find, merge, what, file, sha256)
+    return Regions(find, merge, what, file, sha256.lower())
 
 
 def _grid(size: Sequence[int], sides: Sequence[int], strides: Sequence[int]) -> list[Box]:

@@ -7,17 +7,13 @@ decompress a megabyte or more. benchmarks/download.py measures the time for deco
 """
 
 import bz2
-import errno
 import functools
 import gzip
-import io
 import lzma
 import os
-import shutil
 import stat
+import struct
 import tarfile
-import tempfile
-import weakref
 import zipfile
 import zlib
 from collections import ChainMap
@@ -26,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.files.sections import BLOCK_BYTES, Descriptor, Scratch, Section, temporary_folder
+from pipeline.files.texts import normal_path
 from pipeline.runtime.errors import InputError, lacks_room
 
 _FIX = "If it is cut off, run `cnnkeras download` of its source again"
@@ -34,19 +32,23 @@ _FIX = "If it is cut off, run `cnnkeras download` of its source again"
 # more is broken or hostile.
 MAX_MEMBER_BYTES = 512 * 2**20
 MAX_MEMBERS = 2**24  # ImageNet's 21,841 classes have 14 million images
+# A .tar that files were added to holds the former ones as well; the last one of a name counts.
+MAX_REPEATS, REPEATS_PER_MEMBER = 1000, 4
 # Images are compressed already, and text shrinks to a tenth; what grows by more, beyond a size that harms nobody, is a bomb.
+# So is an archive of which everything together - it, the archives in it, those in them - grows by more.
 MAX_RATIO, HARMLESS_BYTES = 200, 64 * 2**20
 MAX_NESTING = 3
 
+_SAYS_UTF8, _UNICODE_PATH = 0x800, 0x7075  # a flag and a field of an entry of a .zip
 _NESTED = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 _DECOMPRESSORS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError)
-_DAMAGED += (zlib.error, lzma.LZMAError)  # `OSError` is gzip's and bz2's own
-_BLOCK_BYTES = 2**20
+# What the readers of the standard library raise where bytes are not as their format has them.
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError)
+_DAMAGED += (ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError)
 
 
 class Archives(Mapping[str, bytes]):
@@ -54,6 +56,7 @@ class Archives(Mapping[str, bytes]):
 
     Archives are .tar, plain or compressed by gzip, bzip2 or xz, and .zip. Where a member is itself an archive, the files inside it
     are members in its place, with its name before theirs: `n01440764.tar/n01440764_10026.JPEG`. Links and devices are refused.
+    Names are as `texts.normal_path` has them, whatever system packed the archive.
     Processes forked from this one may read as well.
 
     Raises:
@@ -65,6 +68,7 @@ class Archives(Mapping[str, bytes]):
         self._members = ChainMap(*(each.members for each in opened))
         self._refused = frozenset().union(*(each.refused for each in opened))
         self._described = ", ".join(path.name for path in paths)
+        self.note_on_names = next((note for each in opened if (note := each.note_on_names())), "")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
@@ -83,7 +87,7 @@ class Archives(Mapping[str, bytes]):
         """
         if name not in self._members:
             received = "a link or device" if name in self._refused else "none of that name"
-            raise InputError(f"{self._described}: expected a member {name}; received: {received}")
+            raise InputError(f"{self._described}: expected a member {name}; received: {received}{self.note_on_names}")
         member = self._members[name]
         if member.size > MAX_MEMBER_BYTES:
             raise InputError(
@@ -93,15 +97,69 @@ class Archives(Mapping[str, bytes]):
         try:
             return member.read()
         except _DAMAGED as error:
-            raise InputError(f"{self._described}: expected to read {name}; received: {error}. {_FIX}") from error
+            raise InputError(f"{self._described}: expected to read {name}; received: {_said(error)}. {_FIX}") from error
 
 
 @dataclass
 class _Opened:
-    """The content of an archive and of the archives in it: members by name, and the names of links and devices."""
+    """The content of an archive and of the archives in it, as far as it was listed.
 
-    members: "dict[str, _Section | _ZipMember]" = field(default_factory=dict)
+    Attributes:
+        path: The archive.
+        size: Its bytes.
+        members: By name.
+        refused: Names of links and devices.
+        published: Names as the archive has them, where that is otherwise than ours.
+        unread: One of them that is in no encoding that the archive names, as it was read; empty where there is none.
+        repeats: How many members had the name of an earlier one.
+        expanded: Bytes that everything which was decompressed or is to be decompressed has.
+        scratch: Where what had to be decompressed is.
+    """
+
+    path: str
+    size: int
+    members: "dict[str, Section | _ZipMember]" = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    published: dict[str, str] = field(default_factory=dict)
+    unread: str = ""
+    repeats: int = 0
+    expanded: int = 0
+    scratch: Scratch = field(default_factory=Scratch)
+
+    def add(self, name: str, published: str, member: "Section | _ZipMember | None") -> None:
+        """Take in a member, or a link or device (None)."""
+        if name in self.members or name in self.refused:
+            if self.published.get(name, name) != published:
+                raise InputError(
+                    f"{self.path}: expected names that differ by more than slashes and accents; "
+                    f"received: {self.published.get(name, name)!r} and {published!r}"
+                )
+            self.repeats += 1
+        if name != published:
+            self.published[name] = published
+        if member is None:
+            self.refused.add(name)
+        else:
+            self.members[name] = member
+        count = len(self.members) + len(self.refused)
+        if count > MAX_MEMBERS:
+            raise InputError(f"{self.path}: expected at most {MAX_MEMBERS:,} members; received: more")
+        if self.repeats > MAX_REPEATS + REPEATS_PER_MEMBER * count:
+            raise InputError(f"{self.path}: expected members of different names; received: {name!r} again and again")
+
+    def expand(self, size: int) -> None:
+        """Count bytes that something in the archive decompresses to."""
+        self.expanded += size
+        _refuse_bomb(self.expanded, self.size, self.path)
+
+    def note_on_names(self) -> str:
+        """End of a sentence on a name that is not there, where the archive's names may be the reason."""
+        if not self.unread:
+            return ""
+        return (
+            f". The names in {Path(self.path).name} are not in UTF-8: {self.unread!r} is one as it was read. "
+            "Pack it again by a program that writes UTF-8"
+        )
 
 
 def _open(path: Path) -> _Opened:
@@ -116,67 +174,65 @@ def _open(path: Path) -> _Opened:
 @functools.lru_cache(maxsize=4)
 def _opened(path: Path, size: int, _changed: int) -> _Opened:
     """The archive, opened once for all splits of a dataset: listing its members takes a while. A changed file is opened anew."""
-    opened = _Opened()
-    _index(opened, _Section(_Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC)), 0, size), str(path), "", depth=0)
+    opened = _Opened(str(path), size)
+    whole = Section(Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC)), 0, size)
+    _index(opened, whole, str(path), "", depth=0)
     return opened
 
 
-def _index(opened: _Opened, section: "_Section", described: str, folder: str, *, depth: int) -> None:
+def _index(opened: _Opened, packed: "Section | _ZipMember", described: str, folder: str, *, depth: int) -> None:
     """Add an archive's members to `opened`, their names below `folder`."""
     if depth > MAX_NESTING:
         raise InputError(f"{described}: expected archives nested {MAX_NESTING} deep at most; received: more")
     kind = "a .tar (plain, .gz, .bz2 or .xz) or a .zip"
     try:
-        if decompress := _decompressor(section):
-            section = _decompressed(section, decompress, described)
+        section = _unpacked(opened, packed, described)
         # A .tar may end with a .zip, so that it too would pass for one.
         if not _is_tar(section) and zipfile.is_zipfile(section.stream()):
-            kind, members = "a .zip", _zip_members(section, described)
+            kind, members = "a .zip", _zip_members(opened, section, described)
         else:
-            members = _tar_members(section)
-        for name, member in members:
-            name = folder + name.removeprefix("./")
-            if member is None:
-                opened.refused.add(name)
-            elif name.lower().endswith(_NESTED):
-                _index(opened, member.section(), f"{described}: {name}", f"{name}/", depth=depth + 1)
+            members = _tar_members(opened, section)
+        for published, member in members:
+            name = normal_path(published)
+            if member is not None and name.lower().endswith(_NESTED):
+                _index(opened, member, f"{described}: {name}", f"{folder}{name}/", depth=depth + 1)
             else:
-                opened.members[name] = member
-            if len(opened.members) + len(opened.refused) > MAX_MEMBERS:
-                raise InputError(f"{described}: expected at most {MAX_MEMBERS:,} members; received: more")
+                opened.add(folder + name, folder + published.removeprefix("./"), member)
+    except InputError:
+        raise
     except _DAMAGED as error:
         if lacks_room(error):
             raise InputError(
-                f"{described}: expected room in {_temporary_folder()} to decompress it; received: {error}. "
+                f"{described}: expected room in {temporary_folder()} to decompress it; received: {error}. "
                 "Set TMPDIR to a folder on a disk with more"
             ) from error
-        raise InputError(f"{described}: expected {kind}; received: {error}. {_FIX}") from error
+        raise InputError(f"{described}: expected {kind}; received: {_said(error)}. {_FIX}") from error
 
 
-def _is_tar(section: "_Section") -> bool:
+def _said(error: BaseException) -> str:
+    return "too little memory for it" if isinstance(error, MemoryError) else str(error) or type(error).__name__
+
+
+def _is_tar(section: Section) -> bool:
     return section.part(257, 5) == b"ustar"
 
 
-def _decompressor(section: "_Section") -> Callable[[BinaryIO], BinaryIO] | None:
-    start = section.part(0, 6)
-    return next((opener for magic, opener in _DECOMPRESSORS.items() if start.startswith(magic)), None)
-
-
-def _decompressed(section: "_Section", decompress: Callable[[BinaryIO], BinaryIO], described: str) -> "_Section":
-    """The content of a compressed archive, in a temporary file without a name."""
-    size = 0
-    with tempfile.TemporaryFile(dir=_temporary_folder()) as copy, decompress(section.stream()) as stream:
-        while block := stream.read(_BLOCK_BYTES):
+def _unpacked(opened: _Opened, packed: "Section | _ZipMember", described: str) -> Section:
+    """An archive without its compression: where it lies, or in the temporary file."""
+    with packed.stream() as stream:
+        start = stream.read(6)
+    decompress = next((opener for magic, opener in _DECOMPRESSORS.items() if start.startswith(magic)), None)
+    if decompress is None and isinstance(packed, Section):
+        return packed
+    opened.scratch.begin()
+    first, size = opened.scratch.tell(), 0
+    with packed.stream() as stream, decompress(stream) if decompress else stream as content:
+        while block := content.read(BLOCK_BYTES):
             size += len(block)
-            _refuse_bomb(size, section.size, described)
-            copy.write(block)
-        copy.flush()
-        return _Section(_Descriptor(os.dup(copy.fileno())), 0, size)
-
-
-def _temporary_folder() -> str | None:
-    """TMPDIR, or a folder on a disk: /tmp is in memory on many systems."""
-    return os.environ.get("TMPDIR") or ("/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir())  # noqa: PTH112
+            _refuse_bomb(size, packed.size, described)
+            opened.expand(len(block))
+            opened.scratch.write(block)
+    return opened.scratch.since(first)
 
 
 def _refuse_bomb(size: int, packed: int, described: str) -> None:
@@ -187,79 +243,29 @@ def _refuse_bomb(size: int, packed: int, described: str) -> None:
         )
 
 
-class _Descriptor:
-    """An open file, closed when nothing refers to it any more."""
-
-    def __init__(self, number: int):
-        self.number = number
-        weakref.finalize(self, os.close, number)
-
-
-class _Section:
-    """Bytes of a file from `start`. Each read says its offset, so several processes may read one open file."""
-
-    __slots__ = ("_file", "_start", "size")
-
-    def __init__(self, file: _Descriptor, start: int, size: int):
-        self._file, self._start, self.size = file, start, size
-
-    def part(self, offset: int, size: int) -> bytes:
-        """At most `size` bytes from `offset`."""
-        return os.pread(self._file.number, max(0, min(size, self.size - offset)), self._start + offset)
-
-    def read(self) -> bytes:
-        data = self.part(0, self.size)
-        if len(data) != self.size:
-            raise EOFError(f"{len(data):,} of its {self.size:,} bytes")
-        return data
-
-    def section(self) -> "_Section":
-        return self
-
-    def within(self, offset: int, size: int) -> "_Section":
-        """A section of this one."""
-        return _Section(self._file, self._start + offset, size)
-
-    def stream(self) -> BinaryIO:
-        """The bytes as a file with a position of its own."""
-        return io.BufferedReader(_Stream(self))
-
-
-class _Stream(io.RawIOBase):
-    def __init__(self, section: _Section):
-        self._section, self._position = section, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._section.size}[whence]
-        if base + offset < 0:
-            raise OSError(errno.EINVAL, "negative position")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: memoryview) -> int:
-        data = self._section.part(self._position, len(buffer))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-
-def _tar_members(section: _Section) -> Iterator[tuple[str, _Section | None]]:
-    with tarfile.open(fileobj=section.stream(), mode="r:") as archive:
+def _tar_members(opened: _Opened, section: Section) -> Iterator[tuple[str, Section | None]]:
+    with tarfile.open(fileobj=section.stream(), mode="r:", encoding="utf-8") as archive:
         while (member := archive.next()) is not None:
             archive.members.clear()  # of a million images they would be gigabytes
+            name = _tar_name(opened, member.name)
             if member.isreg() and not member.issparse():
-                yield member.name, section.within(member.offset_data, member.size)
+                if member.size < 0:
+                    raise tarfile.HeaderError(f"a member of {member.size:,} bytes")
+                yield name, section.within(member.offset_data, member.size)
             elif not member.isdir():
-                yield member.name, None
+                yield name, None
+
+
+def _tar_name(opened: _Opened, name: str) -> str:
+    """A member's name: UTF-8, or else a letter for each byte, so that different names stay different."""
+    if name.isascii():
+        return name
+    raw = name.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        opened.unread = raw.decode("latin-1")
+        return opened.unread
 
 
 class _ZipMember:
@@ -271,22 +277,49 @@ class _ZipMember:
         self._archive, self._info, self.size = archive, info, info.file_size
 
     def read(self) -> bytes:
-        return self._archive.read(self._info)
+        """All bytes. Asked for all at once, Python's reader would decompress whatever is there and then cut it to its size."""
+        step = BLOCK_BYTES if self._info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else 2**12
+        with self.stream() as stream:
+            return b"".join(iter(lambda: stream.read(step), b""))
 
-    def section(self) -> _Section:
-        """The member, decompressed, to be read as an archive."""
-        with tempfile.TemporaryFile(dir=_temporary_folder()) as copy, self._archive.open(self._info) as stream:
-            shutil.copyfileobj(stream, copy, _BLOCK_BYTES)
-            copy.flush()
-            return _Section(_Descriptor(os.dup(copy.fileno())), 0, self.size)
+    def stream(self) -> BinaryIO:
+        """The bytes as a file."""
+        return self._archive.open(self._info)
 
 
-def _zip_members(section: _Section, described: str) -> Iterator[tuple[str, _ZipMember | None]]:
+def _zip_members(opened: _Opened, section: Section, described: str) -> Iterator[tuple[str, _ZipMember | None]]:
     archive = zipfile.ZipFile(section.stream())
-    _refuse_bomb(sum(info.file_size for info in archive.infolist()), section.size, described)
+    size = sum(info.file_size for info in archive.infolist())
+    _refuse_bomb(size, section.size, described)
+    opened.expand(size)
     for info in archive.infolist():
-        if info.is_dir():
+        name = _zip_name(opened, info)
+        if name.endswith(("/", "\\")):
             continue
-        _refuse_bomb(info.file_size, info.compress_size, f"{described}: {info.filename}")
+        _refuse_bomb(info.file_size, info.compress_size, f"{described}: {name}")
         mode = info.external_attr >> 16  # as Unix stores it, 0 elsewhere
-        yield info.filename, _ZipMember(archive, info) if stat.S_IFMT(mode) in (0, stat.S_IFREG) else None
+        yield name, _ZipMember(archive, info) if stat.S_IFMT(mode) in (0, stat.S_IFREG) else None
+
+
+def _zip_name(opened: _Opened, info: zipfile.ZipInfo) -> str:
+    """A member's name: UTF-8 where the entry says so or where it is that, as a Mac's; else DOS' code page 437, as the format has it."""
+    if info.flag_bits & _SAYS_UTF8 or info.filename.isascii():
+        return info.filename
+    raw = info.filename.encode("cp437")
+    if stated := _stated_name(info.extra, raw):
+        return stated
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        opened.unread = info.filename
+        return info.filename
+
+
+def _stated_name(extra: bytes, raw: bytes) -> str | None:
+    """The name in UTF-8 that a field of the entry states for the name in another encoding (APPNOTE.TXT, 4.6.9)."""
+    while len(extra) >= 4:  # two numbers of two bytes
+        kind, size = struct.unpack("<HH", extra[:4])
+        value, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and value[1:5] == zlib.crc32(raw).to_bytes(4, "little"):
+            return value[5:].decode()
+    return None

@@ -1,13 +1,15 @@
 """Image files among the members of archives: which members they are, the members that lists mean, and ids for them."""
 
+import functools
 import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
+from pipeline.files import texts
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
 
@@ -19,7 +21,7 @@ _UNSAFE = re.compile(r"[^\w.\- ]")
 
 def below(root: str) -> str:
     """Beginning of the names of all members in a folder of an archive; empty for the archive itself."""
-    root = root.strip("/")
+    root = texts.normal_path(root).strip("/")
     return f"{root}/" if root not in ("", ".") else ""
 
 
@@ -37,7 +39,7 @@ def images(archives: Archives, folder: str) -> list[str]:
         some = sorted({"/".join(PurePosixPath(name).parts[: beginning.count("/") + 1]) for name in archives})[:12]
         raise InputError(
             f"expected images in a folder {beginning or './'} of the archive; "
-            f"received: none, but {', '.join(some) or 'an empty archive'}"
+            f"received: none, but {', '.join(some) or 'an empty archive'}{archives.note_on_names}"
         )
     return names
 
@@ -47,32 +49,64 @@ def _is_image(name: str) -> bool:
     return path.suffix.lower() in _ENDINGS and not path.name.startswith(".") and path.parts[0] != "__MACOSX"
 
 
-def read_lines(archives: Archives, member: str) -> list[list[str]]:
-    """The columns of each line of a list that is not empty.
+def read_lines(archives: Archives, member: str) -> list[str]:
+    """The lines of a list that are not empty; `columns` and `Paths` read what is in them.
 
     Raises:
-        InputError: There is no such list, or nothing in it.
+        InputError: There is no such list, nothing in it, or it is no text.
     """
-    lines = [line.split() for line in archives[member].decode("utf-8", "replace").splitlines() if line.strip()]
+    member = texts.normal_path(member)
+    lines = texts.lines(archives[member], member)
     if not lines:
         raise InputError(f"{member}: expected an image a line; received: an empty list")
     return lines
 
 
-def find(members: Container[str], root: str, path: str) -> str | None:
-    """Name of the member that a list means by a path: the longest end of it that is there, below `root`.
+def columns(line: str) -> Iterator[tuple[str, str]]:
+    """Each way to read a line as two columns, the longest first one first: paths may hold spaces.
 
-    Lists name files as they lay on their author's disk: `/SegNet/CamVid/train/a.png` is `train/a.png` below CamVid. The folder
-    may be an archive in the archive: ImageNet's `n01440764/a.JPEG` is published as `n01440764.tar/a.JPEG`.
+    A line that has a tab is divided at tabs alone.
     """
-    parts = PurePosixPath(path).parts
-    for start in range(len(parts)):
-        *folders, file = parts[start:]
+    for space in reversed(list(re.finditer(r"\s*\t\s*" if "\t" in line else r"\s+", line))):
+        yield line[: space.start()], line[space.end() :]
+
+
+class Paths:
+    """The members that the paths of lists mean.
+
+    Args:
+        archives: Hold the members.
+        root: Folder inside the archives that the paths are below.
+    """
+
+    def __init__(self, archives: Archives, root: str):
+        self._archives, self._root = archives, below(root)
+
+    def find(self, path: str) -> str | None:
+        r"""Name of the member that a list means by a path: the longest end of it that is there.
+
+        Lists name files as they lay on their author's disk: `/SegNet/CamVid/train/a.png` is `train/a.png` below CamVid, and
+        `train\a.png` by Windows. The folder may be an archive in the archive: ImageNet's `n01440764/a.JPEG` is published as
+        `n01440764.tar/a.JPEG`. An image's ending may be left out, as Food-101 does.
+        """
+        parts = PurePosixPath(texts.normal_path(path)).parts
+        names = [name for start in range(len(parts)) for name in self._names(parts[start:])]
+        found = next((name for name in names if name in self._archives), None)
+        return found or next((self._images[name] for name in names if name in self._images), None)
+
+    def _names(self, parts: tuple[str, ...]) -> list[str]:
+        *folders, file = parts
         folder = "/".join(folders)
-        for beginning in (f"{folder}/", f"{folder}.tar/") if folders else ("",):
-            if (name := f"{below(root)}{beginning}{file}") in members:
-                return name
-    return None
+        return [f"{self._root}{start}{file}" for start in ((f"{folder}/", f"{folder}.tar/") if folders else ("",))]
+
+    @functools.cached_property
+    def _images(self) -> dict[str, str]:
+        """The images below the root by their names without endings, of those that are one image's."""
+        stems: dict[str, list[str]] = {}
+        for name in self._archives:
+            if name.startswith(self._root) and _is_image(name):
+                stems.setdefault(name.rpartition(".")[0], []).append(name)
+        return {stem: names[0] for stem, names in stems.items() if len(names) == 1}
 
 
 def ids(names: Iterable[str]) -> list[str]:

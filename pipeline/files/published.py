@@ -1,17 +1,25 @@
 """A file as its publisher describes it - name, addresses, checksums, length - and the check that bytes are that file."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from pipeline.files.texts import composed
 from pipeline.files.unusable import UnusableError
 from pipeline.runtime.entries import Entry
 
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+
+def _lower(checksum: Any) -> Any:
+    """As this project writes checksums: Windows says them in capitals."""
+    return checksum.strip().lower() if isinstance(checksum, str) else checksum
+
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), BeforeValidator(_lower)]
+Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$"), BeforeValidator(_lower)]
 
 
 class PublishedFile(Entry):
@@ -57,6 +65,23 @@ class PublishedFile(Entry):
         """The file as it has to be."""
         sums = " and ".join(f"{name} {' or '.join(sums)}" for name, sums in self.checksums.items())
         return f"{self.name} with {sums}"
+
+
+def distinct_files(files: Iterable[PublishedFile]) -> None:
+    """Check that each file has a place of its own in its source's folder.
+
+    Raises:
+        ValueError: Two have one name, or one's name is the folder of another.
+    """
+    places: dict[PurePosixPath, str] = {}
+    for file in files:
+        place = PurePosixPath(composed(file.name))
+        if place in places:
+            raise ValueError(f"expected files of different names; received: {file.name} twice")
+        places[place] = file.name
+    for place, name in places.items():
+        if folder := next((places[parent] for parent in place.parents if parent in places), None):
+            raise ValueError(f"expected names of files; received: {folder}, which is a folder in {name}")
 
 
 class WrongFileError(UnusableError):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from pipeline.files.published import Sha256
 from pipeline.params.values import Count, Positive, Transforms
 from pipeline.runtime.entries import Entry
 from pipeline.sources import Task
@@ -22,7 +23,7 @@ class TrainingProposals(Entry):
     """
 
     file: str
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    sha256: Sha256
     max_proposals: Positive = 50
     min_side: Count = 112
     margin: Annotated[float, Field(ge=0, le=2)] = 0.0

@@ -19,16 +19,18 @@ What kinds have in common: `ClassNames` and `Examples` here, `PublishedArchives`
 published as archives, and `Splits` (files/splits.py), the key that says which published part serves which split.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from cnnkeras import tasks
 from cnnkeras.by_name import Files
+from pipeline.files.published import PublishedFile, distinct_files
+from pipeline.files.texts import composed
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
@@ -76,6 +78,23 @@ class SourceEntry(Entry):
     license: str | None = None
     citation: str | None = None
 
+    @model_validator(mode="after")
+    def _has_distinct_files(self) -> "SourceEntry":
+        distinct_files(_published(self))
+        return self
+
+
+def _published(value: Any) -> Iterator[PublishedFile]:
+    """The published files of an entry, wherever its kind has them."""
+    if isinstance(value, PublishedFile):
+        yield value
+    elif isinstance(value, Entry):
+        for name in type(value).model_fields:
+            yield from _published(getattr(value, name))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _published(item)
+
 
 def distinct(names: Sequence[str]) -> Sequence[str]:
     """The names, if no two are equal.
@@ -88,7 +107,9 @@ def distinct(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-ClassNames = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(distinct)]
+ClassNames = Annotated[
+    tuple[Annotated[str, AfterValidator(composed)], ...], Field(min_length=1), AfterValidator(distinct)
+]
 
 
 def check_labels(labels: np.ndarray, classes: Sequence[str], where: str) -> None:

@@ -26,7 +26,7 @@ from pydantic import AfterValidator, Field
 
 from cnnkeras.by_name import unknown
 from pipeline import sources
-from pipeline.files import image_files
+from pipeline.files import image_files, texts
 from pipeline.files.archives import Archives
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
@@ -37,8 +37,9 @@ HAS_OBJECTS = False
 LIST_ENDING, NESTED = ".txt", ".tar"
 GROUND_TRUTH = re.compile(r"(ILSVRC\d{4})_validation_ground_truth\.txt")
 
-Part = Annotated[str, Field(min_length=1)]
-Folders = tuple[Part, ...] | dict[str, Part]
+Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
+Name = Annotated[str, Field(min_length=1), AfterValidator(texts.composed)]
+Folders = tuple[Part, ...] | dict[Part, Name]
 Labelled = tuple[str, int]  # a member's name and its class
 
 
@@ -106,7 +107,7 @@ def _check_each_class(source: Source, part: str, labels: set[int]) -> None:
 def _labelled(archives: Archives, source: Source, part: str) -> list[Labelled]:
     if _is_ground_truth(part):
         return _of_devkit(archives, source, part)
-    if part.endswith(LIST_ENDING):
+    if part.lower().endswith(LIST_ENDING):
         return _listed(archives, source, part)
     return _in_folders(archives, source, part)
 
@@ -121,14 +122,16 @@ def _of_devkit(archives: Archives, source: Source, part: str) -> list[Labelled]:
     year = GROUND_TRUTH.fullmatch(PurePosixPath(part).name)[1]
     folders = _folders_of_ids(archives, f"{member.removesuffix(PurePosixPath(part).name)}meta.mat", f"{year}_ID")
     labels, labelled = {name: label for label, name in enumerate(source.folders)}, []
-    for number, (id, *_) in enumerate(image_files.read_lines(archives, member), start=1):
+    paths = image_files.Paths(archives, source.root)
+    for number, line in enumerate(image_files.read_lines(archives, member), start=1):
+        id = line.split()[0]
         if id not in folders:
             raise InputError(f"{member}: expected an {year}_ID of meta.mat in line {number}; received: {id!r}")
         if folders[id] not in labels:
             raise InputError(
                 f"{member}: line {number}: {unknown(folders[id], labels, 'class folder')}. Name it under `folders`"
             )
-        name = image_files.find(archives, source.root, f"{year}_val_{number:08d}.JPEG")
+        name = paths.find(f"{year}_val_{number:08d}.JPEG")
         if name is None:
             raise InputError(
                 f"{member}: expected {year}_val_{number:08d}.JPEG, which line {number} labels; received: no such image"
@@ -161,7 +164,9 @@ def _in_folders(archives: Archives, source: Source, part: str) -> list[Labelled]
             raise InputError(f"{name}: expected images in a folder per class; received: one right in {folder or './'}")
         class_folder = folders[0].removesuffix(NESTED)
         if class_folder not in labels:
-            raise InputError(f"{folder}: {unknown(class_folder, labels, 'class folder')}. Name it under `folders`")
+            raise InputError(
+                f"{folder}: {unknown(class_folder, labels, 'class folder')}. Name it under `folders`{archives.note_on_names}"
+            )
         labelled.append((name, labels[class_folder]))
     return labelled
 
@@ -171,12 +176,17 @@ def _listed(archives: Archives, source: Source, part: str) -> list[Labelled]:
     member, folders = image_files.below(source.root) + part, list(source.folders)
     labels = {name: label for label, name in enumerate(folders)}
     labels |= {str(label): label for label in range(len(folders)) if str(label) not in labels}
-    labelled = []
-    for path, *column in image_files.read_lines(archives, member):
-        name = image_files.find(archives, source.root, path)
+    paths, labelled = image_files.Paths(archives, source.root), []
+    for line in image_files.read_lines(archives, member):
+        ways = [(line, ""), *image_files.columns(line)]
+        found = ((paths.find(path), path, column) for path, column in ways)
+        name, path, column = next((way for way in found if way[0] is not None), (None, line, ""))
         if name is None:
-            raise InputError(f"{member}: expected images that are in the archive; received: {path!r}")
-        label = column[0] if column else PurePosixPath(path).parent.name
+            path = next((path for path, column in ways if column in labels), line)
+            raise InputError(
+                f"{member}: expected images that are in the archive; received: {path!r}{archives.note_on_names}"
+            )
+        label = texts.normal_path(column or PurePosixPath(texts.normal_path(path)).parent.name)
         if label not in labels:
             raise InputError(
                 f"{member}: expected a class behind {path!r}, or a folder before it, of {', '.join(folders[:8])}, ... or "

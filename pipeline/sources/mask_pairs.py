@@ -29,7 +29,7 @@ TASKS = ("segmentation",)
 HAS_OBJECTS = False
 
 Value = Annotated[int, Ge(0), Le(255)]
-ListName = Annotated[str, Field(pattern=r"\.txt$")]
+ListName = Annotated[str, Field(pattern=r"(?i)\.txt$")]
 Pair = tuple[str, str]  # names of the members with the image and with its label map
 
 
@@ -103,14 +103,15 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
 
 def _listed(archives: Archives, root: str, name: str) -> list[Pair]:
     """The pairs of a list, in its order."""
-    member, pairs = image_files.below(root) + name, []
-    for columns in image_files.read_lines(archives, member):
-        members = [image_files.find(archives, root, path) for path in columns]
-        if len(members) != 2 or None in members:
+    member, pairs, paths = image_files.below(root) + name, [], image_files.Paths(archives, root)
+    for line in image_files.read_lines(archives, member):
+        ways = ((paths.find(image), paths.find(mask)) for image, mask in image_files.columns(line))
+        pair = next((way for way in ways if None not in way), None)
+        if pair is None:
             raise InputError(
-                f"{member}: expected an image and its label map a line, both in the archive; received: {' '.join(columns)}"
+                f"{member}: expected an image and its label map a line, both in the archive; received: {line}{archives.note_on_names}"
             )
-        pairs.append(tuple(members))
+        pairs.append(pair)
     return pairs
 
 
