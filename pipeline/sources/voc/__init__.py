@@ -33,17 +33,18 @@ from typing import Annotated, Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from cnnkeras.by_name import unknown
 from pipeline import sources
-from pipeline.files import image_files
+from pipeline.files import image_files, texts
 from pipeline.files.archives import Archives
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.images import reading
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
+from pipeline.sources.voc import annotation_xml
 
 TASKS = ("classification", "detection", "segmentation")
 HAS_OBJECTS = True
@@ -70,9 +71,16 @@ CLASSES = (
     "train",
     "tvmonitor",
 )
-_SAFE_ID = re.compile(r"[\w][\w.\- ]*")
+_COLUMN = re.compile(
+    r"(.+?)\s+(?:-1|0|1)"
+)  # a list of a class says behind each id whether the image has it; 0 is difficult
 
-ListName = Annotated[str, Field(pattern=r"^([\w\-]+/)*[\w\-]+$")]
+
+def _normal(name: Any) -> Any:
+    return texts.normal_path(name) if isinstance(name, str) else name
+
+
+ListName = Annotated[str, Field(pattern=r"^([\w\-]+/)*[\w\-]+$"), BeforeValidator(_normal)]
 ListNames = Annotated[tuple[ListName, ...], Field(min_length=1)]
 Image = tuple[str, str]  # the folder that holds JPEGImages, with its slash, and the id
 
@@ -136,7 +144,9 @@ def _extra_images(archives: Archives, source: Source) -> list[Image]:
     own = [image for names in source.splits.parts() for image in _read_lists(archives, source, names, masks=True)]
     folders, listed = list(dict.fromkeys(below for below, _ in own)), {id for _, id in own}
     root = image_files.below(source.extra_masks.root)
-    extra = dict.fromkeys(id for name in source.extra_masks.lists for id in _read_ids(archives, f"{root}{name}.txt"))
+    known = frozenset().union(*(_ids_in(archives, below) for below in folders))
+    lists = (f"{root}{name}.txt" for name in source.extra_masks.lists)
+    extra = dict.fromkeys(id for member in lists for id in _read_ids(archives, member, known))
     # Which year's folder holds the image no list says; the first one is what is missed where none does.
     return [
         (next((below for below in folders if f"{below}JPEGImages/{id}.jpg" in archives), folders[0]), id)
@@ -149,7 +159,7 @@ def read_list(archives: Archives, root: str, name: str, *, masks: bool) -> list[
     """Images in one of VOC's lists: those of ImageSets/Segmentation where label maps are wanted, of ImageSets/Main otherwise.
 
     Raises:
-        InputError: There is no such list, it is empty, or an id is not fit to be a file's name.
+        InputError: There is no such list, or it is empty.
     """
     year, _, name = name.rpartition("/")
     below = image_files.below(root) + image_files.below(year)
@@ -158,17 +168,40 @@ def read_list(archives: Archives, root: str, name: str, *, masks: bool) -> list[
     if member not in archives:
         known = sorted(PurePosixPath(known).stem for known in archives if known.startswith(folder))
         listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-        raise InputError(f"expected a list {member} in the archive; received: {listed or f'nothing below {folder}'}")
-    return [(below, id) for id in _read_ids(archives, member)]
+        raise InputError(
+            f"expected a list {member} in the archive; received: {listed or f'nothing below {folder}'}{archives.note_on_names}"
+        )
+    return [(below, id) for id in _read_ids(archives, member, _ids_in(archives, below))]
 
 
-def _read_ids(archives: Archives, member: str) -> list[str]:
-    # A list of a class has a second column: 1, 0 or -1.
-    ids = [columns[0] for columns in image_files.read_lines(archives, member)]
-    for id in ids:
-        if not _SAFE_ID.fullmatch(id):
-            raise InputError(f"{member}: expected ids of letters, digits, '.', '-' and '_'; received: {id!r}")
-    return ids
+def _ids_in(archives: Archives, below: str) -> frozenset[str]:
+    """The names of the files in a folder of images, without their endings."""
+    folder = f"{below}JPEGImages/"
+    return frozenset(name[len(folder) :].rpartition(".")[0] for name in archives if name.startswith(folder))
+
+
+def _read_ids(archives: Archives, member: str, known: frozenset[str]) -> list[str]:
+    return [_read_id(line, known, member) for line in image_files.read_lines(archives, member)]
+
+
+def _read_id(line: str, known: frozenset[str], member: str) -> str:
+    """The id in a line of a list: it may hold spaces, and a column of 1, 0 or -1 may be behind it."""
+    column = _COLUMN.fullmatch(line)
+    ids = [_id_of_path(text, known) for text in ((line, column[1]) if column else (line,))]
+    there = list(dict.fromkeys(id for id in ids if id in known))
+    if len(there) > 1:
+        raise InputError(
+            f"{member}: expected lines that are one image; received: {line!r}, which may be {there[0]!r} or {there[1]!r}. Rename one"
+        )
+    return there[0] if there else ids[-1]
+
+
+def _id_of_path(text: str, known: frozenset[str]) -> str:
+    """The id that a list means by an id, a file's name or a path."""
+    path = texts.normal_path(text)
+    name = path.rpartition("/")[2]
+    found = (id for id in (path, name, name.rpartition(".")[0]) if id and id in known)
+    return next(found, path)
 
 
 def read_examples(
@@ -185,7 +218,10 @@ def read_examples(
     """
     folders = tuple({f"{below}JPEGImages/" for below, _ in listed})
     members = {name.rpartition(".")[0]: name for name in archives if name.startswith(folders)}
-    return sources.Examples(listed, _Reader(archives, classes, members, masks, extra_masks).read)
+    ids = image_files.ids(f"{id}.jpg" for _, id in listed)
+    return sources.Examples(
+        list(zip(ids, listed, strict=True)), _Reader(archives, classes, members, masks, extra_masks).read
+    )
 
 
 @dataclass(frozen=True)
@@ -206,13 +242,13 @@ class _Reader:
     has_masks: bool
     extra_masks: ExtraMasks | None
 
-    def read(self, listed: Image) -> sources.Example:
-        """The example of a folder and an id.
+    def read(self, item: tuple[str, Image]) -> sources.Example:
+        """The example of an id that is safe as a file's name, and of the folder and the id that a list has.
 
         Raises:
             InputError: Its file, its annotation or its label map is missing or not as VOC defines it.
         """
-        below, id = listed
+        safe_id, (below, id) = item
         if f"{below}JPEGImages/{id}" not in self.members:
             raise InputError(f"expected an image {below}JPEGImages/{id}.jpg in the archive; received: none")
         member = self.members[f"{below}JPEGImages/{id}"]
@@ -220,11 +256,11 @@ class _Reader:
         annotation = f"{below}Annotations/{id}.xml"
         mask = self._mask(below, id) if self.has_masks else None
         if mask is not None and annotation not in self.archives:
-            return sources.Example(id=id, image=image, mask=mask)
+            return sources.Example(id=safe_id, image=image, mask=mask)
         size = reading.size(member, image)
         boxes, labels, difficult, dropped = read_annotation(self.archives[annotation], annotation, self.classes, size)
         return sources.Example(
-            id=id, image=image, boxes=boxes, labels=labels, difficult=difficult, mask=mask, dropped=dropped
+            id=safe_id, image=image, boxes=boxes, labels=labels, difficult=difficult, mask=mask, dropped=dropped
         )
 
     def _mask(self, below: str, id: str) -> bytes | np.ndarray:
@@ -275,10 +311,7 @@ def read_annotation(
         InputError: The file is no XML, or an object has no or an unknown name, no box, or a coordinate that is no
             number.
     """
-    try:
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError as error:
-        raise InputError(f"{member}: expected XML; received: {error}") from error
+    root = annotation_xml.read_root(xml, member)
     boxes, labels, difficult, dropped = [], [], [], Counter()
     width, height = size
     for element in root.findall("object"):
@@ -291,7 +324,7 @@ def read_annotation(
         else:
             boxes.append((max(x0 - 1, 0), max(y0 - 1, 0), min(x1, width), min(y1, height)))
             labels.append(label)
-            difficult.append(_read_number(element, "difficult", member, missing=0) != 0)
+            difficult.append(annotation_xml.read_flag(element, "difficult", member))
     return (
         np.array(boxes, np.float64).reshape(-1, 4),
         np.array(labels, np.int32),
@@ -301,7 +334,7 @@ def read_annotation(
 
 
 def _read_label(element: ElementTree.Element, member: str, classes: Sequence[str]) -> int:
-    name = (element.findtext("name") or "").strip()
+    name = annotation_xml.read_text(element, "name", member) or ""
     if name not in classes:
         raise InputError(f"{member}: {unknown(name, classes, 'class')}. Name it under `classes`")
     return list(classes).index(name)
@@ -309,21 +342,8 @@ def _read_label(element: ElementTree.Element, member: str, classes: Sequence[str
 
 def _read_corners(element: ElementTree.Element, member: str) -> tuple[float, float, float, float]:
     """xmin, ymin, xmax, ymax as published."""
-    box = element.find("bndbox")  # only direct children: a <part> inside the object has a box of its own
+    box = annotation_xml.only(element, "bndbox", member)  # right below: a <part> inside the object has a box of its own
     if box is None:
         raise InputError(f"{member}: expected a <bndbox> in each object; received: none")
-    x0, y0, x1, y1 = (_read_number(box, tag, member) for tag in ("xmin", "ymin", "xmax", "ymax"))
+    x0, y0, x1, y1 = (annotation_xml.read_number(box, tag, member) for tag in ("xmin", "ymin", "xmax", "ymax"))
     return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
-
-
-def _read_number(element: ElementTree.Element, tag: str, member: str, *, missing: float | None = None) -> float:
-    text = element.findtext(tag)
-    if text is None and missing is not None:
-        return missing
-    try:
-        number = float(text or "")
-    except ValueError:
-        number = np.nan
-    if not np.isfinite(number):
-        raise InputError(f"{member}: expected a number in <{tag}>; received: {text!r}")
-    return number

@@ -12,9 +12,8 @@ is no single object: its box counts as difficult, neither trained on nor counted
 """
 
 import functools
-import json
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +21,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from cnnkeras.by_name import unknown
 from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files
@@ -32,10 +30,11 @@ from pipeline.files.splits import Splits
 from pipeline.images import reading
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
+from pipeline.sources.coco.instances import Id, Instances, Object, read_instances
 
 TASKS = ("classification", "detection", "segmentation")
 HAS_OBJECTS = True
-_SHIFT, _BITS = 48, 5  # a character of a run-length code is five bits and "more follow", from "0" on
+_SHIFT, _BITS, _MAX_BITS = 48, 5, 60  # a character of a run-length code is five bits and "more follow", from "0" on
 
 
 class Part(Entry):
@@ -82,55 +81,6 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
 
 
 @dataclass(frozen=True)
-class Instances:
-    """What an instances JSON says.
-
-    Attributes:
-        images: (id, file name) of each image, by id.
-        objects: Entries under `annotations` of each image's id, those of our classes.
-        others: How many objects of other classes each image's id has.
-        labels: Our class of each category id.
-    """
-
-    images: list[tuple[int, str]]
-    objects: Mapping[int, list[Mapping[str, Any]]]
-    others: Counter
-    labels: Mapping[int, int]
-
-
-def read_instances(archives: Archives, member: str, classes: Sequence[str]) -> Instances:
-    """Read an instances JSON.
-
-    Raises:
-        InputError: It is missing, no JSON of that form, names an unknown image, or lacks a class.
-    """
-    try:
-        content = json.loads(archives[member])
-        images = sorted((int(image["id"]), str(image["file_name"])) for image in content["images"])
-        categories = {str(category["name"]): int(category["id"]) for category in content["categories"]}
-        objects, others, known = defaultdict(list), Counter(), {id for id, _ in images}
-        for name in classes:
-            if name not in categories:
-                raise InputError(f"{member}: {unknown(name, categories, 'category')}. Correct it under `classes`")
-        labels = {categories[name]: label for label, name in enumerate(classes)}
-        for entry in content["annotations"]:
-            if entry["image_id"] not in known:
-                raise InputError(f"{member}: expected an image of id {entry['image_id']!r}; received: none")
-            if entry["category_id"] in labels:
-                objects[entry["image_id"]].append(entry)
-            else:
-                others[entry["image_id"]] += 1
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        what = f"no key {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(
-            f"{member}: expected COCO's JSON of instances (images, annotations, categories); received: {what}"
-        ) from error
-    if not images:
-        raise InputError(f"{member}: expected images under `images`; received: none")
-    return Instances(images, objects, others, labels)
-
-
-@dataclass(frozen=True)
 class _Reader:
     """Reads images with what the JSON says of them.
 
@@ -146,7 +96,7 @@ class _Reader:
     instances: Instances
     has_masks: bool
 
-    def read(self, item: tuple[str, tuple[int, str]]) -> sources.Example:
+    def read(self, item: tuple[str, tuple[Id, str]]) -> sources.Example:
         """The example of an id, and of the id and file name that the JSON has for it.
 
         Raises:
@@ -158,8 +108,8 @@ class _Reader:
         width, height = reading.size(member, image)
         where = f"{self.part.annotations}: {name}"
         objects, boxes, dropped = [], [], Counter()
-        for entry in self.instances.objects.get(number, ()):
-            box, reason = _corners(entry, where, width, height)
+        for entry in self.instances.objects_of(number, where):
+            box, reason = _corners(entry, width, height)
             if reason:
                 dropped[reason] += 1
             else:
@@ -167,31 +117,21 @@ class _Reader:
                 boxes.append(box)
         if others := self.instances.others[number]:
             dropped["objects of other classes"] = others
-        labels = [self.instances.labels[entry["category_id"]] for entry in objects]
+        labels = [self.instances.labels[entry.category_id] for entry in objects]
         return sources.Example(
             id=id,
             image=image,
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
             labels=np.array(labels, np.int32),
-            difficult=np.array([_is_crowd(entry) for entry in objects], bool),
+            difficult=np.array([entry.iscrowd for entry in objects], bool),
             mask=_label_map(objects, labels, (height, width), where) if self.has_masks else None,
             dropped=dict(dropped),
         )
 
 
-def _is_crowd(entry: Mapping[str, Any]) -> bool:
-    return bool(entry.get("iscrowd", 0))
-
-
-def _corners(entry: Mapping[str, Any], where: str, width: int, height: int) -> tuple[tuple[float, ...], str]:
+def _corners(entry: Object, width: int, height: int) -> tuple[tuple[float, ...], str]:
     """Corners of an object's box inside the image, or why it is dropped."""
-    box = entry.get("bbox")
-    try:
-        x, y, w, h = (float(value) for value in box)
-    except (TypeError, ValueError):
-        raise InputError(f"{where}: expected a bbox of four numbers; received: {box!r}") from None
-    if not np.isfinite([x, y, w, h]).all():
-        raise InputError(f"{where}: expected a bbox of finite numbers; received: {box!r}")
+    x, y, w, h = entry.bbox
     if w <= 0 or h <= 0:
         return (), "boxes without area"
     if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
@@ -199,15 +139,13 @@ def _corners(entry: Mapping[str, Any], where: str, width: int, height: int) -> t
     return (max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))), ""
 
 
-def _label_map(
-    objects: Sequence[Mapping[str, Any]], labels: Sequence[int], shape: tuple[int, int], where: str
-) -> np.ndarray:
+def _label_map(objects: Sequence[Object], labels: Sequence[int], shape: tuple[int, int], where: str) -> np.ndarray:
     """uint8 (H, W): 0 background, 1.. classes, 255 where a crowd is."""
-    areas = [decode_segmentation(entry.get("segmentation"), shape, where) for entry in objects]
+    areas = [decode_segmentation(entry.segmentation, shape, where) for entry in objects]
     mask = np.zeros(shape, np.uint8)
     # Crowds first, so that single objects stand out of them; then the largest.
-    for number in sorted(range(len(objects)), key=lambda n: (not _is_crowd(objects[n]), -int(areas[n].sum()), n)):
-        mask[areas[number]] = VOID if _is_crowd(objects[number]) else labels[number] + 1
+    for number in sorted(range(len(objects)), key=lambda n: (not objects[n].iscrowd, -int(areas[n].sum()), n)):
+        mask[areas[number]] = VOID if objects[number].iscrowd else labels[number] + 1
     return mask
 
 
@@ -247,6 +185,8 @@ def decode_counts(text: str) -> list[int]:
     while position < len(text):
         value, bits, more = 0, 0, True
         while more:
+            if bits > _MAX_BITS:
+                raise ValueError(f"a run of more than {_MAX_BITS} bits")
             code = ord(text[position]) - _SHIFT
             value |= (code & 0x1F) << bits
             more, position, bits = bool(code & 0x20), position + 1, bits + _BITS
