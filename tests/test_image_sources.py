@@ -724,5 +724,7 @@ def test_wrong_instances_are_named(tmp_path, annotations, changes, message):
 def test_what_is_no_json_is_named(tmp_path):
     """A cut JSON gives one line."""
     write_archive(tmp_path / "coco.zip", {"ann.json": b'{"images": ['})
-    with pytest.raises(InputError, match=r"ann\.json: expected COCO's JSON of instances .*; received: Invalid JSON: EOF"):
+    with pytest.raises(
+        InputError, match=r"ann\.json: expected COCO's JSON of instances .*; received: Invalid JSON: EOF"
+    ):
         split_of(coco, coco_source(), tmp_path, "test")
