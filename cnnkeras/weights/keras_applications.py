@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import h5py
 import numpy as np
 
+from cnnkeras import hdf5
 from cnnkeras.weights import Statistics, Values, describe, find_statistics, first_kernel, size_of, start_of
 
 if TYPE_CHECKING:
@@ -51,9 +52,19 @@ def read(file: BinaryIO, network: "keras.Model", *, classes: int) -> Values:  # 
     _check_container(file)
     try:
         with h5py.File(file, "r") as content:
-            layers = _layers(content.get("model_weights", content))
-    except (OSError, KeyError) as error:
+            whole = hdf5.find(content, "model_weights") if "model_weights" in content.keys() else content  # noqa: SIM118
+            values = _converted(network, _layers(whole))
+    except ValueError:
+        raise
+    except Exception as error:  # h5py raises anything on damaged files
         raise ValueError(f"expected an HDF5 file of a network; received: {' '.join(str(error).split())}") from None
+    first = values[first_kernel(network)]
+    first["kernel"] = first["kernel"][:, :, ::-1]  # BGR to RGB
+    return values
+
+
+def _converted(network: "keras.Model", layers: dict[str, list[h5py.Dataset]]) -> Values:
+    """Our values of their layers; nothing is read before all fits."""
     weighted = [layer for layer in network.layers if layer.weights]
     expected = {their_name(layer.name) for layer in weighted}
     if layers.keys() != expected:
@@ -63,10 +74,16 @@ def read(file: BinaryIO, network: "keras.Model", *, classes: int) -> Values:  # 
             f"expected the weights of {', '.join(sorted(expected))}; received: {difference}. Is the file of another variant, or one "
             "without the fully connected layers (notop)?"
         )
-    values = {layer.name: _converted(layer, layers[their_name(layer.name)]) for layer in weighted}
-    first = values[first_kernel(network)]
-    first["kernel"] = first["kernel"][:, :, ::-1]  # BGR to RGB
-    return values
+    theirs = {layer.name: layers[their_name(layer.name)] for layer in weighted}
+    for layer in weighted:
+        _check_shapes(layer, theirs[layer.name])
+    return {
+        layer.name: {
+            weight.name: np.asarray(array, "float32")
+            for weight, array in zip(layer.weights, theirs[layer.name], strict=True)
+        }
+        for layer in weighted
+    }
 
 
 def _check_container(file: BinaryIO) -> None:
@@ -83,32 +100,34 @@ def _check_container(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _layers(group: h5py.Group) -> dict[str, list[np.ndarray]]:
-    """The weights of every layer that has some, in the order of the layer's own list."""
+def _layers(group: h5py.Group) -> dict[str, list[h5py.Dataset]]:
+    """The weights of every layer that has some, in the order of the layer's own list; they are not read yet."""
     if "layer_names" not in group.attrs:
         raise ValueError(
             "expected weights under the names of their layers; received: an HDF5 file without them, such as Keras 3's .weights.h5. "
             'Write the network with `save("name.h5")`'
         )
     layers = {}
-    for layer in group.attrs["layer_names"]:
-        part = group[_text(layer)]
-        weights = [np.asarray(part[_text(name)], "float32") for name in part.attrs["weight_names"]]
+    for layer in _names(group, "layer_names"):
+        part = hdf5.find(group, layer)
+        weights = [hdf5.find(part, name) for name in _names(part, "weight_names")]
+        if not all(isinstance(weight, h5py.Dataset) for weight in weights):
+            raise ValueError(f"layer {layer}: expected weights in the HDF5 file; received: a group in place of one")
         if weights:
-            layers[_text(layer)] = weights
+            layers[layer] = weights
     return layers
 
 
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
+def _names(group: h5py.Group | h5py.Dataset, key: str) -> list[str]:
+    names = group.attrs[key]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
-def _converted(layer: "keras.Layer", theirs: list[np.ndarray]) -> dict[str, np.ndarray]:
+def _check_shapes(layer: "keras.Layer", theirs: list[h5py.Dataset]) -> None:
     expected = [tuple(weight.shape) for weight in layer.weights]
-    received = [array.shape for array in theirs]
+    received = [dataset.shape for dataset in theirs]
     if expected != received:
         raise ValueError(
             f"layer {layer.name}: expected weights of {' and '.join(map(describe, expected))}; "
             f"received: {' and '.join(map(describe, received))}. Is the file of other classes or another input size?"
         )
-    return dict(zip((weight.name for weight in layer.weights), theirs, strict=True))

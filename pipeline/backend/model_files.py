@@ -7,20 +7,21 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
-from cnnkeras import layers
+from cnnkeras import keras_file, layers
+from pipeline.runtime import definition, paths
+from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    import h5py
+    pass
 
 keras = lazy_loader.load("keras")
-
-WEIGHTS = "model.weights.h5"  # of a .keras file
 
 # The earliest time that a zip archive can state: files must not tell when they were written.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -73,23 +74,60 @@ def _zip(folder: Path, path: Path) -> None:
 
 
 def load(path: Path) -> "keras.Model":
-    """Read a model that `save` wrote, for use: it is not compiled. Code in the file is never run."""
-    layers.register()
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    """Read a model that `save` wrote, for use: it is not compiled. Code in the file is never run.
+
+    Raises:
+        InputError: The file is none, damaged, or holds something else than a model's layers and their numbers.
+    """
+    with _readable(path):
+        layers.register()
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def count_parameters(model_file: Path) -> int:
-    """Parameters of a model in a .keras file, as `keras.Model.count_params` counts them."""
+    """Parameters of a model in a .keras file, as `keras.Model.count_params` counts them.
+
+    Raises:
+        InputError: As of `load`.
+    """
     import h5py
 
-    total = 0
+    from cnnkeras import hdf5
 
-    def add(name: str, item: "h5py.Dataset | h5py.Group") -> None:
-        nonlocal total
+    with (
+        _readable(model_file),
+        zipfile.ZipFile(model_file) as archive,
+        archive.open(keras_file.WEIGHTS) as file,
+        h5py.File(file, "r") as weights,
+    ):
         # A dropout layer's generator keeps its state beside the weights.
-        if isinstance(item, h5py.Dataset) and "seed_generator" not in name:
-            total += item.size
+        return sum(item.size for name, item in hdf5.datasets(weights) if "seed_generator" not in name)
 
-    with zipfile.ZipFile(model_file) as archive, archive.open(WEIGHTS) as file, h5py.File(file, "r") as weights:
-        weights.visititems(add)
-    return total
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Check a model's file before the block reads it, and turn what is wrong with it into one line with the command that repairs."""
+    try:
+        with path.open("rb") as file:
+            keras_file.check(file)
+        yield
+    except Exception as error:  # Keras raises anything on a file that does not fit together
+        place, repair = _place_and_repair(path)
+        raise InputError(
+            f"{place}: expected a model as `cnnkeras train` writes it; received: {_said(error)}.{repair}"
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")[:300]
+
+
+def _place_and_repair(path: Path) -> tuple[Path, str]:
+    """The file in its project, and the command that makes it again as a sentence, empty where no stage does."""
+    try:
+        root, values = paths.root(), definition.read_yaml(paths.params_file())
+    except InputError:  # it is in no project
+        return path, ""
+    place = path.relative_to(root) if path.is_relative_to(root) else path
+    found = definition.maker(path, values) if (root / paths.DEFINITION).is_file() else None
+    return place, f" Make it again with `cnnkeras {definition.command(found[0])} {found[1]}`" if found else ""

@@ -3,6 +3,8 @@
 It may import nothing of `pipeline`, and Keras only when a model is loaded: `cnnkeras log` runs it too, without Keras.
 """
 
+from pathlib import Path
+
 import mlflow
 import numpy as np
 
@@ -13,11 +15,17 @@ class ServedModel(mlflow.pyfunc.PythonModel):
     """A trained model. `predict` gives its outputs: the numbers that the stage `predict` stores."""
 
     def load_context(self, context: mlflow.pyfunc.PythonModelContext) -> None:
-        """Load the model; the file can name only layers of Keras and of cnnkeras (`safe_mode`)."""
+        """Load the model.
+
+        Raises:
+            ValueError: The file is damaged or holds something else than layers of Keras and of cnnkeras and their numbers.
+        """
         import keras
 
-        from cnnkeras import layers
+        from cnnkeras import keras_file, layers
 
+        with Path(context.artifacts[MODEL]).open("rb") as file:
+            keras_file.check(file)
         layers.register()
         self._model = keras.saving.load_model(context.artifacts[MODEL], compile=False, safe_mode=True)
 
