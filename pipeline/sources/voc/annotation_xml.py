@@ -12,7 +12,7 @@ _DECLARED = re.compile(rb"""\s*<\?xml\b[^>]*?\bencoding\s*=\s*["']([A-Za-z][\w.:
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "iso8859-1": "cp1252"}
 _SEVERAL_BYTES = ("utf-16", "utf-32")  # and their kinds of a byte order
 _MAX_START = 1024  # bytes in which a declaration must be
-_WEB_PAGE = re.compile(r"\s*(<!--.*?-->\s*)?<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+_WEB_PAGE = re.compile(r"\s*(<\?xml.*?\?>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 ROOT, OBJECT = "annotation", "object"
 # Values of a flag that are no number, in small letters.
 _FLAGS = {"": 0.0, "unspecified": 0.0, "false": 0.0, "no": 0.0, "true": 1.0, "yes": 1.0}
