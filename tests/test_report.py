@@ -10,8 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cnnkeras import architectures, metrics
-from pipeline.backend import model_files
+from cnnkeras import architectures, keras_file, metrics
 from pipeline.commands import report
 from pipeline.commands.report import results
 from pipeline.params import load_params
@@ -59,8 +58,9 @@ def write_weights(file: Path) -> None:
         weights["layers/dropout/seed_generator/vars/0"] = np.zeros(2, np.uint32)
     file.parent.mkdir(parents=True)
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("config.json", "{}")
-        archive.writestr(model_files.WEIGHTS, buffer.getvalue())
+        archive.writestr(keras_file.CONFIG, "{}")
+        archive.writestr(keras_file.METADATA, "{}")
+        archive.writestr(keras_file.WEIGHTS, buffer.getvalue())
 
 
 def test_ours_and_the_published_number_stand_in_one_row_with_their_protocols():

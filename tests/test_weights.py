@@ -270,6 +270,40 @@ def test_wrong_keras_files_are_refused():
     assert_refused(read, b"", network, "an empty file")
 
 
+def test_hostile_keras_files_are_refused(tmp_path):
+    """Weights in another file, a group or nothing in place of one, names that are no names: before anything is read."""
+    read, network = keras_applications.read, built("vgg", 32, (3,), variant="D", width=1 / 32)
+    good, secret = keras_file(vgg_layers(network)), tmp_path / "secret"
+    secret.write_bytes(b"SECRET" * 100)
+
+    def changed(change):
+        content = io.BytesIO(good)
+        with h5py.File(content, "r+") as file:
+            change(file)
+        return content.getvalue()
+
+    def elsewhere(file):
+        shape = file["fc1/fc1_b_1:0"].shape
+        del file["fc1/fc1_b_1:0"]
+        file["fc1"].create_dataset("fc1_b_1:0", shape, "float32", external=[(str(secret), 0, 4 * shape[0])])
+
+    def linked(file):
+        del file["fc1"]
+        file["fc1"] = h5py.SoftLink("/fc2")
+
+    def grouped(file):
+        del file["fc1/fc1_b_1:0"]
+        file["fc1"].create_group("fc1_b_1:0")
+
+    def numbered(file):
+        file.attrs["layer_names"] = 3
+
+    assert_refused(read, changed(elsewhere), network, "in another file")
+    assert_refused(read, changed(linked), network, "a link to another place")
+    assert_refused(read, changed(grouped), network, "a group in place of one")
+    assert_refused(read, changed(numbered), network, "expected an HDF5 file of a network")
+
+
 def test_nothing_is_assigned_unless_all_fits():
     """A layer too few, or one number that is none, and the network keeps every weight that it had."""
     network = built("vgg", 32, (3,), variant="A", width=1 / 32)

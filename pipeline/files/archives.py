@@ -230,7 +230,8 @@ def _unpacked(opened: _Opened, packed: "Section | _ZipMember", described: str) -
         while block := content.read(BLOCK_BYTES):
             size += len(block)
             _refuse_bomb(size, packed.size, described)
-            opened.expand(len(block))
+            if decompress:  # a .zip's own members were counted when it was listed
+                opened.expand(len(block))
             opened.scratch.write(block)
     return opened.scratch.since(first)
 
@@ -278,7 +279,9 @@ class _ZipMember:
 
     def read(self) -> bytes:
         """All bytes. Asked for all at once, Python's reader would decompress whatever is there and then cut it to its size."""
-        step = BLOCK_BYTES if self._info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else 2**12
+        step = (
+            2**12 if self._info.compress_type == zipfile.ZIP_LZMA else BLOCK_BYTES
+        )  # of LZMA it bounds what is read, not what it makes
         with self.stream() as stream:
             return b"".join(iter(lambda: stream.read(step), b""))
 
@@ -297,6 +300,12 @@ def _zip_members(opened: _Opened, section: Section, described: str) -> Iterator[
         if name.endswith(("/", "\\")):
             continue
         _refuse_bomb(info.file_size, info.compress_size, f"{described}: {name}")
+        if (
+            info.compress_type == zipfile.ZIP_BZIP2
+        ):  # 200 bytes may be a gigabyte, and Python's reader makes all of it at once
+            raise InputError(
+                f"{described}: expected members that are stored or compressed by deflate; received: {name}, by bzip2. Pack it again"
+            )
         mode = info.external_attr >> 16  # as Unix stores it, 0 elsewhere
         yield name, _ZipMember(archive, info) if stat.S_IFMT(mode) in (0, stat.S_IFREG) else None
 
