@@ -224,7 +224,7 @@ def voc_ids(folder, lines, ids):
         ("IMG 1", "IMG", "IMG"),
         ("2008_000002  1", "2008_000002", "2008_000002"),
         ("photo (1).jpg", "photo (1)", "photo _1_"),
-        ("/home/x/VOCdevkit/VOC2007/JPEGImages/000012.jpg", "000012", "000012"),
+        ("/data/x/VOCdevkit/VOC2007/JPEGImages/000012.jpg", "000012", "000012"),
         ("D:\\JPEGImages\\000012.JPG", "000012", "000012"),
         (NFD, NFC, NFC),
         (NFC, NFD, NFC),
