@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime import code, definition
-from pipeline.runtime.code import Code, read_source
+from pipeline.runtime.code import Code
+from pipeline.runtime.source_text import read_source
 from tests import foreign_formats as foreign
 from tests.conftest import Project
 

@@ -221,8 +221,8 @@ def test_a_change_that_does_not_concern_the_stage_is_no_matter(project):
 @pytest.mark.parametrize(
     ("file", "added", "error"),
     [
-        ("pipeline/sources/voc.py", "EDITED = True", "pipeline/sources/voc.py"),
-        ("pipeline/sources/voc.py", "# a comment", None),
+        ("pipeline/sources/voc/__init__.py", "EDITED = True", "pipeline/sources/voc/__init__.py"),
+        ("pipeline/sources/voc/__init__.py", "# a comment", None),
         ("pipeline/sources/coco.py", "EDITED = True", None),
     ],
 )

@@ -12,23 +12,18 @@ gives the same digest. Files that cannot change any output are left out (`NEUTRA
 Files are read, not imported. tests/test_code.py runs every stage and compares these files with what was really imported.
 """
 
-import ast
-import hashlib
-import io
 import json
-import tokenize
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.runtime import definition, paths
+from pipeline.runtime import definition, paths, source_text
 from pipeline.runtime.replacing import replacing
+from pipeline.runtime.source_text import ANY, PACKAGES, Source, hash_of, hash_of_text, read_source
 
 SOURCES = Path(__file__).parents[2]  # the folder that holds the packages
-PACKAGES = ("cnnkeras", "pipeline")
 
 # What cannot change what a stage writes, by the beginning of its name, and for which stages that is not so.
 NEUTRAL: dict[str, tuple[str, ...]] = {
@@ -48,32 +43,7 @@ DECIDING = {"pipeline.params": "pipeline.params.whole"}
 
 # Keys of params.yaml whose values name files or functions, and those that name other entries, with their sections.
 NAMING = frozenset(("kind", "architecture", "architectures", "task", "format", "claim", "name"))
-ANY = "*"
 REFERRING = {"dataset": ("datasets",), "source": ("sources",), "members": ("experiments", "ensembles")}
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a file says, as far as it matters here.
-
-    Attributes:
-        functions: Digests of the code of its public functions.
-        rest: Digest of all other code.
-        imports: [module, name] of `from module import name`; [module, ""] of `import module`.
-        attributes: Of each imported "module.name", the attributes that the file takes from it; `ANY` where it calls a function that the
-            entry names.
-        lazy: Names that it imports at their first use, each with the module of its package that has it.
-        finds_files: Whether it finds the files of its package by name (`cnnkeras.by_name.Files`).
-        loads: Whether it calls `load` itself.
-    """
-
-    functions: dict[str, str]
-    rest: str
-    imports: list[list[str]]
-    attributes: dict[str, list[str]]
-    lazy: dict[str, str] = field(default_factory=dict)
-    finds_files: bool = False
-    loads: bool = False
 
 
 class Code:
@@ -173,7 +143,7 @@ class Code:
         """Of a module's code; where its functions are found by name, of those alone that the entry names and that others take."""
         source = self._source(module)
         chosen = source.functions.keys() & (words | taken) if ANY in taken else source.functions.keys()
-        return _hash_of([source.rest, *(source.functions[name] for name in sorted(chosen))])
+        return hash_of([source.rest, *(source.functions[name] for name in sorted(chosen))])
 
     def is_neutral(self, module: str, command: str) -> bool:
         """Whether a module cannot change what the stage of a command writes."""
@@ -185,7 +155,7 @@ class Code:
     def _source(self, module: str) -> Source:
         if module not in self._sources:
             text = self._file(module).read_text(encoding="utf-8")
-            key = _hash(text)
+            key = hash_of_text(text)
             if key not in self._known:
                 self._known[key], self._has_new = read_source(text), True
             self._sources[module] = self._known[key]
@@ -202,99 +172,6 @@ class Code:
             candidates = (path / "__init__.py", path.with_suffix(".py")) if module.split(".")[0] in PACKAGES else ()
             self._files[module] = next((file for file in candidates if file.is_file()), None)
         return self._files[module]
-
-
-def read_source(text: str) -> Source:
-    """What a file of Python says."""
-    tree = ast.parse(text)
-    lines = code_lines(text, tree)
-    functions: dict[str, str] = {}
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            functions[node.name] = _hash_of([lines.pop(line, "") for line in range(first, node.end_lineno + 1)])
-    imports, attributes, lazy = _names(tree)
-    return Source(
-        functions=functions,
-        rest=_hash_of(lines.values()),
-        imports=imports,
-        attributes=attributes,
-        lazy=lazy,
-        finds_files=any(isinstance(node, ast.Assign) and _is_call_of(node.value, "Files") for node in tree.body),
-        loads=any(_is_call_of(node, "load") for node in ast.walk(tree)),
-    )
-
-
-def code_lines(text: str, tree: ast.Module) -> dict[int, str]:
-    """The lines of a file without comments and docstrings, by their number from 1."""
-    lines = text.splitlines()
-    cuts: list[tuple[int, int, int, int]] = []  # first line and column, last line and column
-    if "#" in text:
-        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-        cuts += [(*token.start, *token.end) for token in tokens if token.type == tokenize.COMMENT]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                cuts.append((first.lineno, first.col_offset, first.end_lineno, _column(lines, first)))
-    for first, start, last, end in sorted(cuts, reverse=True):
-        rest = lines[last - 1][end:]
-        lines[first - 1] = lines[first - 1][:start] + rest
-        for line in range(first, last):
-            lines[line] = ""
-    return {number: line.rstrip() for number, line in enumerate(lines, 1)}
-
-
-def _column(lines: list[str], node: ast.Expr) -> int:
-    """Where an expression ends in its last line, in characters: `ast` counts bytes."""
-    return len(lines[node.end_lineno - 1].encode()[: node.end_col_offset].decode())
-
-
-def _names(tree: ast.Module) -> tuple[list[list[str]], dict[str, list[str]], dict[str, str]]:
-    """Imports, attributes that are taken of them, and names imported lazily: see `Source`."""
-    imports: list[list[str]] = []
-    lazy: dict[str, str] = {}
-    bound: dict[str, str] = {}  # names in the file, and what they stand for
-    used: dict[str, set[str]] = defaultdict(set)
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            waiting += node.orelse
-            continue
-        if isinstance(node, ast.ImportFrom) and node.level == 0:
-            for alias in node.names:
-                imports.append([node.module, alias.name])
-                bound[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                imports.append([alias.name, ""])
-                bound[alias.asname or alias.name] = alias.name
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            used[node.value.id].add(node.attr)
-        elif _calls_by_name(node):
-            used[node.args[0].id].add(ANY)
-        elif isinstance(node, ast.keyword) and node.arg == "submod_attrs":
-            modules = ast.literal_eval(node.value)
-            lazy |= {name: module for module, names in modules.items() for name in names}
-        waiting += ast.iter_child_nodes(node)
-    ours = [imported for imported in imports if imported[0].split(".")[0] in PACKAGES]
-    attributes = {whole: sorted(used[name]) for name, whole in bound.items() if whole.split(".")[0] in PACKAGES}
-    return sorted(ours), attributes, lazy
-
-
-def _calls_by_name(node: ast.AST) -> bool:
-    """Whether a node calls a function that params.yaml names: `settings.optimizer.call(optimizers)` (`entries.Named`)."""
-    is_method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "call"
-    return is_method and len(node.args) > 0 and isinstance(node.args[0], ast.Name)
-
-
-def _is_call_of(node: ast.AST, name: str) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
 
 
 def _root(stage: str) -> tuple[str, str]:
@@ -328,19 +205,10 @@ def _is_below(module: str, package: str) -> bool:
     return f"{module}.".startswith(f"{package}.")
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _hash_of(lines: Iterable[str]) -> str:
-    """Of lines that are not empty; nothing where all are."""
-    text = "\n".join(filter(None, lines))
-    return _hash(text) if text else ""
-
-
 def _known_file() -> Path:
-    """What was read of files before; its name changes with this file, so that it always means the same."""
-    return paths.state() / f"code-{_hash(Path(__file__).read_text(encoding='utf-8'))}.json"
+    """What was read of files before; its name changes with the code that reads them, so that it always means the same."""
+    code = Path(source_text.__file__).read_text(encoding="utf-8")
+    return paths.state() / f"code-{hash_of_text(code)}.json"
 
 
 def _read_known() -> dict[str, Source]:
