@@ -9,16 +9,16 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 
 class _Order(keras.utils.PyDataset):
-    """Which examples are in which batch.
+    """The order of the examples, divided into batches.
 
-    With a seed, the order is a function of (seed, epoch) alone: `fit` sets `epoch`, and nothing is carried from one epoch
-    to the next, so a training that starts again at epoch 7 sees the same batches. The examples that do not fill a last
-    batch are left out of that epoch (other ones in each epoch): every step has the same shape, compiled once, and batch
-    normalisation never sees a batch of one. Without a seed, all examples come in their own order, and the last batch may
-    be smaller.
+    With a seed, the order is a function of (seed, epoch) alone: `fit` sets `epoch`, and no state is carried from one epoch
+    to the next, so a training that resumes at epoch 7 gets the same batches. Examples that do not fill a last batch are left
+    out of that epoch (different ones in each epoch): all batches have one shape, so the step is compiled once, and batch
+    normalisation never gets a batch of one. Without a seed, the examples stay in the order of the data, and the last batch
+    may be smaller.
 
     Raises:
-        ValueError: There is no example.
+        ValueError: The split is empty.
     """
 
     def __init__(self, examples: int, *, batch_size: int, seed: int | None):
@@ -28,7 +28,7 @@ class _Order(keras.utils.PyDataset):
         self._examples, self._seed = examples, seed
         self.batch_size = min(batch_size, examples)
         self._orders: dict[int, np.ndarray] = {}
-        self.epoch = 0  # the batches are in the order of this one
+        self.epoch = 0  # the batches are in the order of this epoch
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -36,27 +36,28 @@ class _Order(keras.utils.PyDataset):
         return self._examples // self.batch_size + partial
 
     def indices(self, epoch: int, batch: int) -> np.ndarray:
-        """Which examples a batch of an epoch holds: int64 (batch,)."""
+        """Indices of the examples in a batch of an epoch: int64 (batch,)."""
         if epoch not in self._orders:
             order = np.arange(self._examples)
             if self._seed is not None:
                 np.random.default_rng([self._seed, epoch]).shuffle(order)
-            # The current epoch's order, and the next one's where its batches are prepared ahead.
-            self._orders = {at: known for at, known in self._orders.items() if at == self.epoch} | {epoch: order}
+            # Keeps the current epoch's order, and that of the next epoch when its batches are prepared ahead.
+            current = {key: value for key, value in self._orders.items() if key == self.epoch}
+            self._orders = current | {epoch: order}
         return self._orders[epoch][batch * self.batch_size : (batch + 1) * self.batch_size]
 
 
 class Batches(_Order):
-    """Batches of a split, read from arrays that may be mapped from disk.
+    """Batches of a split, read from arrays in memory or memory-mapped files.
 
     Args:
         inputs: (N, ...), passed on unchanged: the model itself normalises uint8 images.
-        targets: From indices (batch,), int64, and the epoch to the targets of these examples, an array (batch, ...).
-        batch_size: Examples in a batch; at most N of them.
-        seed: Shuffles, and leaves out the last partial batch.
+        targets: A function from indices int64 (batch,) and the epoch to the targets of these examples, (batch, ...).
+        batch_size: Examples in a batch; reduced to N if greater.
+        seed: Seed of the shuffling, which leaves out the last partial batch; None: the order of the data, all examples.
 
     Raises:
-        ValueError: There is no example.
+        ValueError: The split is empty.
     """
 
     def __init__(
@@ -71,24 +72,24 @@ class Batches(_Order):
         self._inputs, self._targets = inputs, targets
 
     def __getitem__(self, index: int) -> Batch:
-        """Inputs and targets of one batch."""
+        """Inputs and targets of a batch of the current epoch."""
         indices = self.indices(self.epoch, index)
         return self._inputs[indices], self._targets(indices, self.epoch)
 
 
 class PreparedBatches(_Order):
-    """Batches prepared elsewhere (worker processes) while the current one is trained on; the order is that of `Batches`.
+    """Batches prepared by worker processes while the current one is trained on; in the same order as `Batches`.
 
     Args:
-        examples: How many there are.
-        start: Starts to prepare a batch, given its indices (batch,) and epoch; returns a function that waits for the batch
-            and returns it. At most `ahead` + 1 batches are started and not yet waited for.
-        ahead: How many batches are started beyond the current one, those of the next epoch included.
-        batch_size: Examples in a batch; at most as many as there are.
-        seed: Shuffles, and leaves out the last partial batch.
+        examples: Number of examples.
+        start: Starts the preparation of a batch, given its indices int64 (batch,) and epoch; returns a function that waits for the
+            batch and returns it. At most `ahead` + 1 batches are started and not yet waited for.
+        ahead: Number of batches started beyond the current one, batches of the next epoch included.
+        batch_size: Examples in a batch; reduced to `examples` if greater.
+        seed: Seed of the shuffling, which leaves out the last partial batch.
 
     Raises:
-        ValueError: There is no example.
+        ValueError: The split is empty.
     """
 
     def __init__(
@@ -105,11 +106,11 @@ class PreparedBatches(_Order):
         self._started: dict[tuple[int, int], Callable[[], Batch]] = {}
 
     def __getitem__(self, index: int) -> Batch:
-        """Inputs and targets of one batch."""
+        """Inputs and targets of a batch of the current epoch; starts the batches after it."""
         steps = [divmod(index + step, len(self)) for step in range(self._ahead + 1)]
         wanted = [(self.epoch + epochs, batch) for epochs, batch in steps]
         for key in self._started.keys() - wanted:
-            # Keras reads the first batches once more than it trains on them, to see their shapes.
+            # Keras reads the first batches an extra time, for their shapes: the batches then prepared ahead are not needed.
             self._started.pop(key)()
         for key in wanted:
             if key not in self._started:

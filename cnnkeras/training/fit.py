@@ -1,4 +1,4 @@
-"""The only `fit`: the papers' weight decay, the learning rate of each step, an end where the loss is no number."""
+"""Training a model with `fit`: the papers' weight decay, a learning rate for each step, an error when the loss diverges."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,11 +13,11 @@ from cnnkeras.training.schedules import Schedule
 
 
 class DivergedError(ArithmeticError):
-    """The loss stopped being a number."""
+    """The loss became infinite or NaN."""
 
 
 class _EpochOrder(keras.callbacks.Callback):
-    """Sets the epoch whose order the batches are in."""
+    """Tells the batches which epoch begins: their order depends on it."""
 
     def __init__(self, batches: Batches | PreparedBatches):
         super().__init__()
@@ -29,10 +29,10 @@ class _EpochOrder(keras.callbacks.Callback):
 
 
 class _LearningRate(keras.callbacks.Callback):
-    """Sets the optimizer's rate before each step as the schedule says; adds `learning_rate` to the epoch's logs.
+    """Sets the optimizer's learning rate before each step, by the schedule; adds `learning_rate` to the epoch's logs.
 
-    The rate changes between two executions of the compiled step, so with `steps_per_execution` above 1 a warm-up rises in
-    as many steps at a time. The logged rate is that of the epoch's last step.
+    The rate can change only between two executions of the compiled function: with `steps_per_execution` above 1 it is the same for that
+    many steps. The logged rate is that of the epoch's last step.
     """
 
     def __init__(self, base: float, schedule: Schedule):
@@ -50,7 +50,7 @@ class _LearningRate(keras.callbacks.Callback):
         if rate == self._current:
             return
         if keras.backend.backend() == "jax":
-            # Within an epoch JAX keeps the variables' values outside the model: bring them back, or this one is ignored.
+            # During an epoch on JAX the values of the variables are outside the model; without this copy back, the new rate is lost.
             self.model.jax_state_sync()
         self.model.optimizer.learning_rate = self._current = rate
 
@@ -63,11 +63,11 @@ class _LearningRate(keras.callbacks.Callback):
 class _Divergence(keras.callbacks.Callback):
     """Stops at the first loss that is not finite, and raises an error at the end of that epoch."""
 
-    async_safe = True  # Keras may call it late, from another thread, and need not wait for the loss after every step
+    async_safe = True  # Keras may call it later, from another thread, so no step waits for its loss
 
     @override
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        # The loss in the logs is the epoch's mean so far: once it is not finite it remains so.
+        # The loss in the logs is the mean of the epoch so far: once infinite or NaN, it stays so.
         if not math.isfinite(logs["loss"]):
             self.model.stop_training = True
 
@@ -84,11 +84,16 @@ class _Divergence(keras.callbacks.Callback):
 def set_weight_decay(model: keras.Model, decay: float) -> None:
     """Add the papers' weight decay to a built model: decay x w in the gradient of every kernel w.
 
-    That is the penalty decay / 2 sum w^2 in the loss (Keras' L2 has the gradient 2 factor w), before momentum: AlexNet,
-    section 5; VGG, section 3.1; YOLO v1, section 2.2. Unlike `SGD(weight_decay=)`, which is decoupled from the gradient
-    (Loshchilov and Hutter 2019). Biases and batch normalisation are left alone, as in Caffe's and Darknet's nets.
+    This is the penalty decay / 2 sum w^2 in the loss (the gradient of Keras' L2 is 2 factor w), applied before momentum:
+    AlexNet, section 5; VGG, section 3.1; YOLO v1, section 2.2. `SGD(weight_decay=)` differs: its decay is decoupled from the
+    gradient (Loshchilov and Hutter 2019). Biases and the parameters of batch normalisation do not decay, as in Caffe's and
+    Darknet's networks.
 
-    Departures from the paper: none of the texts says that biases are exempt; the authors' code does.
+    Departures from the paper: the papers do not say that biases are exempt; the authors' code exempts them.
+
+    Args:
+        model: Built; its variables get or lose the penalty.
+        decay: The factor; 0: no penalty.
     """
     penalty = keras.regularizers.L2(decay / 2) if decay else None
     for variable in model.trainable_variables:
@@ -114,45 +119,46 @@ def fit(
 ) -> None:
     """Train a model in place.
 
-    The logs of an epoch hold `loss` and `val_loss` (with the weight decay's penalty), the metrics, the same with `val_`, and
-    `learning_rate`. On one CPU the same calls after the same `keras.utils.set_random_seed` give the same bits.
+    The logs of an epoch hold `loss` and `val_loss`, both with the penalty of the weight decay, the metrics of both splits (the
+    validation's with the prefix `val_`), and `learning_rate`. On one CPU, equal calls after the same `keras.utils.set_random_seed`
+    give equal bits.
 
     Args:
-        model: Built; where several devices share the work, under their strategy's scope, as is this call.
-        train: Training batches, shuffled by a seed.
+        model: Built; with several devices, built and trained in the scope of their strategy.
+        train: Training batches, shuffled with a seed.
         validation: Validation batches.
-        epochs: Passes over the training batches.
-        optimizer: Updates the weights, and says their decay and the base learning rate.
-        schedule: What the base learning rate is multiplied by.
-        loss: Of targets and the model's outputs.
-        metrics: Shown in the logs.
-        patience_epochs: Stop when `val_loss` has not fallen for this many epochs; the best epoch's weights are kept.
-        xla: Compile the step with XLA. On JAX, which knows nothing else, always.
-        steps_per_execution: Steps between two returns to Python: more is faster for small networks. Always 1 on several
+        epochs: Number of passes over the training batches.
+        optimizer: Updates the weights; holds their decay and the base learning rate.
+        schedule: Gives the factor on the base learning rate.
+        loss: A function of the targets and the model's outputs.
+        metrics: Metrics for the logs.
+        patience_epochs: Stop when `val_loss` has not fallen for this many epochs, with the weights of the best epoch; None: never.
+        xla: Compile the step with XLA; on JAX it is always compiled.
+        steps_per_execution: Number of steps between two returns to Python: more is faster for small models. Always 1 on several
             devices, where TensorFlow refuses more.
-        callbacks: Called after those of this function.
-        feed: Turns batches into what `keras.Model.fit` reads, in the same order; by default the batches themselves.
+        callbacks: Called after the callbacks of this function.
+        feed: A function from batches to an iterable that `keras.Model.fit` reads, in the same order; by default the batches.
 
     Raises:
         DivergedError: The loss became infinite or NaN.
     """
     set_weight_decay(model, optimizer.weight_decay)
     strategy = getattr(model, "distribute_strategy", None)  # TensorFlow's
-    shared = strategy is not None and strategy.num_replicas_in_sync > 1
+    is_distributed = strategy is not None and strategy.num_replicas_in_sync > 1
     model.compile(
         optimizer.update,
         loss,
         metrics=list(metrics),
         jit_compile=xla or keras.backend.backend() == "jax",
-        steps_per_execution=1 if shared else min(steps_per_execution, len(train)),
+        steps_per_execution=1 if is_distributed else min(steps_per_execution, len(train)),
     )
-    # Variables that the first step had to make would have TensorFlow trace that step twice, which takes seconds. Only now is
-    # it known which optimizer: in half precision `compile` wraps it.
+    # If the first step created the optimizer's variables, TensorFlow would trace the step twice, which takes seconds. `compile` may
+    # wrap the optimizer (in half precision), so its variables are created here, after it.
     model.optimizer.build(model.trainable_variables)
     required = [_EpochOrder(train), _Divergence(), _LearningRate(optimizer.learning_rate, schedule)]
     if patience_epochs is not None:
         required.append(keras.callbacks.EarlyStopping("val_loss", patience=patience_epochs, restore_best_weights=True))
-    # `shuffle` would permute the batches by Python's global generator.
+    # `shuffle=True` would permute the batches with Python's global generator.
     model.fit(
         feed(train),
         validation_data=feed(validation),

@@ -1,9 +1,9 @@
-"""Optimizers: each public function is one, under its name in params.yaml.
+"""Optimizers: each public function makes one, and its name is the optimizer's name in params.yaml.
 
-They are Keras' own. Its SGD with momentum is v <- momentum v - rate g, w <- w + v, as in AlexNet (Krizhevsky et al. 2012,
-section 5) and Caffe; PyTorch and Darknet multiply by the rate outside v, which differs while the rate changes.
+The updates are Keras'. Its SGD with momentum is v <- momentum v - rate g, w <- w + v, as in AlexNet (Krizhevsky et al. 2012,
+section 5) and Caffe; PyTorch and Darknet multiply v by the rate instead, which gives other steps after a change of the rate.
 
-`weight_decay` is the papers': `cnnkeras.training.fit.set_weight_decay`.
+`weight_decay` is the papers', in the gradient: see `cnnkeras.training.fit.set_weight_decay`.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ WeightDecay = Annotated[float, Ge(0)]
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What updates the weights.
+    """An optimizer of Keras with the numbers that `fit` needs beside it.
 
     Attributes:
-        update: Keras' optimizer.
-        learning_rate: Its base rate, which a schedule multiplies.
-        weight_decay: See `cnnkeras.training.fit.set_weight_decay`.
+        update: The optimizer of Keras.
+        learning_rate: The base learning rate, above 0, which a schedule multiplies by a factor.
+        weight_decay: At least 0; see `cnnkeras.training.fit.set_weight_decay`.
     """
 
     update: "keras.optimizers.Optimizer"
@@ -35,7 +35,7 @@ class Optimizer:
 
 
 def sgd(*, learning_rate: Rate, momentum: Momentum = 0.0, weight_decay: WeightDecay = 0.0) -> Optimizer:
-    """Stochastic gradient descent with momentum, not Nesterov's."""
+    """Stochastic gradient descent with classical momentum (not Nesterov's)."""
     return Optimizer(keras.optimizers.SGD(learning_rate, momentum=momentum), learning_rate, weight_decay)
 
 

@@ -1,7 +1,7 @@
-"""Learning-rate schedules: each public function is one, under its name in params.yaml.
+"""Learning-rate schedules: each public function makes one, and its name is the schedule's name in params.yaml.
 
-Every schedule may begin with a warm-up: over the first `warmup_epochs` the rate rises linearly, from `warmup_factor` times what
-it would be (YOLO v1, section 2.2: from a tenth).
+Every schedule may begin with a warm-up: over the first `warmup_epochs` epochs the rate rises linearly, from `warmup_factor` times to all of
+the rate without a warm-up (YOLO v1, section 2.2: from a tenth).
 """
 
 import bisect
@@ -28,12 +28,12 @@ class Schedule:
     """A learning rate as a function of time.
 
     Attributes:
-        factor_at: From the epochs since the start to what the base rate is multiplied by. A fraction of an epoch counts.
-        warmup_epochs: How long the rate rises at the start, in epochs.
-        warmup_factor: From which fraction of its value it rises.
-        needed_epochs: Only a training of more epochs than this uses every factor of the schedule, or its first change where
-            there is no last one.
-        observe: Takes in the validation loss at the end of every epoch.
+        factor_at: A function from the epochs since the start, fractions included, to the factor on the base rate.
+        warmup_epochs: Length of the warm-up in epochs.
+        warmup_factor: Fraction of the rate at the start of the warm-up, 0..1.
+        needed_epochs: A training must be longer than this to use every factor of the schedule, or the first change of a schedule that
+            has no last one.
+        observe: Called with the validation loss at the end of every epoch.
     """
 
     factor_at: Callable[[float], float]
@@ -43,7 +43,7 @@ class Schedule:
     observe: Callable[[float], None] = _ignore
 
     def rate_at(self, epoch: float, *, base: float) -> float:
-        """The learning rate `epoch` epochs after the start, for a base rate."""
+        """The learning rate `epoch` epochs after the start: the base rate times the factor, reduced during the warm-up."""
         rate = base * self.factor_at(epoch)
         if epoch >= self.warmup_epochs:
             return rate
@@ -51,14 +51,14 @@ class Schedule:
 
 
 def constant(*, warmup_epochs: WarmupEpochs = 0.0, warmup_factor: WarmupFactor = 0.1) -> Schedule:
-    """The optimizer's learning rate throughout."""
+    """The optimizer's learning rate in all epochs."""
     return Schedule(lambda _epoch: 1.0, warmup_epochs, warmup_factor)
 
 
 def step(
     *, every_epochs: Count, factor: Decline, warmup_epochs: WarmupEpochs = 0.0, warmup_factor: WarmupFactor = 0.1
 ) -> Schedule:
-    """Times `factor` after every `every_epochs` epochs."""
+    """The rate is multiplied by `factor` after every `every_epochs` epochs."""
     return Schedule(
         lambda epoch: factor ** math.floor(epoch / every_epochs),
         warmup_epochs,
@@ -74,10 +74,10 @@ def piecewise(
     warmup_epochs: WarmupEpochs = 0.0,
     warmup_factor: WarmupFactor = 0.1,
 ) -> Schedule:
-    """Times `factors[i]` from epoch `epochs[i - 1]` on, until `epochs[i]`: one factor more than epochs.
+    """The base rate is multiplied by `factors[i]` from epoch `epochs[i - 1]` until `epochs[i]`: one factor more than epochs.
 
     Raises:
-        ValueError: There are not as many factors, or the epochs do not rise.
+        ValueError: The number of factors is not one more than that of the epochs, or the epochs do not rise.
     """
     if len(factors) != len(epochs) + 1:
         raise ValueError(f"expected {len(epochs) + 1} factors for {len(epochs)} epochs; received: {len(factors)}")
@@ -94,20 +94,20 @@ def piecewise(
 def plateau(
     *, factor: Decline, patience_epochs: Count, warmup_epochs: WarmupEpochs = 0.0, warmup_factor: WarmupFactor = 0.1
 ) -> Schedule:
-    """Times `factor` whenever the validation loss has not fallen below its minimum for `patience_epochs` epochs.
+    """The rate is multiplied by `factor` whenever the validation loss has not fallen below its minimum for `patience_epochs` epochs.
 
     AlexNet (section 5) and VGG (section 3.1) divide by 10 when the validation error stops improving.
     """
-    current, minimum, waited = 1.0, math.inf, 0
+    current, minimum, stale_epochs = 1.0, math.inf, 0
 
     def observe(validation_loss: float) -> None:
-        nonlocal current, minimum, waited
+        nonlocal current, minimum, stale_epochs
         if validation_loss < minimum:
-            minimum, waited = validation_loss, 0
+            minimum, stale_epochs = validation_loss, 0
             return
-        waited += 1
-        if waited >= patience_epochs:
-            current, waited = current * factor, 0
+        stale_epochs += 1
+        if stale_epochs >= patience_epochs:
+            current, stale_epochs = current * factor, 0
 
     return Schedule(
         lambda _epoch: current, warmup_epochs, warmup_factor, needed_epochs=patience_epochs, observe=observe
