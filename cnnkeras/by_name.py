@@ -1,4 +1,4 @@
-"""Modules that params.yaml names: one file of a package, and the file's name is the module's; what a misspelt name may mean."""
+"""Modules that params.yaml names: each is a file of a package, named after it. Suggestions for misspelt names."""
 
 import difflib
 import importlib
@@ -7,48 +7,48 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 
-# More names than these are no help beside the nearest one.
-_MOST_LISTED = 30
+# Where a nearest name is suggested, a list of more names than this is no help beside it.
+_MAX_LISTED = 30
 
 
 def nearest(received: str, known: Iterable[str]) -> str:
-    """End of a sentence that asks for the nearest of the known names; empty if none is near."""
-    found = difflib.get_close_matches(str(received), [str(name) for name in known], n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    """End of a sentence that suggests the nearest of the known names (`; did you mean 'x'?`); empty if none is near."""
+    matches = difflib.get_close_matches(str(received), [str(name) for name in known], n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
-def unknown(received: str, known: Iterable[str], what: str) -> str:
-    """Sentence for a name that is not one of the known ones, with the nearest."""
+def unknown(received: str, known: Iterable[str], noun: str) -> str:
+    """Sentence that a name, of the kind of thing that `noun` names, is unknown; with the nearest name, or a list of all."""
     known = sorted(known)
     hint = nearest(received, known)
-    listed = "" if hint and len(known) > _MOST_LISTED else f" (known: {', '.join(known) or 'none'})"
-    return f"unknown {what} {received!r}{hint}{listed}"
+    listed = "" if hint and len(known) > _MAX_LISTED else f" (known: {', '.join(known) or 'none'})"
+    return f"unknown {noun} {received!r}{hint}{listed}"
 
 
 @dataclass(frozen=True)
 class Files:
-    """The modules of a package, found by their names.
+    """The modules of a package, loaded by name.
 
     Attributes:
-        package: Its full name; it is imported already.
-        what: What one of its modules is, with the article: "an architecture".
+        package: The package's full name; it is imported already.
+        noun: A word for one of its modules, with the article: "an architecture".
     """
 
     package: str
-    what: str
+    noun: str
 
     def names(self) -> list[str]:
         """Names of the modules, in alphabetical order."""
         return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__))
 
     def load(self, name: str) -> ModuleType:
-        """The module of a name.
+        """Import the module of this name.
 
         Raises:
-            ValueError: There is no such module.
+            ValueError: The package has no such module; the message lists those that it has.
         """
         known = self.names()
         if name not in known:
             fix = nearest(name, known) or f". Add {self.package.replace('.', '/')}/{name}.py to make one"
-            raise ValueError(f"expected {self.what} of {', '.join(known)}; received: {name!r}{fix}")
+            raise ValueError(f"expected {self.noun} of {', '.join(known)}; received: {name!r}{fix}")
         return importlib.import_module(f"{self.package}.{name}")

@@ -1,4 +1,4 @@
-"""The layer table of a network: shapes, parameters, multiply-adds, receptive field, memory."""
+"""The layer table of a network: shapes, parameters, multiply-adds, receptive fields, memory."""
 
 import math
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from cnnkeras.convolution import Reach, multiply_adds
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer of a network, for one example.
+    """One layer of a network; all counts are for one example.
 
     Attributes:
-        name: The layer's name.
-        kind: Its class.
-        output_shape: Without the batch; of the first output, where there are several.
-        parameters: Numbers that training changes.
-        multiply_adds: Of the convolutions and fully connected layers; biases, normalisation and activations are not counted.
-        receptive_field: Input values that one output sees, along each spatial axis of the network's input. Where the network
-            branches, the widest path counts; a field may reach beyond the image, into the padding.
-        activation_bytes: Memory of all outputs of the layer.
+        name: Name of the layer.
+        kind: Name of the layer's class.
+        output_shape: Shape of the layer's first output, without the batch.
+        parameters: Number of trainable parameters.
+        multiply_adds: Multiply-adds of a convolution or a fully connected layer; biases, normalisation and activations are not counted.
+        receptive_field: Number of input values that one output depends on, along each spatial axis of the network's input. Where the
+            network branches, the widest path counts. A field may extend beyond the image, into the padding.
+        activation_bytes: Memory of all outputs of the layer, in bytes.
     """
 
     name: str
@@ -36,30 +36,30 @@ class LayerRow:
 
 
 def build_outline(build: Callable[..., keras.Model], **arguments) -> keras.Model:
-    """A network without memory for its weights: for its shapes and counts, at any size, in milliseconds.
+    """Build a network without values of its weights, for its shapes and counts: at any size in milliseconds.
 
-    It is built in another thread, hence with Keras' default dtype policy.
+    The network is built in another thread, so it has Keras' default dtype policy.
 
     Args:
         build: An architecture's `build`.
-        **arguments: Its arguments.
+        **arguments: Arguments of `build`.
     """
 
     def build_without_values() -> keras.Model:
         with keras.StatelessScope(initialize_variables=False):
             return build(**arguments)
 
-    # Keras remembers, for each thread, the variables that have no values yet, and gives them all their values as soon as
-    # any network is built there outside of such a scope: gigabytes. A thread of its own takes that memory of them along.
+    # For each thread Keras keeps a list of the variables without values, and initialises them all, gigabytes, as soon as another network is
+    # built in that thread outside such a scope. The list of a thread that ends is dropped with it.
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(build_without_values).result()
 
 
 def layer_table(model: keras.Model) -> list[LayerRow]:
-    """One row a layer, in the order of computation.
+    """A row for each layer, in the order of computation.
 
     Args:
-        model: A functional network with one input, built by an architecture; its weights are not read.
+        model: A functional model with one input, built by an architecture; its weights are not read.
     """
     reaches = {id(model.input): tuple(Reach() for _ in model.input.shape[1:-1])}
     rows = []
@@ -67,8 +67,8 @@ def layer_table(model: keras.Model) -> list[LayerRow]:
         outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
         if not isinstance(layer, keras.layers.InputLayer):
             inputs = layer.input if isinstance(layer.input, list | tuple) else [layer.input]
-            seen = [_after(layer, tensor.shape[1:], reaches[id(tensor)]) for tensor in inputs]
-            widest = tuple(max(axis, key=lambda reach: reach.field) for axis in zip(*seen, strict=True))
+            paths = [_reaches_after(layer, tensor.shape[1:], reaches[id(tensor)]) for tensor in inputs]
+            widest = tuple(max(axis, key=lambda reach: reach.field) for axis in zip(*paths, strict=True))
             reaches |= dict.fromkeys(map(id, outputs), widest)
         rows.append(_row(layer, outputs, tuple(round(reach.field) for reach in reaches[id(outputs[0])])))
     return rows
@@ -87,12 +87,12 @@ def _row(layer: keras.layers.Layer, outputs: list[keras.KerasTensor], receptive_
 
 
 def _item_bytes(dtype: str) -> int:
-    """Of one number: the digits in the names of the types are bits."""
+    """Bytes of one number of a type: the digits in its name are bits (`float32`); without digits, as in `bool`, one byte."""
     return int("".join(filter(str.isdigit, dtype)) or 8) // 8
 
 
 def _multiply_adds(layer: keras.layers.Layer) -> int:
-    """As `convolution.multiply_adds`; 0 for layers without a kernel. Each weight of a dense or local kernel works once."""
+    """As `convolution.multiply_adds`; 0 for layers without a kernel. Each weight of a dense or local kernel is used once."""
     if isinstance(layer, keras.layers.Dense | layers.LocallyConnected2D):
         return multiply_adds(layer.kernel.shape)
     if not hasattr(layer, "kernel_size"):
@@ -102,10 +102,10 @@ def _multiply_adds(layer: keras.layers.Layer) -> int:
     return multiply_adds(layer.kernel.shape, positions)
 
 
-def _after(layer: keras.layers.Layer, shape: tuple[int, ...], reaches: tuple[Reach, ...]) -> tuple[Reach, ...]:
-    """What one output of a layer sees, along each axis of the network's input, through an input of this shape."""
+def _reaches_after(layer: keras.layers.Layer, shape: tuple[int, ...], reaches: tuple[Reach, ...]) -> tuple[Reach, ...]:
+    """The reaches of a layer's outputs, along each axis of the network's input, from those of its input of this shape."""
     if len(shape) != len(reaches) + 1:
-        return reaches  # already flat: it sees what there is
+        return reaches  # already flat: an output depends on the whole input
     if isinstance(layer, keras.layers.Flatten | keras.layers.GlobalAveragePooling2D):
         return tuple(reach.through(taps=size) for reach, size in zip(reaches, shape, strict=False))
     if isinstance(layer, layers.MaxUnpooling):
@@ -119,7 +119,7 @@ def _after(layer: keras.layers.Layer, shape: tuple[int, ...], reaches: tuple[Rea
 
 
 def _windows(layer: keras.layers.Layer, axes: int) -> list[tuple[int, float]]:
-    """Values under the layer's window and its step in values, along each axis; (1, 1) for what works value by value."""
+    """Values under the layer's window, and its step in values, along each axis; (1, 1) for layers that work value by value."""
     if isinstance(layer, layers.MaxPoolingWithSwitches):
         return [(layer.pool_size, layer.pool_size)] * axes
     if isinstance(layer, layers.LocallyConnected2D):

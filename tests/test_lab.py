@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from cnnkeras import architectures, sampling
-from cnnkeras.small_nets import Network
+from cnnkeras.small_nets.networks import Network
 from pipeline.cli import main
 from pipeline.commands import report
 from pipeline.lab import claims, numbers, slides, trials

@@ -5,19 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from cnnkeras.small_nets import (
-    SGD,
-    Adam,
-    BidirectionalGru,
-    Convolution,
-    Dense,
-    MeanPool,
-    Network,
-    Relu,
-    Residual,
-    orders,
-    train,
-)
+from cnnkeras.small_nets.layers import BidirectionalGru, Convolution, Dense, MeanPool, Relu, Residual
+from cnnkeras.small_nets.networks import SGD, Adam, Network, orders, train
 
 
 def build_network(name: str) -> tuple[Network, tuple[int, int]]:

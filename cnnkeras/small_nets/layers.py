@@ -1,17 +1,8 @@
-"""Small networks in plain NumPy, for the hundred thousand steps of a lecture's experiment.
-
-A step of a network of 2,050 parameters is a few small matrix products. What Keras does around them takes many times longer than
-they do; here next to nothing is around them. Forward and backward passes are written out, and tests hold them against Keras' layers
-and the gradients of its backend. The matrices are too small to be shared between threads: who trains should allow BLAS one only.
-
-Inside a network values are (channels, positions, batch), or (units, batch) after a fully connected layer, which reads channel by
-channel, as PyTorch does. With the batch last, what a kernel's tap meets lies in long runs, and a convolution is one copy and one
-matrix product for the whole batch. Everything is float32.
-"""
+"""The layers of a small network, each with its forward and backward pass, in NumPy."""
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,23 +14,26 @@ Parameters = list[np.ndarray]
 
 
 class Layer(Protocol):
-    """A layer without state: its parameters are passed in."""
+    """A layer without state: its parameters are arguments of its methods."""
 
     def initial(self, rng: np.random.Generator) -> Parameters:
-        """Parameters to start from."""
+        """Initial parameters; an empty list for a layer without any."""
 
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Outputs, and what `backward` needs of this pass."""
+        """The outputs, and the values of this pass that `backward` needs (its `cache`)."""
 
     def backward(
-        self, parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+        self, parameters: Parameters, cache: Any, gradient: np.ndarray, *, is_first: bool
     ) -> tuple[np.ndarray | None, Parameters]:
-        """From the gradient of the outputs to those of the inputs (None for a network's first layer) and of the parameters."""
+        """The gradients by the inputs and by the parameters, from the gradient by the outputs.
+
+        The gradient by the inputs is None for a network's first layer, where nothing uses it.
+        """
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Fully connected, over all channels and positions: (..., batch) to (outputs, batch); He normal, biases 0."""
+    """Fully connected over all channels and positions: (..., batch) to (outputs, batch). He normal weights, biases 0."""
 
     inputs: int
     outputs: int
@@ -49,29 +43,32 @@ class Dense:
         return [_he_normal(rng, self.inputs, self.outputs), np.zeros(self.outputs, np.float32)]
 
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """W' x + b."""
+        """W' x + b, (outputs, batch)."""
         flat = inputs.reshape(self.inputs, -1)
         return parameters[0].T @ flat + parameters[1][:, None], (flat, inputs.shape)
 
     def backward(
-        self, parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+        self, parameters: Parameters, cache: Any, gradient: np.ndarray, *, is_first: bool
     ) -> tuple[np.ndarray | None, Parameters]:
-        """The gradients of W' x + b."""
-        flat, shape = kept
-        inputs = None if is_first else (parameters[0] @ gradient).reshape(shape)
-        return inputs, [flat @ gradient.T, gradient.sum(axis=1)]
+        """W g by the inputs, x g' by the weights, the sum of g over the batch by the biases."""
+        flat, shape = cache
+        input_gradient = None if is_first else (parameters[0] @ gradient).reshape(shape)
+        return input_gradient, [flat @ gradient.T, gradient.sum(axis=1)]
 
 
 class Convolution:
-    """A convolution along one or two axes, (channels, positions, batch) to (filters, positions', batch); He normal, biases 0.
+    """A convolution along one or two axes: (channels, positions, batch) to (filters, positions', batch). He normal weights, biases 0.
 
     Args:
-        sizes: Length, or height and width, of its input.
-        channels: Of its input.
-        filters: Channels of its output.
-        kernel: Sides of the kernel.
-        stride: As `convolution.output_size`, the same along all axes or one for each.
-        padding: As `convolution.output_size`, the same along all axes.
+        sizes: Length, or height and width, of the input.
+        channels: Channels of the input.
+        filters: Channels of the output.
+        kernel: Sides of the kernel, one an axis.
+        stride: As for `convolution.output_size`: one number for all axes, or one an axis.
+        padding: As for `convolution.output_size`, the same along all axes.
+
+    Raises:
+        ValueError: As `convolution.output_size`.
     """
 
     def __init__(self, sizes: Sequence[int], channels: int, filters: int, kernel: Sequence[int], stride=1, padding=0):
@@ -87,12 +84,12 @@ class Convolution:
 
     @property
     def positions(self) -> int:
-        """Of its output."""
+        """Positions of the output."""
         return math.prod(self._outputs)
 
     @property
     def outputs(self) -> int:
-        """Values of its output for one example."""
+        """Values of the output for one example: positions times filters."""
         return self.positions * self.filters
 
     def initial(self, rng: np.random.Generator) -> Parameters:
@@ -103,141 +100,144 @@ class Convolution:
         ]
 
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Each output is the weights times a column of the values that the taps meet."""
+        """Each output is a product of the weights with a column: the input values under the taps at one position."""
         columns = self._columns(inputs)
         outputs = parameters[0].T @ columns
         outputs += parameters[1][:, None]
         return outputs.reshape(self.filters, self.positions, -1), columns
 
     def backward(
-        self, parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+        self, parameters: Parameters, cache: Any, gradient: np.ndarray, *, is_first: bool
     ) -> tuple[np.ndarray | None, Parameters]:
-        """What each tap sends back to the inputs that it met."""
+        """The gradient by an input is the sum over all taps and positions at which the tap covered this input."""
         flat = gradient.reshape(self.filters, -1)
-        own = [kept @ flat.T, flat.sum(axis=1)]
+        parameter_gradients = [cache @ flat.T, flat.sum(axis=1)]
         if is_first:
-            return None, own
+            return None, parameter_gradients
         batch = gradient.shape[-1]
-        sent = (parameters[0] @ flat).reshape(*self._kernel, self.channels, *self._outputs, batch)
-        received = np.zeros((self.channels, *self._padded, batch), gradient.dtype)
+        column_gradient = (parameters[0] @ flat).reshape(*self._kernel, self.channels, *self._outputs, batch)
+        padded_gradient = np.zeros((self.channels, *self._padded, batch), gradient.dtype)
         for tap in itertools.product(*map(range, self._kernel)):
-            met = (
+            covered = (
                 slice(first, first + stride * (length - 1) + 1, stride)
                 for first, stride, length in zip(tap, self._strides, self._outputs, strict=True)
             )
-            received[(slice(None), *met)] += sent[tap]
-        return received[(slice(None), *self._inside())].reshape(self.channels, -1, batch), own
+            padded_gradient[(slice(None), *covered)] += column_gradient[tap]
+        return padded_gradient[(slice(None), *self._unpadded())].reshape(self.channels, -1, batch), parameter_gradients
 
     def _columns(self, inputs: np.ndarray) -> np.ndarray:
-        """(taps x channels, positions' x batch): copies of the inputs, as views of overlapping windows cannot be multiplied."""
+        """(taps x channels, positions' x batch): the inputs under the taps, copied: matrix products cannot read overlapping views."""
         batch = inputs.shape[-1]
         maps = inputs.reshape(self.channels, *self._sizes, batch)
         if self._padded != self._sizes:
             padded = np.zeros((self.channels, *self._padded, batch), inputs.dtype)
-            padded[(slice(None), *self._inside())] = maps
+            padded[(slice(None), *self._unpadded())] = maps
             maps = padded
-        of_channel, of_row, of_place, of_example = maps.strides
+        channel_bytes, row_bytes, column_bytes, example_bytes = maps.strides
         down, across = self._strides
         windows = np.lib.stride_tricks.as_strided(
             maps,
             (*self._kernel, self.channels, *self._outputs, batch),
-            (of_row, of_place, of_channel, down * of_row, across * of_place, of_example),
+            (row_bytes, column_bytes, channel_bytes, down * row_bytes, across * column_bytes, example_bytes),
         )
         return windows.reshape(len(windows) * self._kernel[1] * self.channels, -1)
 
-    def _inside(self) -> tuple[slice, ...]:
-        """The input within its padding."""
+    def _unpadded(self) -> tuple[slice, ...]:
+        """Slices that cut the input out of the padded input."""
         return tuple(slice(first, first + size) for first, size in zip(self._before, self._sizes, strict=True))
 
 
 class Relu:
-    """max(x, 0)."""
+    """max(x, 0), for values of any shape."""
 
     def initial(self, _rng: np.random.Generator) -> Parameters:
-        """None."""
+        """No parameters."""
         return []
 
     def forward(self, _parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """max(x, 0)."""
+        """max(x, 0), which is also the cache."""
         outputs = np.maximum(inputs, 0)
         return outputs, outputs
 
     def backward(
-        self, _parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+        self, _parameters: Parameters, cache: Any, gradient: np.ndarray, *, is_first: bool
     ) -> tuple[np.ndarray | None, Parameters]:
-        """The gradient where x > 0."""
-        return None if is_first else gradient * (kept > 0), []
+        """The gradient where x > 0, 0 elsewhere."""
+        return None if is_first else gradient * (cache > 0), []
 
 
 class MeanPool:
     """The mean over all positions: (channels, positions, batch) to (channels, batch)."""
 
     def initial(self, _rng: np.random.Generator) -> Parameters:
-        """None."""
+        """No parameters."""
         return []
 
     def forward(self, _parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """The mean."""
+        """The mean over the positions; the cache is their number."""
         return inputs.mean(axis=1), inputs.shape[1]
 
     def backward(
-        self, _parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+        self, _parameters: Parameters, cache: Any, gradient: np.ndarray, *, is_first: bool
     ) -> tuple[np.ndarray | None, Parameters]:
-        """An equal share for each position."""
-        return None if is_first else np.repeat(gradient[:, None] / np.float32(kept), kept, axis=1), []
+        """The gradient divided by the number of positions, at each position."""
+        return None if is_first else np.repeat(gradient[:, None] / np.float32(cache), cache, axis=1), []
 
 
 class Residual:
-    """x + relu(W' x + b), with as many outputs as inputs."""
+    """x + relu(W' x + b), (units, batch) to the same shape."""
 
     def __init__(self, units: int):
         self._dense, self._relu = Dense(units, units), Relu()
 
     def initial(self, rng: np.random.Generator) -> Parameters:
-        """Weights and biases."""
+        """Weights (units, units) and biases (units,)."""
         return self._dense.initial(rng)
 
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """X + relu(W' x + b)."""
-        linear, kept = self._dense.forward(parameters, inputs)
-        active, _ = self._relu.forward([], linear)
-        return inputs + active, (kept, active)
+        """The inputs plus relu(W' x + b)."""
+        linear, dense_cache = self._dense.forward(parameters, inputs)
+        active, relu_cache = self._relu.forward([], linear)
+        return inputs + active, (dense_cache, relu_cache)
 
     def backward(
-        self, parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+        self, parameters: Parameters, cache: Any, gradient: np.ndarray, *, is_first: bool
     ) -> tuple[np.ndarray | None, Parameters]:
-        """Both ways back."""
-        through, _ = self._relu.backward([], kept[1], gradient, is_first=False)
-        inputs, own = self._dense.backward(parameters, kept[0], through, is_first=is_first)
-        return None if is_first else gradient + inputs, own
+        """The gradient by the inputs is the sum of that of the shortcut and that through the fully connected layer."""
+        dense_cache, relu_cache = cache
+        linear_gradient, _ = self._relu.backward([], relu_cache, gradient, is_first=False)
+        input_gradient, parameter_gradients = self._dense.backward(
+            parameters, dense_cache, linear_gradient, is_first=is_first
+        )
+        return None if is_first else gradient + input_gradient, parameter_gradients
 
 
 class BidirectionalGru:
     """Gated recurrent units that read the positions in both directions: (channels, positions, batch) to (2 units, positions, batch).
 
-    Cho et al. (2014) as cuDNN, PyTorch and Keras' `reset_after` have it: r, z = sigmoid(W x + b + U h + c),
-    n = tanh(W x + b + r (U h + c)), h <- (1 - z) n + z h. PyTorch's initial values: uniform up to 1 / sqrt(units).
+    Cho et al. (2014), in the form of cuDNN, PyTorch and Keras' `reset_after`: r, z = sigmoid(W x + b + U h + c),
+    n = tanh(W x + b + r (U h + c)), h <- (1 - z) n + z h. Initial values as in PyTorch: uniform in +-1 / sqrt(units).
     """
 
     def __init__(self, channels: int, units: int):
         self.channels, self.units = channels, units
 
     def initial(self, rng: np.random.Generator) -> Parameters:
-        """W, U, b, c of both directions, (2, ...), with r, z and n side by side."""
+        """W (2, channels, 3 units), U (2, units, 3 units), b and c (2, 1, 3 units): both directions, r, z and n side by side."""
         limit = self.units**-0.5
         shapes = [(2, rows, 3 * self.units) for rows in (self.channels, self.units, 1, 1)]
         return [rng.uniform(-limit, limit, shape).astype(np.float32) for shape in shapes]
 
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """The states after each position, those of reading forwards before those of reading backwards."""
+        """The states h after each position: first those of reading forwards, then those of reading backwards."""
         kernel, recurrent, bias, recurrent_bias = (values.swapaxes(1, 2) for values in parameters)
         units, (_, length, batch) = self.units, inputs.shape
-        read = np.stack([inputs, inputs[:, ::-1]]).reshape(2, self.channels, -1)
-        seen = (kernel @ read + bias).reshape(2, -1, length, batch)
+        sequences = np.stack([inputs, inputs[:, ::-1]]).reshape(2, self.channels, -1)
+        input_terms = (kernel @ sequences + bias).reshape(2, -1, length, batch)  # W x + b
         states = np.zeros((length + 1, 2, units, batch), np.float32)
         gates = []
         for position in range(length):
-            state, x = states[position], seen[:, :, position]
+            state, x = states[position], input_terms[:, :, position]
             h = recurrent @ state + recurrent_bias
             rz = 1 / (1 + np.exp(-(x[:, : 2 * units] + h[:, : 2 * units])))
             r, z = rz[:, :units], rz[:, units:]
@@ -245,186 +245,45 @@ class BidirectionalGru:
             gates.append((r, z, n, h[:, 2 * units :]))
             states[position + 1] = n + z * (state - n)
         outputs = np.concatenate([states[1:, 0], states[:0:-1, 1]], axis=1).swapaxes(0, 1)
-        return outputs, (read, states, gates)
+        return outputs, (sequences, states, gates)
 
     def backward(
-        self, parameters: Parameters, kept: Any, gradient: np.ndarray, *, is_first: bool
+        self, parameters: Parameters, cache: Any, gradient: np.ndarray, *, is_first: bool
     ) -> tuple[np.ndarray | None, Parameters]:
-        """Through time, from the last position that a direction read to its first."""
+        """Backpropagation through time, from the last position that a direction read to its first."""
         kernel, recurrent, _, _ = parameters
-        read, states, gates = kept
+        sequences, states, gates = cache
         _, length, batch = gradient.shape
-        received = np.stack([gradient[: self.units], gradient[self.units :, ::-1]])
-        to_state = np.zeros((2, self.units, batch), np.float32)
-        to_seen = np.empty((2, 3 * self.units, length, batch), np.float32)
-        to_recurred = np.empty_like(to_seen)
+        output_gradient = np.stack([gradient[: self.units], gradient[self.units :, ::-1]])
+        state_gradient = np.zeros((2, self.units, batch), np.float32)
+        input_term_gradient = np.empty((2, 3 * self.units, length, batch), np.float32)  # by W x + b
+        recurrent_term_gradient = np.empty_like(input_term_gradient)  # by U h + c
         for position in reversed(range(length)):
             r, z, n, h = gates[position]
-            to_state = to_state + received[:, :, position]
-            to_n = to_state * (1 - z) * (1 - n * n)
-            to_z = to_state * (states[position] - n) * z * (1 - z)
-            to_r = to_n * h * r * (1 - r)
-            np.concatenate([to_r, to_z, to_n], axis=1, out=to_seen[:, :, position])
-            back = np.concatenate([to_r, to_z, to_n * r], axis=1)
-            to_recurred[:, :, position] = back
-            to_state = to_state * z + recurrent @ back
-        to_seen, to_recurred = (values.reshape(2, 3 * self.units, -1) for values in (to_seen, to_recurred))
-        before = states[:-1].transpose(1, 2, 0, 3).reshape(2, self.units, -1)
-        own = [
-            read @ to_seen.swapaxes(1, 2),
-            before @ to_recurred.swapaxes(1, 2),
-            to_seen.sum(axis=2)[:, None],
-            to_recurred.sum(axis=2)[:, None],
+            state_gradient = state_gradient + output_gradient[:, :, position]
+            dn = state_gradient * (1 - z) * (1 - n * n)
+            dz = state_gradient * (states[position] - n) * z * (1 - z)
+            dr = dn * h * r * (1 - r)
+            np.concatenate([dr, dz, dn], axis=1, out=input_term_gradient[:, :, position])
+            step_gradient = np.concatenate([dr, dz, dn * r], axis=1)
+            recurrent_term_gradient[:, :, position] = step_gradient
+            state_gradient = state_gradient * z + recurrent @ step_gradient
+        input_term_gradient, recurrent_term_gradient = (
+            values.reshape(2, 3 * self.units, -1) for values in (input_term_gradient, recurrent_term_gradient)
+        )
+        previous_states = states[:-1].transpose(1, 2, 0, 3).reshape(2, self.units, -1)
+        parameter_gradients = [
+            sequences @ input_term_gradient.swapaxes(1, 2),
+            previous_states @ recurrent_term_gradient.swapaxes(1, 2),
+            input_term_gradient.sum(axis=2)[:, None],
+            recurrent_term_gradient.sum(axis=2)[:, None],
         ]
         if is_first:
-            return None, own
-        there, again = (kernel @ to_seen).reshape(2, self.channels, length, batch)
-        return there + again[:, ::-1], own
-
-
-class Network:
-    """Layers one after the other.
-
-    Args:
-        layers: In order; the last one gives logits (classes, batch).
-        seed: Of the parameters to start from.
-    """
-
-    def __init__(self, layers: Sequence[Layer], seed: int):
-        rng = np.random.default_rng(seed)
-        self.layers = list(layers)
-        self.parameters = [layer.initial(rng) for layer in self.layers]
-
-    @property
-    def count(self) -> int:
-        """Numbers that it learns."""
-        return sum(values.size for own in self.parameters for values in own)
-
-    def logits(self, inputs: np.ndarray) -> np.ndarray:
-        """Of inputs (n, positions, channels): (n, classes)."""
-        values = _batch_last(inputs)
-        for layer, own in zip(self.layers, self.parameters, strict=True):
-            values, _ = layer.forward(own, values)
-        return values.T
-
-    def error(self, inputs: np.ndarray, labels: np.ndarray) -> float:
-        """Fraction of inputs (n, ...) that it takes for another class than their label (n,)."""
-        return float((self.logits(inputs).argmax(axis=-1) != labels).mean())
-
-    def gradients(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, list[Parameters]]:
-        """Cross-entropy, the mean over a batch (n, positions, channels) with labels (n,), and its gradients by the parameters."""
-        values, kept = _batch_last(inputs), []
-        for layer, own in zip(self.layers, self.parameters, strict=True):
-            values, memory = layer.forward(own, values)
-            kept.append(memory)
-        logits = values - values.max(axis=0)
-        exponentials = np.exp(logits)
-        totals = exponentials.sum(axis=0)
-        column = np.arange(len(labels))
-        loss = float((np.log(totals) - logits[labels, column]).mean())
-        gradient = exponentials / totals
-        gradient[labels, column] -= 1
-        gradient /= np.float32(len(labels))
-        found = []
-        for place in reversed(range(len(self.layers))):
-            gradient, of_layer = self.layers[place].backward(
-                self.parameters[place], kept[place], gradient, is_first=place == 0
-            )
-            found.append(of_layer)
-        return loss, found[::-1]
-
-
-@dataclass(frozen=True)
-class SGD:
-    """w <- w - rate g."""
-
-    rate: float
-
-    def start(self, network: Network) -> Callable[[list[Parameters]], None]:
-        """A function that changes the network's parameters by their gradients, which it may overwrite."""
-        rate = np.float32(self.rate)
-
-        def update(gradients: list[Parameters]) -> None:
-            for own, found in zip(network.parameters, gradients, strict=True):
-                for parameter, gradient in zip(own, found, strict=True):
-                    gradient *= rate
-                    parameter -= gradient
-
-        return update
-
-
-@dataclass(frozen=True)
-class Adam:
-    """Adam (Kingma and Ba 2015, algorithm 1), with its constants: betas .9 and .999, epsilon 1e-8."""
-
-    rate: float
-
-    def start(self, network: Network) -> Callable[[list[Parameters]], None]:
-        """A function that changes the network's parameters by their gradients, which it may overwrite."""
-        means, squares = ([[np.zeros_like(values) for values in own] for own in network.parameters] for _ in range(2))
-        step = 0
-
-        def update(gradients: list[Parameters]) -> None:
-            nonlocal step
-            step += 1
-            correction = (1 - 0.999**step) ** 0.5
-            rate, epsilon = np.float32(self.rate * correction / (1 - 0.9**step)), np.float32(1e-8 * correction)
-            for layer in zip(network.parameters, gradients, means, squares, strict=True):
-                for parameter, gradient, mean, square in zip(*layer, strict=True):
-                    mean += np.float32(0.1) * (gradient - mean)
-                    square += np.float32(0.001) * (gradient * gradient - square)
-                    parameter -= rate * mean / (np.sqrt(square) + epsilon)
-
-        return update
-
-
-def orders(examples: int, batch_size: int, seed: int | None) -> Iterator[np.ndarray]:
-    """Indices (batch,) of one batch after the other, without end: each epoch in an order of its own, without a seed as they come.
-
-    What does not fill a last batch is left out of its epoch.
-    """
-    epoch = 0
-    while True:
-        order = np.arange(examples)
-        if seed is not None:
-            np.random.default_rng([seed, epoch]).shuffle(order)
-        for start in range(0, examples - batch_size + 1, batch_size):
-            yield order[start : start + batch_size]
-        epoch += 1
-
-
-def train(
-    network: Network,
-    optimizer: SGD | Adam,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    *,
-    batches: Iterator[np.ndarray],
-    steps: int,
-) -> np.ndarray:
-    """Train a network, whose parameters change; returns the loss of each step.
-
-    Args:
-        network: What is trained.
-        optimizer: Its state starts anew.
-        inputs: float32 (n, positions, channels).
-        labels: int (n,).
-        batches: As `orders` gives them.
-        steps: How many.
-    """
-    update = optimizer.start(network)
-    losses = np.empty(steps)
-    for step, indices in zip(range(steps), batches, strict=False):
-        losses[step], gradients = network.gradients(inputs[indices], labels[indices])
-        update(gradients)
-    return losses
-
-
-def _batch_last(inputs: np.ndarray) -> np.ndarray:
-    """(n, positions, channels) to (channels, positions, n)."""
-    return np.ascontiguousarray(inputs.transpose(2, 1, 0))
+            return None, parameter_gradients
+        forwards, backwards = (kernel @ input_term_gradient).reshape(2, self.channels, length, batch)
+        return forwards + backwards[:, ::-1], parameter_gradients
 
 
 def _he_normal(rng: np.random.Generator, inputs: int, outputs: int) -> np.ndarray:
-    """N(0, 2 / inputs), He et al. (2015)."""
+    """Weights (inputs, outputs) from N(0, 2 / inputs): He et al. (2015)."""
     return rng.normal(0, (2 / inputs) ** 0.5, (inputs, outputs)).astype(np.float32)

@@ -11,20 +11,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from cnnkeras.architectures import mnist1d_conv, mnist1d_fc
-from cnnkeras.small_nets import (
-    SGD,
-    Adam,
-    BidirectionalGru,
-    Convolution,
-    Dense,
-    Layer,
-    MeanPool,
-    Network,
-    Relu,
-    Residual,
-    orders,
-    train,
-)
+from cnnkeras.small_nets.layers import BidirectionalGru, Convolution, Dense, Layer, MeanPool, Relu, Residual
+from cnnkeras.small_nets.networks import SGD, Adam, Network, orders, train
 from pipeline.runtime.workers import available, ordered_map
 from pipeline.sources import mnist1d
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from cnnkeras.small_nets import Convolution, Dense, Layer, Network, Relu
+from cnnkeras.small_nets.layers import Convolution, Dense, Layer, Relu
+from cnnkeras.small_nets.networks import Network
 from pipeline.lab import slides, trials
 from pipeline.lab.claims import ClaimEntry, Findings
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from cnnkeras.small_nets import Network
+from cnnkeras.small_nets.networks import Network
 from pipeline.lab import slides, trials
 from pipeline.lab.claims import ClaimEntry, Findings
 from pipeline.runtime.entries import Entry

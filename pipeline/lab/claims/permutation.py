@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from cnnkeras.small_nets import SGD, Network, orders, train
+from cnnkeras.small_nets.networks import SGD, Network, orders, train
 from pipeline.lab import slides, trials
 from pipeline.lab.claims import ClaimEntry, Findings
 
