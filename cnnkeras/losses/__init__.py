@@ -1,7 +1,7 @@
-"""What a training minimises, and the metrics that it shows: one file, one task.
+"""The losses that trainings minimise, and the metrics shown during training: one file, one task.
 
-A task's file holds its loss and its metric as Keras classes, or functions that give Keras' own; `cnnkeras.tasks` builds them. Importing
-this package does not import Keras; touching a name does.
+A task's file holds its loss and its metric as Keras classes, or functions that return those of Keras; `cnnkeras.tasks` builds them.
+Importing this package does not import Keras; the first use of a name does.
 """
 
 import lazy_loader

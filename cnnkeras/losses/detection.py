@@ -1,15 +1,15 @@
 """YOLO's loss (Redmon et al. 2016, section 2.2, equation 3), with the gradient of the authors' code.
 
-The last axis of the network's output is [C class probabilities | B confidences | B x (x, y, √w, √h)], that of the
-target [object | x, y, w, h | C one-hot class]; x and y are offsets within the cell, 0..1, and w and h fractions of the
+The last axis of the outputs is [C class probabilities | B confidences | B x (x, y, √w, √h)], the last axis of the
+targets [object | x, y, w, h | C one-hot class]; x and y are offsets within the cell, 0..1; w and h are fractions of the
 image.
 """
 
 import keras
 from keras import ops
 
-# Sides of predicted boxes are limited to this many image widths where areas are computed, so that none is infinite.
-LARGEST_SIDE = 1e18
+# Limit on the sides of predicted boxes, in image widths, so that no area is infinite in float32.
+MAX_SIDE = 1e18
 
 
 @keras.saving.register_keras_serializable(package="cnnkeras")
@@ -22,14 +22,14 @@ class YoloLoss(keras.losses.Loss):
                 + Σᵢⱼ 1ᵢⱼ (C - Ĉ)² + λ_noobj Σᵢⱼ (1 - 1ᵢⱼ) C² + Σᵢ 1ᵢ Σ_c (p(c) - p̂(c))² }
 
     λ_coord -> `coord_weight`, λ_noobj -> `noobj_weight`. Ĉ is the IoU of the predicted box with the object, a constant
-    to the gradient. Responsible is the box of highest IoU; where every IoU is zero, the one whose (x/S, y/S, w, h) is
-    nearest (`best_rmse` in src/detection_layer.c, pjreddie/darknet@f6afaab); the first of equals. Boxes of an object's
-    cell that are not responsible pay the no-object term as those of empty cells do. Summed over the outputs, averaged
-    over the batch. No finite output gives a NaN: square roots are taken of targets only.
+    to the gradient. The responsible box is the one with the highest IoU; if every IoU is zero, the one whose
+    (x/S, y/S, w, h) is nearest to the object's (`best_rmse` in src/detection_layer.c, pjreddie/darknet@f6afaab); of equal boxes the
+    first. Boxes of an object's cell that are not responsible have the no-object term, like boxes of empty cells. The terms are
+    summed over the outputs and averaged over the batch. Finite outputs never give a NaN: square roots are taken of targets only.
 
-    Departures from the paper: the factor ½, which makes the gradient that of the authors' code (the negative of its
-    `delta`), so that the paper's learning rates hold; its equation as printed has twice that gradient. Where the code
-    looks no further than a distance of 20 for the nearest box, this takes the nearest.
+    Departures from the paper: the factor ½, which makes the gradient equal to that of the authors' code (the negative of its
+    `delta`), so that the paper's learning rates apply; the equation as printed has twice that gradient. The authors' code looks for
+    the nearest box up to a distance of 20 only, this loss at any distance.
 
     Args:
         coord_weight: λ_coord.
@@ -38,7 +38,7 @@ class YoloLoss(keras.losses.Loss):
     Call: targets (batch, S, S, 5 + C), outputs (batch, S, S, C + 5B), float32.
 
     Raises:
-        ValueError: The last axes fit no whole number of boxes.
+        ValueError: The last axes do not give a whole number of boxes.
     """
 
     def __init__(self, coord_weight=5.0, noobj_weight=0.5, name="yolo_loss", **arguments):
@@ -47,7 +47,7 @@ class YoloLoss(keras.losses.Loss):
         self.noobj_weight = noobj_weight
 
     def call(self, y_true, y_pred):
-        """Loss of each image, (batch,)."""
+        """The loss of each image, (batch,)."""
         classes, confidences, boxes = _split_outputs(y_pred, y_true)
         has_object, x_y_w_h, true_classes = y_true[..., 0] > 0.5, y_true[..., 1:5], y_true[..., 5:]
         responsible, ious = assign_responsible(has_object, x_y_w_h, boxes)
@@ -64,13 +64,13 @@ class YoloLoss(keras.losses.Loss):
         )
 
     def get_config(self):
-        """Constructor's arguments."""
+        """The constructor's arguments."""
         return {**super().get_config(), "coord_weight": self.coord_weight, "noobj_weight": self.noobj_weight}
 
 
 @keras.saving.register_keras_serializable(package="cnnkeras")
 class ResponsibleIoU(keras.metrics.Mean):
-    """Mean IoU of the responsible boxes with their objects, 0..1: what the authors' code prints as `Avg IOU`.
+    """Mean IoU of the responsible boxes with their objects, 0..1: the `Avg IOU` that the authors' code prints.
 
     Call: targets and outputs as for `YoloLoss`.
     """
@@ -79,7 +79,7 @@ class ResponsibleIoU(keras.metrics.Mean):
         super().__init__(name=name, **arguments)
 
     def update_state(self, y_true, y_pred, sample_weight=None):  # noqa: ARG002 - part of Keras' interface
-        """Add a batch."""
+        """Add the responsible boxes of a batch."""
         y_true, y_pred = ops.convert_to_tensor(y_true, self.dtype), ops.convert_to_tensor(y_pred, self.dtype)
         boxes = _split_outputs(y_pred, y_true)[2]
         responsible, ious = assign_responsible(y_true[..., 0] > 0.5, y_true[..., 1:5], boxes)
@@ -91,18 +91,16 @@ def assign_responsible(has_object, true_boxes, boxes):
 
     Args:
         has_object: bool (batch, S, S).
-        true_boxes: (batch, S, S, 4): x, y within the cell, w, h of the image.
+        true_boxes: (batch, S, S, 4): x, y within the cell; w, h as fractions of the image.
         boxes: (batch, S, S, B, 4): predicted x, y, √w, √h.
 
     Returns:
-        responsible: bool (batch, S, S, B), at most one a cell, none where there is no object.
-        ious: (batch, S, S, B), IoU of each predicted box with its cell's object, without gradient.
+        responsible: bool (batch, S, S, B), one true box in a cell with an object, none in the other cells.
+        ious: (batch, S, S, B), the IoU of each predicted box with the object of its cell, without gradient.
     """
     boxes = ops.stop_gradient(boxes)
     cells = boxes.shape[1]
-    predicted = ops.concatenate(
-        [boxes[..., :2] / cells, ops.minimum(ops.square(boxes[..., 2:]), LARGEST_SIDE)], axis=-1
-    )
+    predicted = ops.concatenate([boxes[..., :2] / cells, ops.minimum(ops.square(boxes[..., 2:]), MAX_SIDE)], axis=-1)
     truth = ops.concatenate([true_boxes[..., :2] / cells, true_boxes[..., 2:]], axis=-1)[..., None, :]
     ious = _iou_of_centred(predicted, truth)
     squared_distances = ops.sum(ops.square(predicted - truth), axis=-1)
@@ -125,7 +123,7 @@ def _split_outputs(y_pred, y_true):
 
 
 def _iou_of_centred(a, b):
-    """IoU (...,) of boxes (..., 4) given as centre, width and height; 0 where they do not overlap."""
+    """IoU (...,) of boxes (..., 4) as centre, width and height; 0 for boxes that do not overlap."""
     a_low, a_high = a[..., :2] - a[..., 2:] / 2, a[..., :2] + a[..., 2:] / 2
     b_low, b_high = b[..., :2] - b[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2
     intersection = ops.prod(ops.maximum(ops.minimum(a_high, b_high) - ops.maximum(a_low, b_low), 0.0), axis=-1)

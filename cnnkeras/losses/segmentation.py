@@ -1,4 +1,4 @@
-"""Pixel-wise softmax cross-entropy that leaves out void pixels, as DeconvNet is trained (Noh et al. 2015)."""
+"""Pixel-wise softmax cross-entropy that leaves out void pixels, as in DeconvNet's training (Noh et al. 2015)."""
 
 import keras
 from keras import ops
@@ -8,21 +8,21 @@ from cnnkeras.label_maps import VOID
 
 @keras.saving.register_keras_serializable(package="cnnkeras")
 class SegmentationCrossEntropy(keras.losses.Loss):
-    """Softmax cross-entropy from scores, averaged over the batch's pixels that are not void.
+    """Softmax cross-entropy of scores, averaged over the batch's pixels that are not void.
 
         L = -1/Σ w(yᵢ) Σ w(yᵢ) log softmax(zᵢ)[yᵢ],  sums over the pixels i of the whole batch with yᵢ ≠ 255
 
-    The batch, not the image, is what is averaged over (`normalize: true`, `ignore_label: 255` in DeconvNet's
-    training/*/stage_*_train.prototxt, HyeonwooNoh/DeconvNet@87dd133): an image counts by its valid pixels. A batch
-    without any has the loss 0. On several devices each averages over its own part of the batch.
+    The average is over all valid pixels of the batch, not of each image (`normalize: true`, `ignore_label: 255` in DeconvNet's
+    training/*/stage_*_train.prototxt, HyeonwooNoh/DeconvNet@87dd133): an image with more valid pixels weighs more. The loss of a
+    batch without valid pixels is 0. With several devices, each averages over its part of the batch.
 
-    Departures from the paper: none while w(0) = 1. Where small objects leave most pixels to the background, a smaller weight
-    keeps it from deciding the loss, in the spirit of SegNet's class balancing (Badrinarayanan et al. 2015, section 4.1).
+    Departures from the paper: none with w(0) = 1. With small objects most pixels are background and dominate the loss; a smaller
+    w(0) reduces this, similar to SegNet's class balancing (Badrinarayanan et al. 2015, section 4.1).
 
     Call: targets (batch, H, W), 0 background, 1.. classes, 255 void; scores (batch, H, W, classes + 1) before softmax.
 
     Args:
-        background_weight: w(0), above 0; the classes' weights are 1.
+        background_weight: w(0), above 0; the weights of the classes are 1.
     """
 
     def __init__(self, background_weight=1.0, name="segmentation_cross_entropy", **arguments):
@@ -30,7 +30,7 @@ class SegmentationCrossEntropy(keras.losses.Loss):
         self.background_weight = background_weight
 
     def call(self, y_true, y_pred):
-        """Share of each image, (batch,): their mean over the batch is the loss."""
+        """A term for each image, (batch,), such that the mean over the batch is the loss."""
         valid = ops.not_equal(y_true, VOID)
         labels = ops.cast(ops.where(valid, y_true, 0), "int32")
         entropies = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
@@ -40,13 +40,13 @@ class SegmentationCrossEntropy(keras.losses.Loss):
         return sums * (ops.cast(ops.shape(sums)[0], sums.dtype) / ops.maximum(ops.sum(weights), 1e-7))
 
     def get_config(self):
-        """The background's weight."""
+        """The constructor's arguments."""
         return {**super().get_config(), "background_weight": self.background_weight}
 
 
 @keras.saving.register_keras_serializable(package="cnnkeras")
 class ValidPixelAccuracy(keras.metrics.Mean):
-    """Fraction of the pixels that are not void whose highest score is their class's.
+    """Fraction of the pixels, void ones left out, whose highest score is that of their class.
 
     Call: targets and scores as for `SegmentationCrossEntropy`.
     """
@@ -55,7 +55,7 @@ class ValidPixelAccuracy(keras.metrics.Mean):
         super().__init__(name=name, **arguments)
 
     def update_state(self, y_true, y_pred, sample_weight=None):  # noqa: ARG002 - part of Keras' interface
-        """Add a batch."""
+        """Add the pixels of a batch."""
         labels = ops.cast(y_true, "int32")
         correct = ops.cast(ops.equal(labels, ops.cast(ops.argmax(y_pred, axis=-1), "int32")), self.dtype)
         return super().update_state(correct, sample_weight=ops.cast(ops.not_equal(labels, VOID), self.dtype))

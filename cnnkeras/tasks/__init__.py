@@ -1,19 +1,19 @@
-"""What a model is used for: one file, one task, and the file's name is its name in params.yaml.
+"""The tasks of models: one file, one task, and the file's name is the task's name in params.yaml.
 
 A task's file defines
 
-- `EXAMPLES`: what one example may be of: whole `images`, the `objects` in them cut out, object `proposals`;
-- `OUTPUT_DTYPE`: in which precision a model's outputs are kept;
+- `EXAMPLES`: the kinds of examples that it takes: whole `images`, `objects` cut out of them, object `proposals`;
+- `OUTPUT_DTYPE`: the type in which a model's outputs are stored;
 - `ANNOTATIONS`: the columns of a packed dataset that a training reads beside the inputs;
-- `PROTOCOL`: which key of `predict:` in params.yaml says what a model sees of an image, `views` or `regions`; None: neither does;
-- `MEMBERS_SHARE`: what the datasets of an ensemble's members have in common, keys of their entries; empty: the task has no ensembles;
-- `encode_targets`: from annotations to what the loss takes; `encode_examples`: the same from the columns of a packed dataset;
-- `build_loss`, whose keyword arguments are the settings under `train.loss`, and `build_metrics`, shown while training;
-- `decode_outputs`: from a model's outputs to predictions;
-- `postprocess`: the same by the settings under `postprocess`, which are its keyword arguments;
-- `describe_outputs`: facts on a model's outputs that stand beside them.
+- `PROTOCOL`: the key of `predict:` in params.yaml that sets which parts of an image a model sees, `views` or `regions`; None: no key;
+- `COMMON_KEYS`: the keys whose values the datasets of an ensemble's members have in common; empty: the task has no ensembles;
+- `encode_targets`: annotations to the loss' targets; `encode_examples`: the same from the columns of a packed dataset;
+- `build_loss`, whose keyword arguments are the settings under `train.loss`, and `build_metrics`, the metrics shown during training;
+- `decode_outputs`: a model's outputs to predictions;
+- `postprocess`: the same with the settings under `postprocess`, its keyword arguments;
+- `describe_outputs`: facts about a model's outputs, to be stored with them.
 
-Encoding and decoding are NumPy; Keras is imported when a loss or a metric is built.
+Encoding and decoding use NumPy; Keras is imported when a loss or a metric is built.
 """
 
 from cnnkeras.by_name import Files

@@ -1,4 +1,4 @@
-"""Classification: one of C classes for an image or a signal. The model's outputs are C logits."""
+"""Classification: an image or a signal belongs to one of C classes. The model's outputs are C logits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -16,11 +16,11 @@ EXAMPLES = ("images", "objects")
 OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("labels",)
 PROTOCOL = "views"
-MEMBERS_SHARE = ("source", "task", "examples")
+COMMON_KEYS = ("source", "task", "examples")
 
 
 def encode_targets(labels: np.ndarray) -> np.ndarray:
-    """Class indices as the loss takes them: int32 (n,), as they are."""
+    """The targets of the loss, int32 (n,): the class indices, unchanged."""
     return np.asarray(labels, np.int32)
 
 
@@ -31,7 +31,7 @@ def encode_examples(
     output_shape: Sequence[int],  # noqa: ARG001
     classes: int,  # noqa: ARG001
 ) -> np.ndarray:
-    """Targets of some examples: `labels` as they are."""
+    """The targets of some examples, int32 (n,): the column `labels`; the other arguments are not used."""
     return encode_targets(annotations["labels"])
 
 
@@ -62,14 +62,14 @@ def postprocess(outputs: np.ndarray, *, top_k: Annotated[int, Gt(0)] = 5) -> tup
 
     Args:
         outputs: float (n, C), logits.
-        top_k: How many classes are told by name.
+        top_k: Number of classes to name for each example.
     """
     posteriors = decode_outputs(outputs)
     return posteriors, most_probable(posteriors, top_k)
 
 
 def describe_outputs(shape: tuple[int, ...], classes: int) -> dict[str, int]:  # noqa: ARG001 - as in the other tasks
-    """Facts on outputs of this shape, to stand beside them: none."""
+    """Facts about outputs of this shape, to be stored with them: none."""
     return {}
 
 
@@ -78,7 +78,7 @@ def most_probable(posteriors: np.ndarray, k: int) -> np.ndarray:
 
     Args:
         posteriors: float (n, C).
-        k: at least 1; at most C of them are returned.
+        k: At least 1; more than C count as C.
 
     Returns:
         int (n, min(k, C)), class indices.

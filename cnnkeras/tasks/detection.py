@@ -1,7 +1,7 @@
-"""Detection by YOLO's grid (Redmon et al. 2016, section 2): boxes to targets, the model's outputs to boxes.
+"""Detection with YOLO's grid (Redmon et al. 2016, section 2): boxes to targets, the model's outputs to boxes.
 
-The image is divided into S x S cells. The model gives, for each cell, [C class probabilities | B confidences | B x
-(x, y, √w, √h)]: x and y are offsets within the cell, 0..1, w and h fractions of the image.
+The image is divided into S x S cells. The model's outputs for each cell are [C class probabilities | B confidences | B x
+(x, y, √w, √h)]: x and y are offsets within the cell, 0..1; w and h are fractions of the image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,29 +22,29 @@ EXAMPLES = ("images",)
 OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("boxes", "box_labels", "difficult")
 PROTOCOL = None
-MEMBERS_SHARE = ()
+COMMON_KEYS = ()
 
-# Objects narrower or lower than this fraction of the image are no targets (fill_truth_region in src/data.c,
+# Objects with a side below this fraction of the image are no targets (fill_truth_region in src/data.c,
 # pjreddie/darknet@f6afaab).
-SMALLEST_SIDE = 0.005
+MIN_SIDE = 0.005
 
 
 def encode_targets(boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], *, grid: int, classes: int) -> np.ndarray:
-    """Targets of a batch of images: in each cell the object whose centre it holds.
+    """Targets of a batch of images: for each cell, the object whose centre is in it.
 
-    A cell holds one object; the first in order wins it (darknet shuffles an image's objects anew each time, so the
-    caller does). Objects with a side below `SMALLEST_SIDE` are left out. The caller leaves out difficult ones, as
+    Of several objects with their centres in one cell, the first is the target; darknet shuffles an image's objects at each
+    use, so callers shuffle them. Objects with a side below `MIN_SIDE` are left out. Callers leave out difficult objects, as
     darknet's voc_label.py does.
 
     Args:
         boxes: For each image (n, 4), xyxy as fractions of the image.
         labels: For each image (n,), class indices.
-        grid: S, cells a side.
+        grid: S, the number of cells along a side.
         classes: C.
 
     Returns:
-        float32 (images, S, S, 5 + C), the cell's row first, then its column: [1 where there is an object | x, y
-        within the cell, w, h | one-hot class]; zeros where there is none.
+        float32 (images, S, S, 5 + C), indexed by the cell's row, then its column: [1 | x, y within the cell, w, h |
+        one-hot class] in cells with an object, zeros in the others.
     """
     counts = [len(image) for image in labels]
     targets = np.zeros((len(counts), grid, grid, 5 + classes), np.float32)
@@ -54,15 +54,15 @@ def encode_targets(boxes: Sequence[np.ndarray], labels: Sequence[np.ndarray], *,
     label = np.concatenate(labels).astype(np.int64)
     centred = convert_boxes(np.concatenate(boxes).astype(np.float64), "xyxy", "cxcywh")
     cell = np.clip(np.floor(centred[:, :2] * grid), 0, grid - 1).astype(np.int64)  # column, row
-    large = np.flatnonzero((centred[:, 2:] >= SMALLEST_SIDE).all(axis=1))
-    # np.unique gives the first place of each cell in order.
+    large = np.flatnonzero((centred[:, 2:] >= MIN_SIDE).all(axis=1))
+    # np.unique gives the index of the first object in each cell.
     first = np.unique((image * grid + cell[:, 1])[large] * grid + cell[large, 0], return_index=True)[1]
-    kept = large[first]
-    place = image[kept], cell[kept, 1], cell[kept, 0]
-    targets[*place, 0] = 1
-    targets[*place, 1:3] = centred[kept, :2] * grid - cell[kept]
-    targets[*place, 3:5] = centred[kept, 2:]
-    targets[*place, 5 + label[kept]] = 1
+    chosen = large[first]
+    index = image[chosen], cell[chosen, 1], cell[chosen, 0]
+    targets[*index, 0] = 1
+    targets[*index, 1:3] = centred[chosen, :2] * grid - cell[chosen]
+    targets[*index, 3:5] = centred[chosen, 2:]
+    targets[*index, 5 + label[chosen]] = 1
     return targets
 
 
@@ -73,21 +73,24 @@ def encode_examples(
     output_shape: Sequence[int],
     classes: int,
 ) -> np.ndarray:
-    """Targets of some examples: difficult objects left out, the others shuffled, as darknet does, before `encode_targets`.
+    """Targets of some examples: `encode_targets` of their objects without the difficult ones, shuffled as in darknet.
 
     Args:
         annotations: For each example its `boxes`, `box_labels` and `difficult` flags.
-        seeds: Of each example's shuffling: with another one, another object gets a cell that two of them claim.
+        seeds: Seeds of the shuffling, one for each example. It decides which of several objects in a cell is the target.
         output_shape: (S, S, ...).
         classes: C.
+
+    Returns:
+        float32 (examples, S, S, 5 + C), as `encode_targets`.
     """
     boxes, labels = [], []
     columns = (annotations[name] for name in ANNOTATIONS)
-    for seed, own_boxes, own_labels, difficult in zip(seeds, *columns, strict=True):
+    for seed, all_boxes, all_labels, difficult in zip(seeds, *columns, strict=True):
         chosen = np.flatnonzero(~difficult)
         np.random.default_rng(list(seed)).shuffle(chosen)
-        boxes.append(own_boxes[chosen])
-        labels.append(own_labels[chosen])
+        boxes.append(all_boxes[chosen])
+        labels.append(all_labels[chosen])
     return encode_targets(boxes, labels, grid=output_shape[0], classes=classes)
 
 
@@ -104,7 +107,7 @@ def build_metrics() -> "list[keras.metrics.Metric]":
 
 
 def decode_outputs(outputs: np.ndarray, *, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every box of the model with its score for every class (section 2 and equation 1).
+    """All predicted boxes with their scores for all classes (section 2 and equation 1).
 
     The box is ((x + column) / S, (y + row) / S, w², h²) as centre, width and height; the score is confidence x class
     probability.
@@ -114,11 +117,11 @@ def decode_outputs(outputs: np.ndarray, *, classes: int) -> tuple[np.ndarray, np
         classes: C.
 
     Returns:
-        boxes: float32 (n, S*S*B, 4), xyxy as fractions of the image, not cut at its edges.
+        boxes: float32 (n, S*S*B, 4), xyxy as fractions of the image, not clipped to it.
         scores: float32 (n, S*S*B, C).
 
     Raises:
-        ValueError: The last axis fits no whole number of boxes.
+        ValueError: The last axis is not classes + 5 x boxes for a whole number of boxes.
     """
     outputs = np.asarray(outputs, np.float32)
     images, rows, columns, numbers = outputs.shape
@@ -145,20 +148,20 @@ def postprocess(
     display_threshold: Fraction = 0.2,
     display_nms_iou: Fraction | None = None,
 ) -> tuple[Detections, Detections]:
-    """Detections of a set of images that are measured, and those among them that are drawn.
+    """The detections of a set of images: all of them, for the evaluation, and those to be drawn.
 
     Darknet measures with a threshold of .001 and an IoU of .5, and draws with .2 and .4.
 
     Args:
         outputs: float (n, S, S, C + 5B).
         classes: C.
-        confidence_threshold: Boxes count for a class if confidence x class probability is greater.
+        confidence_threshold: A box is a detection of a class if its confidence x class probability is greater.
         nms_iou: Of two boxes of a class whose IoU is greater, the one of lower score is dropped.
-        display_threshold: Only boxes of this score or a higher one are drawn.
-        display_nms_iou: A second suppression, of the boxes that are drawn; none: no other than `nms_iou`.
+        display_threshold: Detections with this score or a higher one are drawn.
+        display_nms_iou: As `nms_iou`, for a second suppression among the drawn boxes; None: no second one.
 
     Returns:
-        Boxes as fractions of the image, not cut at its edges; by image, class and then from the highest score down.
+        Boxes as fractions of the image, not clipped to it; ordered by image, then class, then falling score.
     """
     detections = detect(outputs, classes=classes, confidence_threshold=confidence_threshold, nms_iou=nms_iou)
     return detections, displayed(detections, display_threshold=display_threshold, display_nms_iou=display_nms_iou)
@@ -172,20 +175,20 @@ def detect(outputs: np.ndarray, *, classes: int, confidence_threshold: float, nm
     boxes, scores = decode_outputs(outputs, classes=classes)
     images, candidates, labels = np.nonzero(scores > confidence_threshold)
     boxes, scores = boxes[images, candidates], scores[images, candidates, labels]
-    kept = non_maximum_suppression(boxes, scores, images * classes + labels, iou_threshold=nms_iou)
-    return Detections(images[kept], labels[kept], boxes[kept], scores[kept])
+    chosen = non_maximum_suppression(boxes, scores, images * classes + labels, iou_threshold=nms_iou)
+    return Detections(images[chosen], labels[chosen], boxes[chosen], scores[chosen])
 
 
 def displayed(detections: Detections, *, display_threshold: float, display_nms_iou: float | None = None) -> Detections:
-    """The detections that are drawn, in the order given; arguments as for `postprocess`."""
+    """The detections to be drawn, in their order; arguments as for `postprocess`."""
     shown = detections[np.flatnonzero(detections.scores >= display_threshold)]
     if display_nms_iou is None:
         return shown
     groups = shown.images * (1 + shown.labels.max(initial=0)) + shown.labels
-    kept = non_maximum_suppression(shown.boxes, shown.scores, groups, iou_threshold=display_nms_iou)
-    return shown[np.sort(kept)]
+    chosen = non_maximum_suppression(shown.boxes, shown.scores, groups, iou_threshold=display_nms_iou)
+    return shown[np.sort(chosen)]
 
 
 def describe_outputs(shape: tuple[int, ...], classes: int) -> dict[str, int]:
-    """Facts on outputs of this shape, to stand beside them: how many boxes a cell has."""
+    """Facts about outputs of this shape, to be stored with them: the number of boxes of a cell."""
     return {"boxes_per_cell": (shape[-1] - classes) // 5}

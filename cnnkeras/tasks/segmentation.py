@@ -1,4 +1,4 @@
-"""Segmentation: a class for every pixel. The outputs are C + 1 scores a pixel, background first, before softmax."""
+"""Segmentation: every pixel has a class. The model's outputs are C + 1 scores for each pixel, background first, before softmax."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -14,16 +14,15 @@ from cnnkeras.protocols.label_inference import infer_greedily
 keras = lazy_loader.load("keras")
 
 EXAMPLES = ("images", "objects", "proposals")
-# A score map of 224 x 224 pixels x 21 classes is 4 MB an image in float32; its order survives in half of that.
-EXAMPLES = ("images", "objects", "proposals")
+# A score map of 224 x 224 pixels x 21 classes takes 4 MB in float32; float16 takes half of that and keeps the order of the scores.
 OUTPUT_DTYPE = np.dtype(np.float16)
 ANNOTATIONS = ("masks",)
 PROTOCOL = "regions"
-MEMBERS_SHARE = ("source", "task", "examples", "size")
+COMMON_KEYS = ("source", "task", "examples", "size")
 
 
 def encode_targets(masks: np.ndarray) -> np.ndarray:
-    """Label maps as the loss takes them: uint8 (n, H, W), as they are: 0 background, 1.. classes, 255 void."""
+    """The targets of the loss, uint8 (n, H, W): the label maps, unchanged (0 background, 1.. classes, 255 void)."""
     return np.asarray(masks, np.uint8)
 
 
@@ -34,7 +33,7 @@ def encode_examples(
     output_shape: Sequence[int],  # noqa: ARG001
     classes: int,  # noqa: ARG001
 ) -> np.ndarray:
-    """Targets of some examples: `masks` as they are."""
+    """The targets of some examples, uint8 (n, H, W): the column `masks`; the other arguments are not used."""
     return encode_targets(annotations["masks"])
 
 
@@ -42,31 +41,30 @@ def build_loss(*, background_weight: Annotated[float, Gt(0), Le(1)] = 1.0) -> "k
     """`SegmentationCrossEntropy`: softmax cross-entropy over the batch's pixels that are not void.
 
     Args:
-        background_weight: Weight of a background pixel where an object's has 1; 1 in the paper.
+        background_weight: Weight of a background pixel, relative to 1 for the pixels of objects; 1 in the paper.
     """
     return losses.SegmentationCrossEntropy(background_weight)
 
 
 def build_metrics() -> "list[keras.metrics.Metric]":
-    """`pixel_accuracy`: fraction of the pixels that are not void."""
+    """`pixel_accuracy`: fraction of the pixels, void ones left out, whose highest score is that of their class."""
     return [losses.ValidPixelAccuracy()]
 
 
 def decode_outputs(scores: np.ndarray, size: Sequence[int], *, resize: Resize = "bilinear") -> np.ndarray:
-    """Label map of one image at its own size: the scores are resized, then each pixel takes its highest.
+    """Label map of one image: the scores are resized, then each pixel takes the class of its highest score.
 
     Args:
-        scores: float (H, W, C + 1), at the model's size.
+        scores: float (H, W, C + 1), at the size of the model's output.
         size: Height and width of the label map in pixels.
-        resize: How scores between the model's pixels are found; pixel centres lie at half-integers.
+        resize: Interpolation between the scores; pixel centres are at half-integers.
 
     Returns:
         uint8 (height, width): 0 background, 1.. classes; of equal scores the lower class.
     """
     shape = tuple(int(side) for side in size)
     best, labels = np.full(shape, -np.inf, np.float32), np.zeros(shape, np.uint8)
-    # A class at a time: a few maps of the image's size instead of C + 1, and faster than arg-max over a short last
-    # axis.
+    # One class at a time: needs a few maps of the image's size instead of C + 1, and is faster than arg-max over a short axis.
     for label, score in enumerate(resize_scores(scores, shape, resize=resize)):
         labels[score > best] = label
         np.maximum(best, score, out=best)
@@ -80,13 +78,13 @@ def postprocess(
     resize: Resize = "bilinear",
     greedy: Annotated[Mapping[str, float], infer_greedily] | None = None,
 ) -> np.ndarray:
-    """Label map of one image at its own size.
+    """Label map of one image, by arg-max of the scores or by greedy inference.
 
     Args:
         scores: float (H, W, C + 1), at any size.
         size: Height and width of the label map in pixels.
         resize: As for `decode_outputs`.
-        greedy: Arguments of `infer_greedily`, which labels a class at a time; none: each pixel takes its highest score.
+        greedy: Arguments of `infer_greedily`, which labels one class at a time; None: each pixel takes the class of its highest score.
 
     Returns:
         uint8 (height, width): 0 background, 1.. classes.
@@ -97,5 +95,5 @@ def postprocess(
 
 
 def describe_outputs(shape: tuple[int, ...], classes: int) -> dict[str, int]:  # noqa: ARG001 - as in the other tasks
-    """Facts on outputs of this shape, to stand beside them: none."""
+    """Facts about outputs of this shape, to be stored with them: none."""
     return {}

@@ -18,9 +18,9 @@ def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
     if ensemble.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(ensemble.dataset, params.datasets, "dataset"))
     dataset = params.datasets[ensemble.dataset]
-    shared = tasks.load(dataset.task).MEMBERS_SHARE
+    shared = tasks.load(dataset.task).COMMON_KEYS
     if not shared:
-        known = " or ".join(name for name in tasks.names() if tasks.load(name).MEMBERS_SHARE)
+        known = " or ".join(name for name in tasks.names() if tasks.load(name).COMMON_KEYS)
         raise file.error(location, f"expected a dataset for {known}; received: one for {dataset.task}")
     for member in _networks(file, params, name, (name,)):
         other = params.datasets[params.experiments[member].dataset]
