@@ -1,4 +1,4 @@
-"""Layers that the papers need and Keras lacks; importing this package does not import Keras, touching a name does."""
+"""Layers of the papers that Keras lacks. Importing this package does not import Keras; the first use of a name does."""
 
 import lazy_loader
 
@@ -15,6 +15,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
 
 
 def register() -> None:
-    """Make the layers known to Keras, which reads a file that names them only then. Imports Keras."""
+    """Register the layers with Keras, which otherwise cannot load models that contain them. Imports Keras."""
     for name in __all__:
         __getattr__(name)  # importing a layer's module registers it

@@ -1,11 +1,11 @@
-"""A convolution whose kernel differs from place to place."""
+"""A convolution with another kernel at each position."""
 
 import keras
 
 
 @keras.saving.register_keras_serializable(package="cnnkeras")
 class LocallyConnected2D(keras.layers.Layer):
-    """A convolution of stride 1 that keeps the size and has a kernel of its own at every place: darknet's `[local]` layer.
+    """A convolution of stride 1 that keeps the map's size, with another kernel at each position: darknet's `[local]` layer.
 
     y[b, i, j, f] = bias[i, j, f] + sum over the window around (i, j), zeros beyond the map, of x times kernel[i, j, :, f]
     (src/local_layer.c, pjreddie/darknet@f6afaab). Keras had such a layer until version 2. Maps (batch, H, W, C) to
@@ -15,7 +15,8 @@ class LocallyConnected2D(keras.layers.Layer):
     Args:
         filters: Channels of the output, at least 1.
         kernel_size: Side K of the windows, odd.
-        kernel_initializer: Of the kernel. Those that scale by the number of inputs (He's, Glorot's) take K * K * C * H * W for it.
+        kernel_initializer: Initializer of the kernel. Initializers that scale with the number of inputs (He's, Glorot's) count
+            K * K * C * H * W inputs.
 
     Raises:
         ValueError: `filters` is below 1, `kernel_size` is even or below 1, or a map's size is unknown.
@@ -31,11 +32,11 @@ class LocallyConnected2D(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):
-        """Make the weights of every place."""
+        """Create the weights of all positions."""
         _, height, width, channels = input_shape
         if None in (height, width, channels):
             raise ValueError(
-                f"{self.name} expected a map of known size: every place has its own weights; received: {tuple(input_shape)}"
+                f"{self.name} expected a map of known size, as each position has its own weights; received: {tuple(input_shape)}"
             )
         window = self.kernel_size**2 * channels
         self.kernel = self.add_weight(
@@ -44,7 +45,7 @@ class LocallyConnected2D(keras.layers.Layer):
         self.bias = self.add_weight(shape=(height, width, self.filters), initializer="zeros", name="bias")
 
     def call(self, inputs):
-        """(batch, H, W, C) to (batch, H, W, filters)."""
+        """Maps (batch, H, W, C) to (batch, H, W, filters)."""
         margin = self.kernel_size // 2
         padded = keras.ops.pad(inputs, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
         height, width = inputs.shape[1:3]
@@ -59,11 +60,11 @@ class LocallyConnected2D(keras.layers.Layer):
         return keras.ops.einsum("bhwk,hwkf->bhwf", windows, self.kernel) + self.bias
 
     def compute_output_shape(self, input_shape):
-        """(batch, H, W, filters)."""
+        """The shape (batch, H, W, filters) for an input (batch, H, W, C)."""
         return (*input_shape[:-1], self.filters)
 
     def get_config(self):
-        """What the layer was made with."""
+        """The constructor's arguments."""
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -1,4 +1,4 @@
-"""Max pooling that remembers where each maximum was, and the unpooling that puts values back there."""
+"""Max pooling that also returns the positions of the maxima, and unpooling, which puts values at these positions."""
 
 import keras
 
@@ -12,9 +12,9 @@ def _check_divisible(layer: keras.layers.Layer, sizes: tuple[int | None, ...], p
 
 
 def _corners(maps, pool_size: int) -> list:
-    """The p^2 maps (batch, H / p, W / p, C) of each place in a window, in row-major order.
+    """A map (batch, H / p, W / p, C) for each of the p^2 positions in a window, in row-major order.
 
-    Windows are cut out of a reshaped map: slices of step 1 copy several times faster than slices of step p.
+    The maps are slices of a reshaped map: slices of step 1 are copied several times faster than slices of step p.
     """
     height, width, channels = maps.shape[1:]
     windows = keras.ops.reshape(maps, (-1, height // pool_size, pool_size, width // pool_size, pool_size * channels))
@@ -23,11 +23,11 @@ def _corners(maps, pool_size: int) -> list:
 
 @keras.saving.register_keras_serializable(package="cnnkeras")
 class MaxPoolingWithSwitches(keras.layers.Layer):
-    """Max pooling, and the place of each maximum within its window.
+    """Max pooling, and the position of each maximum within its window.
 
     Noh, Hong & Han (2015), section 3.2.1; after Zeiler & Fergus (2014). Maps (batch, H, W, C) to a pair: the maxima
-    (batch, H / p, W / p, C), and the switches of the same shape, uint8, y * p + x of the maximum in its window. Of equal
-    maxima the first in row-major order is taken, as in Caffe (after a ReLU many windows are all 0, so this matters).
+    (batch, H / p, W / p, C), and the switches of the same shape, uint8: y * p + x for the maximum at (y, x) of its window. Of
+    equal maxima the first in row-major order is taken, as in Caffe (this matters: after a ReLU many windows are all 0).
 
     Args:
         pool_size: Side p of the windows, which do not overlap.
@@ -43,14 +43,14 @@ class MaxPoolingWithSwitches(keras.layers.Layer):
         self.pool_size = pool_size
 
     def build(self, input_shape):
-        """Checks that the windows tile the map."""
+        """Check that the windows divide the map."""
         _check_divisible(self, tuple(input_shape[1:3]), self.pool_size)
 
     def call(self, inputs):
-        """(batch, H, W, C) to maxima and switches, both (batch, H / p, W / p, C)."""
+        """Maps (batch, H, W, C) to maxima and switches, both (batch, H / p, W / p, C)."""
         p = self.pool_size
         maxima = keras.ops.max_pool(inputs, p, p, padding="valid", data_format="channels_last")
-        # The first place that is not below the maximum: below_0 * (1 + below_1 * (1 + below_2)) for p = 2.
+        # The first position that is not below the maximum: below_0 * (1 + below_1 * (1 + below_2)) for p = 2.
         one = keras.ops.cast(1, "uint8")
         switches = keras.ops.zeros_like(maxima, dtype="uint8")
         for corner in reversed(_corners(keras.ops.stop_gradient(inputs), p)[:-1]):
@@ -58,17 +58,17 @@ class MaxPoolingWithSwitches(keras.layers.Layer):
         return maxima, switches
 
     def get_config(self):
-        """The side of the windows."""
+        """The constructor's arguments."""
         return {**super().get_config(), "pool_size": self.pool_size}
 
 
 @keras.saving.register_keras_serializable(package="cnnkeras")
 class MaxUnpooling(keras.layers.Layer):
-    """Puts each value back where the maximum of its window was, and 0 elsewhere.
+    """Puts each value at the position of its window's maximum, and 0 at the other positions.
 
     Noh, Hong & Han (2015), section 3.2.1. Maps the pair of values (batch, H, W, C) and switches of the same shape (from
-    `MaxPoolingWithSwitches`) to (batch, H * p, W * p, C). The gradient is gathered at the switches. Comparisons and
-    reshapes only, so XLA compiles it.
+    `MaxPoolingWithSwitches`) to (batch, H * p, W * p, C). The gradient of a value is that of the output at its
+    switch. The layer consists of comparisons and reshapes, which XLA compiles.
 
     Args:
         pool_size: Side p of the windows.
@@ -82,7 +82,7 @@ class MaxUnpooling(keras.layers.Layer):
         self.pool_size = pool_size
 
     def build(self, input_shape):
-        """Checks that each value has its switch."""
+        """Check that each value has a switch."""
         values, switches = (tuple(shape[1:]) for shape in input_shape)
         if values != switches:
             raise ValueError(
@@ -91,18 +91,18 @@ class MaxUnpooling(keras.layers.Layer):
             )
 
     def call(self, inputs):
-        """[values, switches], both (batch, H, W, C), to (batch, H * p, W * p, C)."""
+        """The pair of values and switches, both (batch, H, W, C), to (batch, H * p, W * p, C)."""
         values, switches = inputs
         p = self.pool_size
         height, width, channels = values.shape[1:]
         rows = []
         for y in range(p):
-            places = [keras.ops.equal(switches, keras.ops.cast(y * p + x, "uint8")) for x in range(p)]
-            kept = [values * keras.ops.cast(place, values.dtype) for place in places]
-            rows.append(keras.ops.stack(kept, axis=3))  # (batch, H, W, p, C)
+            masks = [keras.ops.equal(switches, keras.ops.cast(y * p + x, "uint8")) for x in range(p)]
+            columns = [values * keras.ops.cast(mask, values.dtype) for mask in masks]
+            rows.append(keras.ops.stack(columns, axis=3))  # (batch, H, W, p, C)
         tiled = keras.ops.stack(rows, axis=2)  # (batch, H, p, W, p, C)
         return keras.ops.reshape(tiled, (-1, height * p, width * p, channels))
 
     def get_config(self):
-        """The side of the windows."""
+        """The constructor's arguments."""
         return {**super().get_config(), "pool_size": self.pool_size}

@@ -7,12 +7,12 @@ METRICS = ("top1_accuracy", "top5_accuracy", "top1_error", "top5_error")
 
 
 def evaluate(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Fractions `top1_accuracy`, `top5_accuracy`, `top1_error`, `top5_error`; NaN without examples.
+    """The fractions `top1_accuracy`, `top5_accuracy`, `top1_error`, `top5_error`; NaN without examples.
 
-    With five classes or fewer, top-5 is always right.
+    With five classes or fewer, the top-5 accuracy is 1.
 
     Args:
-        scores: float (n, C), larger is likelier: probabilities or logits.
+        scores: float (n, C), probabilities or logits: a higher score means a more probable class.
         labels: int (n,), the true classes.
 
     Raises:
@@ -23,26 +23,26 @@ def evaluate(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Fraction of the examples whose true class is among the k highest scores; NaN without examples.
+    """Fraction of the examples whose true class has one of the k highest scores; NaN without examples.
 
-    Args, raises: as `true_class_ranks`.
+    Args, raises: as `true_class_ranks`; k at least 1.
     """
     ranks = true_class_ranks(scores, labels)
     return float(np.mean(ranks < k)) if len(ranks) else float("nan")
 
 
 def true_class_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes come before the true one, from the highest score down.
+    """The rank of the true class: the number of classes before it, in the order of falling scores.
 
-    Of equal scores the lower class index comes first, as with `argmax`: a model that scores all classes alike is
-    right for class 0 only, not for all.
+    Of equal scores the lower class index comes first, as with `argmax`: a model that gives all classes the same score is
+    right for class 0 only, not for all classes.
 
     Args:
         scores: float (n, C).
         labels: int (n,), 0..C-1.
 
     Returns:
-        int (n,), 0 where the true class has the highest score.
+        int (n,), 0..C-1; 0 for a true class with the highest score.
 
     Raises:
         ValueError: The shapes do not fit, a score is NaN, or a label is out of range.
@@ -53,21 +53,21 @@ def true_class_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if np.isnan(scores).any():
         raise ValueError("expected scores that are numbers; received: NaN. The training may have diverged")
     _require_labels(labels, scores.shape[1], "labels")
-    of_truth = np.take_along_axis(scores, labels[:, None].astype(np.int64), axis=1)
+    true_scores = np.take_along_axis(scores, labels[:, None].astype(np.int64), axis=1)
     is_lower_class = np.arange(scores.shape[1]) < labels[:, None]
-    return ((scores > of_truth) | ((scores == of_truth) & is_lower_class)).sum(axis=1)
+    return ((scores > true_scores) | ((scores == true_scores) & is_lower_class)).sum(axis=1)
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, *, classes: int) -> np.ndarray:
-    """How often class i was taken for class j.
+    """The number of examples of class i that are predicted as class j.
 
     Args:
         labels: int (n,), the true classes.
-        predictions: int (n,), the predicted ones.
+        predictions: int (n,), the predicted classes.
         classes: C.
 
     Returns:
-        int64 (C, C): true class, predicted class.
+        int64 (C, C): a row for each true class, a column for each predicted class.
 
     Raises:
         ValueError: A class is out of range.
@@ -78,6 +78,6 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, *, classes: in
     return np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
 
 
-def _require_labels(labels: np.ndarray, classes: int, what: str) -> None:
+def _require_labels(labels: np.ndarray, classes: int, noun: str) -> None:
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"expected {what} between 0 and {classes - 1}; received: {labels.min()} to {labels.max()}")
+        raise ValueError(f"expected {noun} between 0 and {classes - 1}; received: {labels.min()} to {labels.max()}")
