@@ -359,7 +359,7 @@ def test_yolo_classifier_is_the_front_of_the_detector(variant, batch_norm):
     shared = [layer for layer in classifier.layers if layer.weights and layer.name != "classes"]
     for layer in shared:
         assert [w.shape for w in layer.weights] == [w.shape for w in detector.get_layer(layer.name).weights]
-    assert sum(layer.name.startswith("conv") for layer in shared) == yolo.VARIANTS[variant].pretrained
+    assert sum(layer.name.startswith("conv") for layer in shared) == yolo.VARIANTS[variant].pretrained_convolutions
 
 
 def test_yolo_pads_as_darknet():

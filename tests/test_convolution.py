@@ -10,11 +10,11 @@ from cnnkeras.convolution import (
     Window,
     convolve_1d,
     convolve_2d,
+    min_input_size,
     output_size,
     output_sizes,
     pad_amounts,
     receptive_field,
-    smallest_input,
     transposed_output_size,
 )
 
@@ -159,7 +159,7 @@ def test_receptive_fields_of_the_lecture():
     assert receptive_field([Window("conv", 3, dilation=1), Window("conv", 3, dilation=2)]) == 7
 
 
-def test_smallest_input_is_smallest():
+def test_min_input_size_is_the_minimum():
     """Nothing shorter passes the stack, and everything from there on does; the error names the layer and that size."""
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -167,8 +167,8 @@ def test_smallest_input_is_smallest():
             Window(f"layer{n}", int(rng.integers(1, 6)), int(rng.integers(1, 4)), int(rng.integers(0, 2)))
             for n in range(rng.integers(1, 5))
         ]
-        least = smallest_input(stack)
-        assert min(output_sizes((least, least + 1), stack)) >= 1
-        if least > 1:
-            with pytest.raises(ValueError, match=f"at least {least}x{least}, .* 'layer"):
-                output_sizes((least, least - 1), stack)
+        minimum = min_input_size(stack)
+        assert min(output_sizes((minimum, minimum + 1), stack)) >= 1
+        if minimum > 1:
+            with pytest.raises(ValueError, match=f"at least {minimum}x{minimum}, .* 'layer"):
+                output_sizes((minimum, minimum - 1), stack)

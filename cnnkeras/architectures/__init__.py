@@ -1,4 +1,4 @@
-"""The networks: one file, one architecture, and the file's name is its name in params.yaml."""
+"""The architectures: one file, one architecture, and the file's name is the architecture's name in params.yaml."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from cnnkeras.by_name import Files
 
 @dataclass(frozen=True)
 class Published:
-    """One figure from the literature, with what it takes to compare it.
+    """A published result, with the facts needed to compare other results with it.
 
     Attributes:
-        system: What was measured ("one CNN", "two networks, D and E").
+        system: The measured system ("one CNN", "two networks, D and E").
         metric: A key of metrics.json (`top1_error`, `map_voc07`, `mean_iou`, ...).
         value: A fraction, 0..1.
         data: Data set and split.
-        protocol: How it was tested: crops, scales, ensembles, rules.
+        protocol: The test protocol: crops, scales, ensembles, rules.
         source: Paper and table.
     """
 
@@ -26,9 +26,9 @@ class Published:
     source: str
 
 
-def scaled(channels: float, width: float, least: int = 1) -> int:
-    """Channels of a hidden layer at a reduced width: rounded (a half to the even number), and no fewer than `least`."""
-    return max(least, round(channels * width))
+def scaled(channels: float, width: float, minimum: int = 1) -> int:
+    """Channels of a hidden layer times `width`, rounded (a half to the even number), and at least `minimum`."""
+    return max(minimum, round(channels * width))
 
 
 _files = Files(__name__, "an architecture")

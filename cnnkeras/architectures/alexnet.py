@@ -1,17 +1,17 @@
 """AlexNet.
 
 Krizhevsky, Sutskever & Hinton (2012), ImageNet Classification with Deep Convolutional Neural Networks, section 3 and figure 2.
-60,965,224 parameters in two towers (conv2, conv4 and conv5 see only the channels of their own GPU); 62,378,344 in one. Beside them
-the two nets that Caffe published weights of (BVLC/caffe, models/bvlc_alexnet and models/bvlc_reference_caffenet).
+60,965,224 parameters in two towers (the filters of conv2, conv4 and conv5 read only the channels on their GPU); 62,378,344 in one tower.
+Also the two networks whose weights Caffe published (BVLC/caffe, models/bvlc_alexnet and models/bvlc_reference_caffenet).
 
 Departures from the paper:
-- The 224-pixel crop: (224 - 11) / 4 + 1 is no integer. The authors' code (cuda-convnet) takes the ceiling, so the last windows
-  hang 3 pixels over the right and bottom edge; here 3 zeros are padded there, after the mean is subtracted, which gives the
-  ceiling at any size (at 227, the size of Caffe's version, no window reaches them).
-- Local response normalisation runs across the border between the two towers, as in Caffe; the paper does not say. Its constants
-  are the text's; the authors' code and Caffe divide alpha by the window of 5.
-- With `initializer: he` the weights are He normal and all biases 0. The paper's N(0, 0.01^2) with biases of 1 counts on inputs of
-  0..255 less their mean and on layers of full width; with fewer channels or standardised inputs the signal dies out.
+- The 224-pixel crop: (224 - 11) / 4 + 1 is not an integer. The authors' code (cuda-convnet) takes the ceiling, so its last windows
+  extend 3 pixels beyond the right and bottom edges. Here 3 zeros are padded at these edges, after the mean is subtracted, which gives
+  the ceiling at any size (at 227, the size of Caffe's version, no window reaches the zeros).
+- Local response normalisation extends across the border between the two towers, as in Caffe; the paper does not say. The constants
+  are those of the paper's text; the authors' code and Caffe divide alpha by the window of 5.
+- With `initializer: he` the weights are He normal and all biases 0. The paper's N(0, 0.01^2) with biases of 1 is for inputs of 0..255
+  less their mean and for layers of full width; with fewer channels or standardised inputs the signal vanishes in the deeper layers.
 """
 
 from dataclasses import dataclass
@@ -34,44 +34,44 @@ class Convolution:
     """A convolutional layer of section 3.5.
 
     Attributes:
-        name: As the paper counts them.
-        kernel, stride, filters: As printed; stride 1 layers keep the size of the map.
-        positive: Its biases start at the variant's constant, not at 0 (section 5).
-        own_tower: In the two-tower net its filters see only their own GPU's channels.
-        then: What follows the ReLU: "norm" (section 3.3) and "pool" (3x3, stride 2, section 3.4), in the variant's order.
+        name: Name of the layer, by the paper's numbering.
+        kernel, stride, filters: As printed; layers of stride 1 keep the size of the map.
+        positive_bias: The biases start at the variant's constant, not at 0 (section 5).
+        within_tower: In the two-tower network the filters read only the channels on their GPU.
+        after_relu: Steps after the ReLU: "norm" (section 3.3) and "pool" (3x3, stride 2, section 3.4), in the variant's order.
     """
 
     name: str
     kernel: int
     stride: int
     filters: int
-    positive: bool = False
-    own_tower: bool = False
-    then: tuple[str, ...] = ()
+    positive_bias: bool = False
+    within_tower: bool = False
+    after_relu: tuple[str, ...] = ()
 
 
 CONVOLUTIONS = (
-    Convolution("conv1", 11, 4, 96, then=("norm", "pool")),
-    Convolution("conv2", 5, 1, 256, positive=True, own_tower=True, then=("norm", "pool")),
+    Convolution("conv1", 11, 4, 96, after_relu=("norm", "pool")),
+    Convolution("conv2", 5, 1, 256, positive_bias=True, within_tower=True, after_relu=("norm", "pool")),
     Convolution("conv3", 3, 1, 384),
-    Convolution("conv4", 3, 1, 384, positive=True, own_tower=True),
-    Convolution("conv5", 3, 1, 256, positive=True, own_tower=True, then=("pool",)),
+    Convolution("conv4", 3, 1, 384, positive_bias=True, within_tower=True),
+    Convolution("conv5", 3, 1, 256, positive_bias=True, within_tower=True, after_relu=("pool",)),
 )
-# Zeros after each axis: with one less than the stride, floor((size + 3 - 11) / 4) is the ceiling of (size - 11) / 4.
+# Zeros after each axis, one fewer than the stride: floor((size + 3 - 11) / 4) is the ceiling of (size - 11) / 4.
 OVERHANG = CONVOLUTIONS[0].stride - 1
 FULLY_CONNECTED = {"fc6": 4096, "fc7": 4096}  # with positive biases, section 5
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the published nets.
+    """One of the published networks.
 
     Attributes:
-        towers: 2: conv2, conv4 and conv5 see the channels of their own half only.
-        norm_k, norm_alpha: Constants of the local response normalisation, whose sum is not divided.
-        pool_first: The pooling comes before the normalisation.
-        bias: Initial biases of the layers that have positive ones, with the paper's initializer.
-        hidden_stddev: Of the initial weights of fc6 and fc7; 0.01 everywhere else.
+        towers: Number of towers; with 2, conv2, conv4 and conv5 read only the channels of their half.
+        norm_k, norm_alpha: Constants of the local response normalisation, whose sum is not divided by the window.
+        pool_first: Pooling comes before normalisation.
+        bias: Initial value of the positive biases, with the paper's initializer.
+        hidden_stddev: Standard deviation of the initial weights of fc6 and fc7; 0.01 in all other layers.
     """
 
     towers: int
@@ -118,7 +118,7 @@ def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_op
     """Shape (classes,) of the network's output for one image.
 
     Raises:
-        ValueError: Another task than classification, no image (height, width, channels), or one too small for the poolings.
+        ValueError: The task is not classification, the input is not an image (height, width, channels), or it is too small for the poolings.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for alexnet; received: {task!r}")
@@ -142,14 +142,14 @@ def build(
     Args:
         input_shape: (height, width, channels), at least 64x64; (224, 224, 3) in the paper.
         output_shape: (classes,).
-        variant: "two_tower" (as published), "one_tower" (conv2, conv4 and conv5 see all channels), "caffe" (other constants
-            of the normalisation, biases and weights to start from) or "caffenet" (which also pools before it normalises).
-        width: Factor on the channels of the hidden layers, rounded to a multiple of the towers, at least one a tower.
+        variant: "two_tower" (as published), "one_tower" (conv2, conv4 and conv5 read all channels), "caffe" (other constants
+            of the normalisation, other initial biases and weights) or "caffenet" (in addition pooling before normalisation).
+        width: Factor on the channels of the hidden layers, which are rounded to a multiple of the towers, at least one a tower.
         dropout: Fraction of fc6's and fc7's outputs dropped in training.
         initializer: "paper": N(0, 0.01^2), biases 1 in conv2, conv4, conv5, fc6, fc7 ("caffe": 0.1; both of Caffe's:
             N(0, 0.005^2) in fc6 and fc7). "he": He normal, biases 0.
         input_mean: Subtracted from the images; one number or one a channel.
-        input_std: Divides them; 1.0 in the paper.
+        input_std: The images are divided by it; 1.0 in the paper.
 
     Raises:
         ValueError: As `output_shape`.
@@ -178,14 +178,14 @@ def _convolution(x, row: Convolution, variant: Variant, width: float, initialize
         "padding": "same" if row.stride == 1 else "valid",
         "activation": "relu",
         "name": row.name,
-        **_initializers(initializer, bias=variant.bias if row.positive else 0.0),
+        **_initializers(initializer, bias=variant.bias if row.positive_bias else 0.0),
     }
-    if row.own_tower and variant.towers > 1:
+    if row.within_tower and variant.towers > 1:
         x = layers.GroupedConv2D(filters, groups=variant.towers, **arguments)(x)
     else:
         x = keras.layers.Conv2D(filters, **arguments)(x)
     number = row.name[-1]
-    for step in reversed(row.then) if variant.pool_first else row.then:
+    for step in reversed(row.after_relu) if variant.pool_first else row.after_relu:
         if step == "norm":
             constants = {"k": variant.norm_k, "alpha": variant.norm_alpha}
             x = layers.LocalResponseNormalization(**constants, name=f"norm{number}")(x)
@@ -209,5 +209,5 @@ def _check_size(input_shape: tuple[int, ...]) -> None:
     stack = []
     for row in CONVOLUTIONS:
         stack.append(Window(row.name, row.kernel, row.stride, (0, OVERHANG) if row.stride > 1 else "same"))
-        stack += [Window(f"pool{row.name[-1]}", 3, 2)] * ("pool" in row.then)
+        stack += [Window(f"pool{row.name[-1]}", 3, 2)] * ("pool" in row.after_relu)
     output_sizes(input_shape[:2], stack)

@@ -2,18 +2,18 @@
 
 Noh, Hong & Han (2015), Learning Deconvolution Network for Semantic Segmentation, section 3, checked against the
 authors' training/002_stage_2/stage_2_train.prototxt. 251,805,653 parameters with batch normalisation (scale and shift;
-251,772,245 without). Every up-sampling is an unpooling with the switches of the pooling on the other side; the deconvolutions
-have stride 1.
+251,772,245 without). Each up-sampling is an unpooling with the switches of the corresponding pooling; the deconvolutions have
+stride 1.
 
 Departures from the paper:
-- The variant "vgg11" is not published: the same plan around VGG's configuration A, for small machines.
-- Weights are He normal, except the score layer's, N(0, 0.01^2) as in the paper unless `score_stddev` says otherwise. The
-  authors start the encoder from VGG-16 (here: `initial_weights`) and draw the rest from N(0, 0.01^2), whose scale batch
-  normalisation hides.
-- Batch normalisation: epsilon 1e-5 for their 1e-9 (a channel that is constant over a batch would be blown up), shifts
-  start at 0 for their 0.001, and the statistics for prediction are moving averages over about 50 batches, where the
-  authors pass over the data once more to average them.
-- Images of any multiple of 32 pixels: fc6 and its deconvolution are as large as the last map (7x7 at the paper's 224).
+- The variant "vgg11" is not published: the same plan around VGG's configuration A, for machines with little memory.
+- Weights are He normal, except those of the score layer: N(0, 0.01^2) as in the paper, by default (`score_stddev`). The
+  authors initialise the encoder with VGG-16 (here: `initial_weights`) and draw the other weights from N(0, 0.01^2), whose scale has
+  no effect before batch normalisation.
+- Batch normalisation: epsilon 1e-5 instead of the authors' 1e-9 (which would amplify a channel that is constant over a batch), initial
+  shifts 0 instead of 0.001, and for prediction moving averages over about 50 batches, where the authors average the statistics
+  in another pass over the data.
+- Images of any multiple of 32 pixels: the kernels of fc6 and its deconvolution are as large as the last map (7x7 at the paper's 224).
 """
 
 from typing import Annotated, Literal
@@ -28,7 +28,7 @@ keras = lazy_loader.load("keras")
 
 TASKS = ("segmentation",)
 BOTTLENECK = (4096, 4096)  # fc6, fc7
-# Filters of conv1_1 .. conv5_3, and of deconv5_1 .. deconv1_2: a block ends with as many as the pooling before it had.
+# Filters of conv1_1 .. conv5_3, and of deconv5_1 .. deconv1_2. A block ends with the number of channels of the next unpooling's switches.
 VARIANTS = {
     "vgg16": (
         ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
@@ -60,7 +60,8 @@ def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_op
     """Shape (height, width, classes + 1) of the class scores of one image; class 0 is the background.
 
     Raises:
-        ValueError: Another task than segmentation, no image (height, width, channels), or sides that the poolings do not divide.
+        ValueError: The task is not segmentation, the input is not an image (height, width, channels), or the poolings do not divide
+            its sides.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for deconvnet; received: {task!r}")
@@ -82,19 +83,19 @@ def build(
 ) -> "keras.Model":
     """The network: images (batch, height, width, channels) in the data's units to scores (batch, height, width, classes).
 
-    The scores are linear and float32; class 0 is the background.
+    The scores are float32, before softmax; class 0 is the background.
 
     Args:
-        input_shape: (height, width, channels), sides multiples of 32; (224, 224, 3) in the paper.
+        input_shape: (height, width, channels), with sides that are multiples of 32; (224, 224, 3) in the paper.
         output_shape: (height, width, classes + 1).
-        variant: What is mirrored: "vgg16" as in the paper, or "vgg11", configuration A.
+        variant: The mirrored network: "vgg16" as in the paper, or "vgg11", configuration A.
         width: Factor on the channels of the hidden layers, rounded.
-        min_channels: Channels that `width` leaves each hidden layer at least.
-        batch_norm: Normalise after each convolution and deconvolution, as the paper does.
-        score_stddev: Standard deviation of the score layer's initial weights. With 0.01 and few channels the net first finds
-            figure and ground alone, loses what the bottleneck says of the class, and rests there.
+        min_channels: Minimum number of channels of a hidden layer after `width`.
+        batch_norm: Batch normalisation after each convolution and deconvolution, as in the paper.
+        score_stddev: Standard deviation of the score layer's initial weights. With 0.01 and few channels the network first
+            learns to separate objects from background, loses the bottleneck's information on the class, and does not regain it.
         input_mean: Subtracted from the images; one number or one a channel.
-        input_std: Divides them; 1.0 in the paper.
+        input_std: The images are divided by it; 1.0 in the paper.
 
     Raises:
         ValueError: As `output_shape`.
@@ -131,7 +132,7 @@ def build(
 
 
 def _step(x, kind, label: str, filters: int, kernel, batch_norm: bool):
-    """Convolution or deconvolution, batch normalisation, ReLU: 3x3 keep the map's size, the bottleneck's fill it."""
+    """Convolution or deconvolution, batch normalisation, ReLU. Kernels of 3x3 keep the map's size; the bottleneck's cover the map."""
     names = _names(label)
     x = kind(
         filters,
@@ -148,7 +149,7 @@ def _step(x, kind, label: str, filters: int, kernel, batch_norm: bool):
 
 
 def _names(label: str) -> dict[str, str]:
-    """The prototxt's names: conv1_1 bn1_1 relu1_1, fc6 bnfc6 relu6, fc6-deconv ..., deconv1_1 debn1_1 derelu1_1."""
+    """The names in the prototxt: conv1_1 bn1_1 relu1_1, fc6 bnfc6 relu6, fc6-deconv ..., deconv1_1 debn1_1 derelu1_1."""
     if label == "fc6-deconv":
         return {"convolution": label, "normalization": f"{label}-bn", "relu": f"{label}-relu"}
     if label.startswith("fc"):

@@ -3,8 +3,8 @@
 Prince, Understanding Deep Learning, section 10.2.7, figures 10.7 and 10.8: three convolutions of kernel 3 and stride 2 without
 padding, 15 channels each, then one fully connected layer. 2,050 parameters; about 17 % test error in the book.
 
-Departures from the paper: none in the network. The book does not say how it is initialised; here He normal weights (as
-elsewhere in the book) and biases of 0.
+Departures from the paper: none in the network. The book does not give its initial weights; here they are He normal (as
+elsewhere in the book), and biases are 0.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ TASKS = ("classification",)
 
 @dataclass(frozen=True)
 class Convolution:
-    """One row of figure 10.8."""
+    """A convolutional layer, one row of figure 10.8."""
 
     name: str
     kernel: int
@@ -62,7 +62,8 @@ def output_shape(
     """Shape (classes,) of the network's output for one example.
 
     Raises:
-        ValueError: Another task than classification, no signal (length, channels), or one too short for the convolutions.
+        ValueError: The task is not classification, the input is not a signal (length, channels), or it is too short for the
+            convolutions.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for mnist1d_conv; received: {task!r}")
@@ -84,10 +85,10 @@ def build(
     Args:
         input_shape: (length, channels); (40, 1) in the book.
         output_shape: (classes,).
-        variant: "udl".
+        variant: "udl", the book's network.
         width: Factor on the channels of the hidden layers, rounded, at least 1.
         input_mean: Subtracted from the inputs; one number or one a channel.
-        input_std: Divides them.
+        input_std: The inputs are divided by it.
 
     Raises:
         ValueError: As `output_shape`.

@@ -3,8 +3,8 @@
 Prince, Understanding Deep Learning, section 10.2.7: 40 inputs, hidden layers of 285 = 19 x 15, 135 = 9 x 15 and 60 = 4 x 15
 units, 10 outputs. 59,065 parameters; about 40 % test error in the book.
 
-Departures from the paper: none in the network. The book does not say how it is initialised; here He normal weights (as
-elsewhere in the book) and biases of 0. Inputs of other shapes are flattened.
+Departures from the paper: none in the network. The book does not give its initial weights; here they are He normal (as
+elsewhere in the book), and biases are 0. Inputs of other shapes are flattened.
 """
 
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ from cnnkeras.architectures import Published, scaled
 keras = lazy_loader.load("keras")
 
 TASKS = ("classification",)
-# Hidden units: those of each map of the convolutional network, figure 10.8.
+# Hidden units, as many as in each map of the convolutional network, figure 10.8.
 VARIANTS = {"udl": (285, 135, 60)}
 PARAMETERS = {"udl": 59_065}
 PAPER_SHAPES = {"udl": ((40, 1), (10,))}
@@ -47,7 +47,7 @@ def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_op
     """Shape (classes,) of the network's output for one example of any shape.
 
     Raises:
-        ValueError: Another task than classification, or an example of no values.
+        ValueError: The task is not classification, or the input has no values.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for mnist1d_fc; received: {task!r}")
@@ -70,10 +70,10 @@ def build(
     Args:
         input_shape: Of one example; (40, 1) in the book.
         output_shape: (classes,).
-        variant: "udl".
+        variant: "udl", the book's network.
         width: Factor on the units of the hidden layers, rounded, at least 1.
         input_mean: Subtracted from the inputs; one number or one a channel.
-        input_std: Divides them.
+        input_std: The inputs are divided by it.
     """
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)

@@ -5,10 +5,10 @@ Parameters (table 2, there in millions): A and A-LRN 132,863,336, B 133,047,848,
 143,667,240.
 
 Departures from the paper:
-- Weights are He normal and biases 0. The paper draws from N(0, 10^-2) and starts the deeper nets from a trained A; taken
-  literally the signal grows about 4e5-fold through A. With Glorot's weights, which the paper found later, it fades instead:
-  each ReLU layer halves its variance.
-- `batch_norm: true` adds batch normalisation before each hidden layer's ReLU. The paper predates it; the default is without.
+- Weights are He normal and biases 0. The paper draws from N(0, 10^-2) and initialises the deeper networks with a trained A; with a
+  variance of 10^-2, as printed, the signal grows about 4e5-fold through A. With Glorot's weights, which the authors found sufficient
+  after the submission, it shrinks: each ReLU layer halves the variance.
+- `batch_norm: true` adds batch normalisation before each hidden layer's ReLU. The paper predates it; the default is false.
 """
 
 import functools
@@ -25,7 +25,7 @@ from cnnkeras.convolution import Window, output_sizes
 keras = lazy_loader.load("keras")
 
 TASKS = ("classification",)
-# Table 1, a column a variant, in the paper's notation: convKERNEL-FILTERS, blocks end with 2x2 max pooling of stride 2.
+# Table 1, one variant a column, in the paper's notation: convKERNEL-FILTERS; each block ends with 2x2 max pooling of stride 2.
 VARIANTS = {
     "A": ("conv3-64", "conv3-128", "conv3-256 conv3-256", "conv3-512 conv3-512", "conv3-512 conv3-512"),
     "A-LRN": ("conv3-64 LRN", "conv3-128", "conv3-256 conv3-256", "conv3-512 conv3-512", "conv3-512 conv3-512"),
@@ -101,7 +101,7 @@ def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_op
     """Shape (classes,) of the network's output for one image.
 
     Raises:
-        ValueError: Another task than classification, no image (height, width, channels), or one too small for the poolings.
+        ValueError: The task is not classification, the input is not an image (height, width, channels), or it is too small for the poolings.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for vgg; received: {task!r}")
@@ -128,18 +128,18 @@ def build(
         output_shape: (classes,).
         variant: A column of table 1; "D" is VGG-16, "E" VGG-19.
         width: Factor on the channels of the hidden layers, rounded.
-        min_channels: Channels that `width` leaves each hidden layer at least.
+        min_channels: Minimum number of channels of a hidden layer after `width`.
         dropout: Fraction of fc6's and fc7's outputs dropped in training.
-        batch_norm: Normalise before each ReLU (not in the paper).
+        batch_norm: Batch normalisation before each ReLU (not in the paper).
         input_mean: Subtracted from the images; one number or one a channel.
-        input_std: Divides them; 1.0 in the paper.
+        input_std: The images are divided by it; 1.0 in the paper.
 
     Raises:
         ValueError: As `output_shape`.
     """
     _check_size(input_shape)
 
-    scale = functools.partial(scaled, width=width, least=min_channels)
+    scale = functools.partial(scaled, width=width, minimum=min_channels)
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
     for number, block in enumerate(VARIANTS[variant], start=1):
@@ -153,7 +153,7 @@ def build(
 
 
 def _block(x, block: str, number: int, scale: Callable[[int], int], batch_norm: bool):
-    """One block of table 1 and its pooling: (batch, H, W, C) to (batch, H / 2, W / 2, C')."""
+    """One block of table 1 with its pooling: (batch, H, W, C) to (batch, H / 2, W / 2, C')."""
     convolutions = [cell for cell in block.split() if cell != "LRN"]
     for index, cell in enumerate(convolutions, start=1):
         kernel, filters = map(int, cell.removeprefix("conv").split("-"))
@@ -165,7 +165,7 @@ def _block(x, block: str, number: int, scale: Callable[[int], int], batch_norm: 
 
 
 def _hidden(x, kind, name: str, batch_norm: bool, **options):
-    """A layer with weights, batch normalisation if wanted, ReLU: conv1_1 bn1_1 relu1_1; fc6 bnfc6 relu6, as in DeconvNet."""
+    """A layer with weights, optional batch normalisation, ReLU; names conv1_1 bn1_1 relu1_1, fc6 bnfc6 relu6, as in DeconvNet."""
     activation = None if batch_norm else "relu"
     x = kind(**options, activation=activation, kernel_initializer="he_normal", name=name)(x)
     if not batch_norm:

@@ -1,19 +1,20 @@
-"""YOLO, version 1: detection as regression, and the classifier that its first layers are trained as.
+"""YOLO, version 1: detection as regression, and the classifier as which its first layers are pre-trained.
 
 Redmon, Divvala, Girshick & Farhadi (2016), You Only Look Once, section 2.1 and figure 3, checked against darknet's
 cfg/yolo.cfg and cfg/yolo-tiny.cfg of November 2015. "full" (24 convolutions): 271,703,550 parameters; "fast" (9 convolutions):
 45,089,374. The authors' re-release (cfg/yolov1.cfg and cfg/yolov1-tiny.cfg of 2016: "rerelease", 197,301,875, and "rerelease_fast",
-27,095,374) normalises batches, and in place of the hidden fully connected layer has a locally connected one, or none; what darknet
-calls YOLO today is that, not the paper's. The output of an image is (S, S, C + 5 B), linear, S = side / stride, the last axis in this order:
-C class probabilities, B confidences, B times (x, y, sqrt w, sqrt h), x and y within the cell, w and h relative to the image.
+27,095,374) has batch normalisation, and a locally connected layer, or none, instead of the hidden fully connected layers. Today's darknet
+calls the re-release YOLO, not the paper's networks. The output for an image is (S, S, C + 5 B), linear, S = side / stride. The last axis
+holds C class probabilities, B confidences, B times (x, y, sqrt w, sqrt h); x and y within the cell, w and h relative to the image.
 
 Departures from the paper:
-- Darknet keeps its 1470 numbers as all classes, all confidences, all boxes of the image; here each cell has its own together.
-- Convolutions are He normal. Darknet draws from U(-s, s), s = sqrt(2 / inputs), a third of that variance, which is too little
-  to train from scratch, and starts the biases of fully connected layers at s; here they are 0.
-- The 3x3 convolutions of stride 1 use padding "same", which is darknet's padding of 1.
-- `batch_norm: true` normalises after every convolution, which then has no biases, as in the re-release; the paper's nets are without.
-- "small" is ours, for a CPU: the paper's plan (7x7 stem of stride 2, 1x1 reductions, two fully connected layers) in nine
+- Darknet orders its 1470 outputs as all classes, all confidences, all boxes of the image; here the outputs of each cell are together.
+- The weights of convolutions are He normal. Darknet draws from U(-s, s), s = sqrt(2 / inputs), a third of that variance, which is too
+  small to train from scratch. Biases are 0; in darknet the biases of fully connected layers start at s.
+- The 3x3 convolutions of stride 1 have padding "same", which equals darknet's padding of 1.
+- `batch_norm: true` adds batch normalisation after each convolution, which then has no biases, as in the re-release; the paper's
+  networks have none.
+- "small" is not published; it is for training on a CPU: the paper's plan (7x7 stem of stride 2, 1x1 reductions, two fully connected layers) in nine
   convolutions of few channels, stride 16.
 """
 
@@ -30,13 +31,13 @@ from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
 
-TASKS = ("detection", "classification")  # the second is the pre-training
+TASKS = ("detection", "classification")  # classification is the pre-training
 LOCAL_KERNEL = 3  # side of the locally connected layer's windows, yolov1.cfg
 
 
 @dataclass(frozen=True)
 class Step:
-    """One layer of a trunk: a convolution, or, without filters, the 2x2 max pooling after it."""
+    """One layer of a trunk: the convolution of this number, or, with 0 filters, the 2x2 max pooling after it."""
 
     number: int
     kernel: int
@@ -45,7 +46,7 @@ class Step:
 
     @property
     def window(self) -> Window:
-        """Its window along an axis; darknet pads convolutions by half the kernel."""
+        """The layer's window along an axis; darknet pads convolutions by half the kernel."""
         if not self.filters:
             return Window(f"pool{self.number}", self.kernel, self.stride)
         return Window(f"conv{self.number}", self.kernel, self.stride, self.kernel // 2)
@@ -53,18 +54,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Network:
-    """One variant.
+    """The layers and default options of a variant.
 
     Attributes:
-        trunk: Figure 3: KERNELxKERNEL-FILTERS, with "/2" for stride 2; "pool" is 2x2 max pooling of stride 2.
-        pretrained: Convolutions that are trained as a classifier first.
+        trunk: The layers of figure 3: KERNELxKERNEL-FILTERS, with "/2" for stride 2; "pool" is 2x2 max pooling of stride 2.
+        pretrained_convolutions: Number of convolutions that are pre-trained as a classifier.
         fully_connected: Units and activation of the hidden layers after the trunk.
-        local: Filters of the 3x3 locally connected layer after the trunk; 0: none.
-        batch_norm, boxes_per_cell, dropout: What `build` takes unless told otherwise.
+        local: Filters of the 3x3 locally connected layer after the trunk; 0: no such layer.
+        batch_norm, boxes_per_cell, dropout: Defaults of the arguments of `build`.
     """
 
     trunk: str
-    pretrained: int
+    pretrained_convolutions: int
     fully_connected: tuple[tuple[int, str], ...] = ()
     local: int = 0
     batch_norm: bool = False
@@ -72,7 +73,7 @@ class Network:
     dropout: float = 0.5
 
     def steps(self, convolutions: int | None = None) -> list[Step]:
-        """The layers of the trunk, up to that many convolutions."""
+        """The layers of the trunk, up to the given number of convolutions; None: all."""
         steps, number = [], 0
         for cell in self.trunk.split():
             if cell == "pool":
@@ -83,12 +84,12 @@ class Network:
             number += 1
             size, filters = cell.removesuffix("/2").split("-")
             steps.append(Step(number, int(size.split("x")[0]), 2 if cell.endswith("/2") else 1, int(filters)))
-        # What pools after the last convolution of a part belongs to the next part.
+        # A pooling after the last convolution of a part of the trunk belongs to the next part.
         return steps[:-1] if not steps[-1].filters else steps
 
     @property
     def stride(self) -> int:
-        """Pixels of the input a cell of the grid."""
+        """Side of a cell of the grid, in pixels of the input."""
         return math.prod(step.stride for step in self.steps())
 
 
@@ -101,13 +102,15 @@ _FULL = (
 )
 _FAST = "3x3-16 pool 3x3-32 pool 3x3-64 pool 3x3-128 pool 3x3-256 pool 3x3-512 pool 3x3-1024"  # as in cfg/darknet.cfg
 VARIANTS = {
-    "full": Network(_FULL, pretrained=20, fully_connected=((4096, "leaky"),)),
-    "fast": Network(f"{_FAST} 3x3-1024 3x3-1024", pretrained=7, fully_connected=((256, "linear"), (4096, "leaky"))),
-    "rerelease": Network(_FULL, pretrained=20, local=256, batch_norm=True, boxes_per_cell=3),
-    "rerelease_fast": Network(f"{_FAST} 3x3-256", pretrained=7, batch_norm=True, dropout=0.0),
+    "full": Network(_FULL, pretrained_convolutions=20, fully_connected=((4096, "leaky"),)),
+    "fast": Network(
+        f"{_FAST} 3x3-1024 3x3-1024", pretrained_convolutions=7, fully_connected=((256, "linear"), (4096, "leaky"))
+    ),
+    "rerelease": Network(_FULL, pretrained_convolutions=20, local=256, batch_norm=True, boxes_per_cell=3),
+    "rerelease_fast": Network(f"{_FAST} 3x3-256", pretrained_convolutions=7, batch_norm=True, dropout=0.0),
     "small": Network(
         "7x7-24/2 pool 3x3-48 pool 1x1-24 3x3-64 1x1-32 3x3-96 pool 1x1-48 3x3-128 3x3-128",
-        pretrained=9,
+        pretrained_convolutions=9,
         fully_connected=((512, "leaky"),),
     ),
 }
@@ -152,10 +155,11 @@ def output_shape(
     boxes_per_cell: int | None = None,
     **_options,
 ) -> tuple[int, ...]:
-    """Shape (S, S, classes + 5 boxes_per_cell) for detection, (classes,) for the pre-training as a classifier.
+    """Shape of the output for one image: (S, S, classes + 5 boxes_per_cell) for detection, (classes,) for the pre-training.
 
     Raises:
-        ValueError: Another task, no image (height, width, channels), or a size that the grid cannot take.
+        ValueError: The task is another, the input is not an image (height, width, channels), or its size does not fit the grid or the
+            layers.
     """
     if task not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)} for yolo; received: {task!r}")
@@ -180,34 +184,34 @@ def build(
     input_mean=0.0,
     input_std=1.0,
 ) -> "keras.Model":
-    """The network: images (batch, side, side, channels) in the data's units to float32 numbers.
+    """The network: images (batch, side, side, channels) in the data's units to float32 outputs.
 
-    With an output_shape of (S, S, C + 5 B) the detector. With (classes,) the classifier of its first convolutions: they, average
-    pooling, one fully connected layer (section 2.2), to logits; the layers have the detector's names.
+    With an output_shape (S, S, C + 5 B) it is the detector. With (classes,) it is the classifier of the pre-training (section 2.2): the
+    detector's first convolutions, with the same names, average pooling, and one fully connected layer to logits.
 
     Args:
         input_shape: (side, side, channels), side a multiple of the variant's stride (64; "small" 16); (448, 448, 3) in the paper,
-            (224, 224, 3) for the classifier, which takes any size from its own stride on.
-        output_shape: As `output_shape` says.
+            (224, 224, 3) for the classifier, which takes any height and width from the stride of its layers on.
+        output_shape: The result of `output_shape`.
         variant: "full" and "fast" (the paper's), "rerelease" and "rerelease_fast" (the authors' later ones), or "small".
         width: Factor on the channels of the hidden layers, rounded, at least 1.
-        boxes_per_cell: B, boxes that each cell predicts; by default the variant's: 2, "rerelease" 3.
+        boxes_per_cell: B, the number of boxes that each cell predicts; by default the variant's: 2, "rerelease" 3.
         dropout: Fraction of the last hidden layer's outputs dropped in training; by default the variant's: 0.5, "rerelease_fast" 0.
-        batch_norm: Normalise after each convolution; by default the variant's: the re-release does.
+        batch_norm: Batch normalisation after each convolution; by default the variant's: true for the re-release.
         input_mean: Subtracted from the images; one number or one a channel. Darknet in 2015: 127.5.
-        input_std: Divides them. Darknet in 2015: 127.5.
+        input_std: The images are divided by it. Darknet in 2015: 127.5.
 
     Raises:
-        ValueError: As `output_shape`, or an output_shape that is not this image's.
+        ValueError: As `output_shape`, or `output_shape` does not fit the size of the images and the number of boxes.
     """
     network = VARIANTS[variant]
-    own = {"boxes_per_cell": boxes_per_cell, "dropout": dropout, "batch_norm": batch_norm}
-    network = replace(network, **{name: value for name, value in own.items() if value is not None})
+    overrides = {"boxes_per_cell": boxes_per_cell, "dropout": dropout, "batch_norm": batch_norm}
+    network = replace(network, **{name: value for name, value in overrides.items() if value is not None})
     is_detector = len(output_shape) == 3
     _check_size(input_shape, variant, is_detector=is_detector)
     inputs = keras.Input(input_shape, name="inputs")
     x = layers.build_standardize(input_mean, input_std)(inputs)
-    for step in network.steps(None if is_detector else network.pretrained):
+    for step in network.steps(None if is_detector else network.pretrained_convolutions):
         x = _convolution(x, step, width, network.batch_norm) if step.filters else _pool(x, step)
     if is_detector:
         _check_grid(output_shape, input_shape, network)
@@ -219,22 +223,22 @@ def build(
 
 
 def _convolution(x, step: Step, width: float, batch_norm: bool):
-    """Convolution, batch normalisation if asked for, leaky ReLU: (batch, H, W, C) to (batch, H / stride, W / stride, C')."""
-    number, strided = step.number, step.stride > 1
-    if strided:
-        # Keras' "same" would pad one row less before than darknet does.
+    """Convolution, optional batch normalisation, leaky ReLU: (batch, H, W, C) to (batch, H / stride, W / stride, C')."""
+    number, is_strided = step.number, step.stride > 1
+    if is_strided:
+        # Keras' "same" would pad one row fewer before the map than darknet.
         x = keras.layers.ZeroPadding2D(step.kernel // 2, name=f"pad{number}")(x)
     x = keras.layers.Conv2D(
         scaled(step.filters, width),
         step.kernel,
         strides=step.stride,
-        padding="valid" if strided else "same",
+        padding="valid" if is_strided else "same",
         use_bias=not batch_norm,
         kernel_initializer="he_normal",
         name=f"conv{number}",
     )(x)
     if batch_norm:
-        # Both constants are darknet's: batchnorm_layer.c, and blas_kernels.cu for the one under the root.
+        # Both constants are darknet's: momentum in batchnorm_layer.c, epsilon in blas_kernels.cu.
         x = keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-5, name=f"bn{number}")(x)
     return keras.layers.LeakyReLU(negative_slope=0.1, name=f"leaky{number}")(x)
 
@@ -244,7 +248,7 @@ def _pool(x, step: Step):
 
 
 def _head(x, network: Network, output_shape: tuple[int, ...], width: float):
-    """What follows the trunk: (batch, S, S, channels) to (batch, S, S, C + 5 B)."""
+    """The layers after the trunk: (batch, S, S, channels) to (batch, S, S, C + 5 B)."""
     number = network.steps()[-1].number
     if network.local:
         number += 1
@@ -274,7 +278,7 @@ def _check_size(input_shape: tuple[int, ...], variant: str, *, is_detector: bool
     (height, width), stride = input_shape[:2], VARIANTS[variant].stride
     if not is_detector:
         network = VARIANTS[variant]
-        output_sizes((height, width), [step.window for step in network.steps(network.pretrained)])
+        output_sizes((height, width), [step.window for step in network.steps(network.pretrained_convolutions)])
     elif height != width or height % stride or height < stride:
         lower, upper = max(height // stride, 1) * stride, (height // stride + 1) * stride
         near = " or ".join(f"{side}x{side}" for side in sorted({lower, upper}))
