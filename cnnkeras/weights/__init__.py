@@ -1,11 +1,11 @@
-"""Weights that others trained: one file, one format of theirs, and the file's name is its name in params.yaml.
+"""Weights published in the formats of other projects: one file, one format, and the file's name is the format's name in params.yaml.
 
-A format's module has
+A format's file defines
 
-- `statistics(architecture, variant)`: the `Statistics` of the inputs that its published networks were trained with;
-- `read(file, network, *, classes)`: an opened binary file to `Values`, the network's weights in our layouts.
+- `statistics(architecture, variant)`: the `Statistics` of the inputs in the training of the format's published models;
+- `read(file, network, *, classes)`: reads an opened binary file to `Values`, the network's weights in Keras' layouts.
 
-Images are RGB here: weights trained on BGR (Caffe's) come out with the first layer's input channels in the order RGB.
+Images are RGB here: in weights trained on BGR (Caffe's) the input channels of the first layer are put into the order RGB.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ Values = dict[str, dict[str, np.ndarray]]  # by layer and weight: values["conv1"
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a network's first layer subtracts and divides by, in units of 0..255 and in the order RGB."""
+    """The mean subtracted from the inputs, one number a channel in the order RGB, and the number that divides them; in units of 0..255."""
 
     mean: tuple[float, float, float]
     std: float
@@ -37,10 +37,10 @@ names, load = _files.names, _files.load
 def find_statistics(
     table: Mapping[tuple[str, str], Statistics], architecture: str, variant: str, format: str
 ) -> Statistics:
-    """A format's row for a network.
+    """The row of a format's table for an architecture and variant.
 
     Raises:
-        ValueError: The format has no weights of such a network; names those that it has.
+        ValueError: The table has no such row; the message names the rows that it has.
     """
     if (architecture, variant) not in table:
         known = ", ".join(f"{name} {row!r}" for name, row in table)
@@ -49,14 +49,14 @@ def find_statistics(
 
 
 def kind_of(layer: "keras.Layer") -> str:
-    """Name of the layer's class; the grouped convolution counts as what it is, a `Conv2D`."""
+    """Name of the layer's class; of a subclass of `Conv2D`, such as the grouped convolution, `Conv2D`."""
     import keras
 
     return "Conv2D" if isinstance(layer, keras.layers.Conv2D) else type(layer).__name__
 
 
 def convolution_to_channels_last(kernel: np.ndarray) -> np.ndarray:
-    """Kernel (outputs, inputs, height, width), as Caffe and darknet have it, to Keras' (height, width, inputs, outputs).
+    """Kernel of Caffe or darknet, (outputs, inputs, height, width), to Keras' (height, width, inputs, outputs).
 
     Caffe's kernel of a deconvolution is (inputs, outputs, height, width), and becomes Keras' (height, width, outputs, inputs)
     by the same exchange of axes: in both, each input adds the kernel times its value to the outputs around it.
@@ -65,7 +65,7 @@ def convolution_to_channels_last(kernel: np.ndarray) -> np.ndarray:
 
 
 def flattened_to_channels_last(kernel: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Kernel (outputs, inputs) after a map that was flattened channel by channel, to (inputs, outputs) after ours.
+    """Kernel (outputs, inputs) for a map flattened channel by channel, to (inputs, outputs) for a map flattened by Keras.
 
     Args:
         kernel: (outputs, channels * height * width).
@@ -79,23 +79,23 @@ def flattened_to_channels_last(kernel: np.ndarray, shape: Sequence[int]) -> np.n
 
 
 def flattened_maps(network: "keras.Model") -> dict[str, tuple[int, ...]]:
-    """Shape of the map before flattening, by the name of the fully connected layer that reads it."""
-    shape, found = None, {}
+    """Shape (height, width, channels) of each flattened map, by the name of the fully connected layer that reads it."""
+    shape, shapes = None, {}
     for layer in network.layers:
         if kind_of(layer) == "Flatten":
             shape = tuple(layer.input.shape[1:])
         elif kind_of(layer) == "Dense" and shape is not None:
-            found[layer.name], shape = shape, None
-    return found
+            shapes[layer.name], shape = shape, None
+    return shapes
 
 
 def first_kernel(network: "keras.Model") -> str:
-    """Name of the layer that sees the image's channels."""
+    """Name of the first layer with weights, whose kernel reads the channels of the image."""
     return next(layer.name for layer in network.layers if layer.weights)
 
 
 def start_of(file: BinaryIO) -> str:
-    """The first bytes of a file, as a message may show them; says so where they are text, as a web page in its stead is."""
+    """The first bytes of a file in words, for a message; text and web pages, downloaded instead of the file, are named as such."""
     file.seek(0)
     head = file.read(48)
     if not head:
@@ -107,37 +107,37 @@ def start_of(file: BinaryIO) -> str:
 
 
 def size_of(file: BinaryIO) -> int:
-    """Bytes of a file; leaves it at its start."""
+    """Size of a file in bytes; afterwards the file is at its start."""
     size = file.seek(0, 2)
     file.seek(0)
     return size
 
 
 def describe(shape: Sequence[int]) -> str:
-    """A shape in words."""
+    """A shape for a message: `3 x 3 x 64`; `one number` for an empty shape."""
     return " x ".join(map(str, shape)) or "one number"
 
 
 def assign(network: "keras.Model", values: Values) -> None:
-    """Give a network all its weights.
+    """Set all weights of a network.
 
     Args:
         network: Changed in place.
-        values: Of every layer that has weights.
+        values: The values of all weights of the network.
 
     Raises:
-        ValueError: A layer or a weight is missing or too many, has another shape, is not finite, or is a negative variance. The
+        ValueError: A layer or weight is missing or unknown, a shape differs, a value is not finite, or a variance is negative. The
             network is then unchanged.
     """
     layers = {layer.name: layer for layer in network.layers if layer.weights}
     for name in {**layers, **values}:
-        wanted = {weight.name: tuple(weight.shape) for weight in layers[name].weights} if name in layers else {}
-        given = values.get(name, {})
-        received = {key: value.shape for key, value in given.items()}
-        if wanted != received:
-            raise ValueError(f"layer {name}: expected weights {wanted}; received: {received or 'none'}")
-        for key, value in given.items():
-            if not np.isfinite(value).all() or (key == "moving_variance" and (value < 0).any()):
+        expected = {weight.name: tuple(weight.shape) for weight in layers[name].weights} if name in layers else {}
+        arrays = values.get(name, {})
+        received = {key: array.shape for key, array in arrays.items()}
+        if expected != received:
+            raise ValueError(f"layer {name}: expected weights {expected}; received: {received or 'none'}")
+        for key, array in arrays.items():
+            if not np.isfinite(array).all() or (key == "moving_variance" and (array < 0).any()):
                 raise ValueError(
                     f"layer {name}: expected finite numbers, and variances of at least 0; received: others in its {key}. "
                     "The file is damaged, or of another network of the same size"

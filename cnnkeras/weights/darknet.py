@@ -1,17 +1,17 @@
-"""Darknet's `.weights`: a header, then nothing but the float32 numbers of one layer after the other.
+"""Darknet's `.weights`: a header, then the float32 numbers of all layers, one layer after another.
 
-Read as src/parser.c does (pjreddie/darknet@f6afaab, load_weights_upto and what it calls; little-endian):
+Read as in src/parser.c (pjreddie/darknet@f6afaab, load_weights_upto and the functions it calls; little-endian):
 
 - Header of 2015 (commit 6103ecc4): float32 learning rate, momentum, decay; int32 images seen. 16 bytes, and the weights of
   connected layers are (inputs, outputs).
-- Header since: int32 major, minor, revision; images seen as int32 before version 0.2 and as 64 bits from it on. Connected
-  layers are (outputs, inputs). The first kind is known by a major or minor above 1000, which floats look like.
+- Later headers: int32 major, minor, revision; images seen as int32 before version 0.2 and as 64 bits from version 0.2 on. The weights of
+  connected layers are (outputs, inputs). Read as a version, the floats of a header of 2015 give a major or minor above 1000.
 - `[convolutional]`: biases, with batch normalisation scales, means, variances, then the kernel (filters, channels, rows, columns).
 - `[local]`: biases (filters, rows, columns), kernels (rows * columns, filters, channels, window's rows, window's columns).
-- `[connected]`: biases, kernel. Before it a map is flattened channel by channel.
-- `[detection]` takes its numbers as all classes of all cells, all confidences, all boxes (src/detection_layer.c).
+- `[connected]`: biases, kernel. The map before it is flattened channel by channel.
+- `[detection]` reads its inputs in the order all classes of all cells, all confidences, all boxes (src/detection_layer.c).
 
-Nothing in a file says of which network it is, so that its size must be right to the byte.
+A file does not name its network, so its size must be exactly that of the expected network.
 """
 
 import math
@@ -36,7 +36,7 @@ from cnnkeras.weights import (
 if TYPE_CHECKING:
     import keras
 
-# The [crop] layer of the cfg files of 2015 maps 0..1 to -1..1 (src/crop_layer.c); later ones have none, and train on 0..1.
+# The [crop] layer of the cfg files of 2015 maps 0..1 to -1..1 (src/crop_layer.c); later files have no such layer and train on 0..1.
 _MINUS_ONE_TO_ONE = Statistics((127.5, 127.5, 127.5), 127.5)
 _ZERO_TO_ONE = Statistics((0.0, 0.0, 0.0), 255.0)
 STATISTICS = {
@@ -45,16 +45,16 @@ STATISTICS = {
     ("yolo", "rerelease"): _ZERO_TO_ONE,
     ("yolo", "rerelease_fast"): _ZERO_TO_ONE,
 }
-_LARGEST_VERSION = 1000  # larger numbers are the floats of a header of 2015
+_MAX_VERSION = 1000  # greater numbers are the floats of a header of 2015
 
 
 @dataclass(frozen=True)
 class Header:
-    """What comes before the weights.
+    """The header of a file.
 
     Attributes:
-        size: Bytes.
-        inputs_first: Kernels of connected layers are (inputs, outputs).
+        size: Size in bytes.
+        inputs_first: Whether kernels of connected layers are (inputs, outputs) in the file, not (outputs, inputs).
     """
 
     size: int
@@ -66,9 +66,9 @@ class Section:
     """The numbers of one layer in the file.
 
     Attributes:
-        layer: Our layer.
-        norm: Our batch normalisation after it, or None.
-        kind: Darknet's: "convolutional", "local" or "connected".
+        layer: Name of the Keras layer.
+        norm: Name of the batch normalisation after it, or None.
+        kind: Darknet's kind of layer: "convolutional", "local" or "connected".
         parts: Names and shapes of the arrays, in the file's order.
     """
 
@@ -79,61 +79,61 @@ class Section:
 
     @property
     def floats(self) -> int:
-        """How many numbers it is."""
+        """Number of float32 numbers in the section."""
         return sum(math.prod(shape) for _, shape in self.parts)
 
 
 def statistics(architecture: str, variant: str) -> Statistics:
-    """Of the inputs of darknet's own networks.
+    """The statistics of the inputs of darknet's published networks.
 
     Raises:
-        ValueError: Not one of them.
+        ValueError: Darknet published no such network.
     """
     return find_statistics(STATISTICS, architecture, variant, "darknet")
 
 
 def sections(network: "keras.Model") -> list[Section]:
-    """How darknet would lay out a network's weights, from its layers alone; no weight is read.
+    """The sections of a file with a network's weights, in darknet's order, from the shapes of the layers; no weight is read.
 
     Raises:
-        ValueError: A layer has weights but no counterpart in darknet.
+        ValueError: A layer with weights has no counterpart in darknet.
     """
-    found: list[Section] = []
+    layout: list[Section] = []
     for layer in (layer for layer in network.layers if layer.weights):
         kind = kind_of(layer)
         if kind == "Conv2D":
             rows, columns, channels, filters = layer.kernel.shape
             parts = (("bias", (filters,)), ("kernel", (filters, channels, rows, columns)))
-            found.append(Section(layer.name, None, "convolutional", parts))
+            layout.append(Section(layer.name, None, "convolutional", parts))
         elif kind == "BatchNormalization":
-            before = found.pop()
-            bias, kernel = before.parts
+            previous = layout.pop()
+            bias, kernel = previous.parts
             norm = tuple((name, bias[1]) for name in ("gamma", "moving_mean", "moving_variance"))
-            found.append(Section(before.layer, layer.name, before.kind, (bias, *norm, kernel)))
+            layout.append(Section(previous.layer, layer.name, previous.kind, (bias, *norm, kernel)))
         elif kind == "LocallyConnected2D":
             rows, columns, _, filters = layer.kernel.shape
             window = (layer.input.shape[-1], layer.kernel_size, layer.kernel_size)
             parts = (("bias", (filters, rows, columns)), ("kernel", (rows * columns, filters, *window)))
-            found.append(Section(layer.name, None, "local", parts))
+            layout.append(Section(layer.name, None, "local", parts))
         elif kind == "Dense":
             inputs, outputs = layer.kernel.shape
             parts = (("bias", (outputs,)), ("kernel", (outputs, inputs)))
-            found.append(Section(layer.name, None, "connected", parts))
+            layout.append(Section(layer.name, None, "connected", parts))
         else:
             raise ValueError(f"expected layers that darknet has; received: {layer.name}, a {kind}")
-    return found
+    return layout
 
 
 def read(file: BinaryIO, network: "keras.Model", *, classes: int) -> Values:
-    """The weights of a network of ours from darknet's file of it.
+    """Read the weights of a network from a file of darknet.
 
     Args:
-        file: Opened for reading bytes, seekable.
-        network: Says which layers to expect.
-        classes: Of a detector, whose outputs are put into our order.
+        file: Binary and seekable.
+        network: The expected network.
+        classes: Number of a detector's classes, needed to reorder its outputs.
 
     Raises:
-        ValueError: No such file, or of another network.
+        ValueError: The file is not one of darknet, or it holds another network.
     """
     header, layout, maps = read_header(file), sections(network), flattened_maps(network)
     _check_size(file, header, layout, network, classes)
@@ -159,23 +159,23 @@ def read(file: BinaryIO, network: "keras.Model", *, classes: int) -> Values:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read a file's header; leaves the file after it.
+    """Read a file's header; afterwards the file is at its first weight.
 
     Raises:
-        ValueError: It is none of darknet's.
+        ValueError: The header is not one of darknet.
     """
     file.seek(0)
     head = file.read(16)
     if len(head) == 16:
         major, minor, revision, seen = struct.unpack("<4i", head)
-        if major > _LARGEST_VERSION or minor > _LARGEST_VERSION:
+        if major > _MAX_VERSION or minor > _MAX_VERSION:
             rates = struct.unpack("<3f", head[:12])
             if all(0 <= rate <= 1 for rate in rates) and seen >= 0:
                 return Header(16, inputs_first=True)
-        elif min(major, minor, revision) >= 0 and revision <= _LARGEST_VERSION:
-            wide = major * 10 + minor >= 2
-            file.seek(20 if wide else 16)
-            return Header(20 if wide else 16, inputs_first=False)
+        elif min(major, minor, revision) >= 0 and revision <= _MAX_VERSION:
+            size = 20 if major * 10 + minor >= 2 else 16
+            file.seek(size)
+            return Header(size, inputs_first=False)
     raise ValueError(
         "expected darknet's header (a version such as 0.1.0, or in 2015 learning rate, momentum and decay); "
         f"received: {start_of(file)}"
@@ -183,14 +183,14 @@ def read_header(file: BinaryIO) -> Header:
 
 
 def detection_order(shape: tuple[int, ...], classes: int) -> np.ndarray:
-    """Where each of our outputs is in darknet's.
+    """The index in darknet's outputs of each of our outputs.
 
     Args:
-        shape: (S, S, C + 5 B) of our output, in each cell [C classes | B confidences | B times 4 coordinates].
+        shape: (S, S, C + 5 B) of our outputs, in each cell [C classes | B confidences | B times 4 coordinates].
         classes: C.
 
     Returns:
-        Indices (S * S * (C + 5 B),): `theirs[order]` is ours, flattened.
+        int64 (S * S * (C + 5 B),): darknet's outputs, indexed with it, are ours, flattened.
     """
     cells, boxes = shape[0] * shape[1], (shape[2] - classes) // 5
     parts = np.split(np.arange(math.prod(shape)), [cells * classes, cells * (classes + boxes)])
@@ -207,10 +207,10 @@ def _check_size(file: BinaryIO, header: Header, layout: list[Section], network: 
     fix = "Is it of another network or variant, or was the download cut short?"
     last = layout[-1]
     if len(network.output_shape) == 4:
-        # A class more is an output more in every cell, with its bias.
-        more, rest = divmod(difference, 4 * math.prod(network.output_shape[1:3]) * (last.parts[1][1][1] + 1))
-        if not rest and classes + more > 0:
-            fix = f"It would fit {classes + more} classes instead of {classes}"
+        # Each further class is a further output in every cell, with its weights and its bias.
+        further, remainder = divmod(difference, 4 * math.prod(network.output_shape[1:3]) * (last.parts[1][1][1] + 1))
+        if not remainder and classes + further > 0:
+            fix = f"It would fit {classes + further} classes instead of {classes}"
     raise ValueError(
         f"expected {expected:,} bytes, a header of {header.size} and {floats:,} numbers; received: {received:,} bytes, "
         f"{abs(difference):,} too {'many' if difference > 0 else 'few'}. {fix}"
@@ -222,9 +222,9 @@ def _take(file: BinaryIO, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def local_to_channels_last(bias: np.ndarray, kernel: np.ndarray) -> dict[str, np.ndarray]:
-    """Weights of darknet's local layer to those of `LocallyConnected2D`.
+    """Weights of darknet's local layer to the weights of `LocallyConnected2D`.
 
-    A window's values are in the order channel, row, column in darknet (src/im2col.c), and row, column, channel here.
+    The values of a window are in the order channel, row, column in darknet (src/im2col.c), and row, column, channel in our layer.
 
     Args:
         bias: (filters, rows, columns) of the map.
@@ -239,7 +239,7 @@ def local_to_channels_last(bias: np.ndarray, kernel: np.ndarray) -> dict[str, np
 
 
 def _connected(kernel: np.ndarray, header: Header, shape: tuple[int, ...] | None) -> np.ndarray:
-    """Darknet's connected kernel, read as (outputs, inputs), to ours, (inputs, outputs)."""
+    """Kernel of darknet's connected layer, read as (outputs, inputs), to Keras' (inputs, outputs)."""
     if header.inputs_first:
         outputs, inputs = kernel.shape
         kernel = kernel.reshape(inputs, outputs).T
