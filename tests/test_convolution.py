@@ -152,7 +152,7 @@ def test_receptive_fields_of_the_lecture():
     for row in alexnet.CONVOLUTIONS:
         stack.append(Window(row.name, row.kernel, row.stride))
         seen.append(receptive_field(stack))
-        stack += [Window("pool", 3, 2)] * ("pool" in row.then)
+        stack += [Window("pool", 3, 2)] * ("pool" in row.after_relu)
     assert seen == [11, 51, 99, 131, 163]
     assert receptive_field([Window("conv", 3)] * 3) == 7
     assert receptive_field([Window(row.name, row.kernel, row.stride) for row in mnist1d_conv.VARIANTS["udl"]]) == 15

@@ -1,1 +1,1 @@
-"""Images with boxes and masks; diagrams. Equal data give equal bytes."""
+"""Drawings of images with boxes and masks, and diagrams. Equal data give equal bytes."""

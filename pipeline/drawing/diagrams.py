@@ -1,4 +1,4 @@
-"""The diagrams of an evaluation, in one style: sized for a slide, equal data giving equal bytes."""
+"""The diagrams of evaluations and datasets, in one style, sized for a slide. Equal data give equal bytes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,12 +36,12 @@ STYLE = {
     "figure.constrained_layout.h_pad": 0.12,
     "figure.constrained_layout.w_pad": 0.12,
 }
-WIDTH = 10.0  # inches; at DPI dots per inch 1,500 pixels
+WIDTH = 10.0  # inches: 1,500 pixels at DPI dots per inch
 DPI = 150
 PATCH = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # behind numbers that a line may cross
-NAMED = 40  # classes up to which each has its name on an axis
-COUNTED = 21  # classes up to which the cells of a confusion matrix hold numbers: VOC's with background
-UNREADABLE = 10_000  # counts from which on the cells hold percentages instead
+MAX_NAMED_CLASSES = 40  # with more classes not every class has its name on an axis
+MAX_NUMBERED_CLASSES = 21  # VOC's with background; with more classes the cells of a confusion matrix hold no numbers
+MIN_PERCENT_COUNT = 10_000  # from this count on, too long to read in a cell, cells hold percentages
 
 
 def training_curves(path: Path, history: Mapping[str, np.ndarray], *, title: str) -> None:
@@ -55,32 +55,32 @@ def training_curves(path: Path, history: Mapping[str, np.ndarray], *, title: str
     epochs = history["epoch"]
     names = [name for name in history if name != "epoch" and not name.startswith("val_")]
     names.sort(key=lambda name: (name != "loss", name == "learning_rate"))  # loss first, learning rate last
-    best = (
+    best_row = (
         None if "val_loss" not in history or np.isnan(history["val_loss"]).all() else np.nanargmin(history["val_loss"])
     )
-    reached = "" if best is None else f" · lowest validation loss after epoch {epochs[best]:g} (dotted)"
-    with _figure(path, title, f"{len(epochs)} epochs{reached}", 4.2) as figure:
+    minimum = "" if best_row is None else f" · lowest validation loss after epoch {epochs[best_row]:g} (dotted)"
+    with _figure(path, title, f"{len(epochs)} epochs{minimum}", 4.2) as figure:
         for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
             _curves(axes, epochs, history, name)
-            if best is not None:
-                axes.axvline(epochs[best], color=GREY, linewidth=1.2, linestyle=":")
+            if best_row is not None:
+                axes.axvline(epochs[best_row], color=GREY, linewidth=1.2, linestyle=":")
 
 
 def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], *, title: str, subtitle: str) -> None:
-    """How often each true class (row) was taken for each class (column), coloured by the share of its row.
+    """How many examples of each true class (row) are predicted as each class (column), coloured by the fraction of the row.
 
     Args:
         path: The PNG to write.
-        counts: (C, C) integers, rows are the truth.
+        counts: int (C, C), a row for each true class.
         classes: C names.
         title: Heading of the figure.
         subtitle: The protocol in one line.
     """
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    row_fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with _figure(path, title, subtitle, 8.6) as figure:
         axes = figure.subplots()
-        image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        is_percent = counts.max() >= UNREADABLE
+        image = axes.imshow(row_fractions, cmap="Blues", vmin=0, vmax=1)
+        is_percent = counts.max() >= MIN_PERCENT_COUNT
         label = (
             "share of the true class (numbers: percent)"
             if is_percent
@@ -90,15 +90,15 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], *, 
         axes.set(xlabel="predicted", ylabel="true")
         axes.grid(False)
         axes.spines[:].set_visible(False)
-        if len(classes) <= NAMED:
-            turned = sum(map(len, classes)) > 60  # longer names would run into each other
-            axes.set_xticks(range(len(classes)), classes, rotation=90 if turned else 0)
+        if len(classes) <= MAX_NAMED_CLASSES:
+            are_vertical = sum(map(len, classes)) > 60  # horizontal names of more letters would overlap
+            axes.set_xticks(range(len(classes)), classes, rotation=90 if are_vertical else 0)
             axes.set_yticks(range(len(classes)), classes)
-        if len(classes) <= COUNTED:
-            visible = share >= 0.005 if is_percent else counts > 0
+        if len(classes) <= MAX_NUMBERED_CLASSES:
+            visible = row_fractions >= 0.005 if is_percent else counts > 0
             for row, column in np.argwhere(visible):
-                color = "white" if share[row, column] > 0.5 else INK
-                text = f"{100 * share[row, column]:.0f}" if is_percent else f"{counts[row, column]}"
+                color = "white" if row_fractions[row, column] > 0.5 else INK
+                text = f"{100 * row_fractions[row, column]:.0f}" if is_percent else f"{counts[row, column]}"
                 axes.text(
                     column, row, text, ha="center", va="center", color=color, fontsize=10 if len(classes) <= 12 else 9
                 )
@@ -112,12 +112,12 @@ def precision_recall(
     title: str,
     subtitle: str,
 ) -> None:
-    """Precision over recall of every class.
+    """Precision over recall, a curve for every class and one for the mean.
 
     Args:
         path: The PNG to write.
-        curves: Per class, under the text of its legend: recall and precision.
-        mean: Recall and precision over all classes.
+        curves: For each class, by its text in the legend: recall and precision, 0..1.
+        mean: Recall and mean precision over all classes.
         title: Heading of the figure.
         subtitle: The protocol in one line.
     """
@@ -127,34 +127,34 @@ def precision_recall(
             axes.plot(recall, precision, color=_hex(label), linewidth=1.6, label=text)
         axes.plot(*mean, color=INK, linewidth=2.8, linestyle="--", label="mean")
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
-        if len(curves) <= NAMED:
+        if len(curves) <= MAX_NAMED_CLASSES:
             columns = 1 + len(curves) // 18
             axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns, title="average precision")
 
 
 def per_class(path: Path, values: Mapping[str, float], *, metric: str, title: str, subtitle: str) -> None:
-    """One bar per class, the best first, and their mean.
+    """One bar per class, in the order of falling values, and the mean over the classes.
 
     Args:
         path: The PNG to write.
-        values: Metric 0..1 per class; NaN for a class that does not occur.
-        metric: Name of the axis.
+        values: The metric of each class, 0..1; NaN for a class that does not occur.
+        metric: Label of the axis.
         title: Heading of the figure.
         subtitle: The protocol in one line.
     """
     names = sorted(values, key=lambda name: -np.nan_to_num(values[name], nan=-1.0))
-    left_out = len(names) - NAMED
-    if left_out > 0:  # both ends tell most
-        names = names[: NAMED // 2] + names[-NAMED // 2 :]
-        subtitle += f" · the {NAMED // 2} best and the {NAMED // 2} worst of {len(values)} classes"
+    if len(names) > MAX_NAMED_CLASSES:  # the best and the worst classes say most
+        half = MAX_NAMED_CLASSES // 2
+        names = names[:half] + names[-half:]
+        subtitle += f" · the {half} best and the {half} worst of {len(values)} classes"
     heights = np.array([values[name] for name in names])
     with _figure(path, title, subtitle, 1.9 + 0.3 * len(names)) as figure:
         axes = figure.subplots()
         axes.barh(range(len(names)), np.nan_to_num(heights), color=colors.BLUE, height=0.72)
         for row, height in enumerate(heights):
             text = "does not occur" if np.isnan(height) else f"{height:.3f}"
-            place = np.nan_to_num(height) + 0.008
-            axes.text(place, row, text, va="center", color=GREY, fontsize=10, bbox=PATCH)
+            left = np.nan_to_num(height) + 0.008
+            axes.text(left, row, text, va="center", color=GREY, fontsize=10, bbox=PATCH)
         mean = float(np.nanmean(list(values.values()))) if not np.isnan(list(values.values())).all() else 0.0
         axes.axvline(mean, color=colors.RED, linewidth=1.6, linestyle="--", label=f"mean over classes {mean:.3f}")
         axes.set(xlim=(0, 1.08), xlabel=metric, ylim=(len(names) - 0.4, -0.6))
@@ -167,16 +167,16 @@ def per_class(path: Path, values: Mapping[str, float], *, metric: str, title: st
 def fractions(
     path: Path, fractions: Sequence[tuple[str, Sequence[float]]], kinds: Sequence[str], *, title: str, subtitle: str
 ) -> None:
-    """One bar per row, divided into kinds; of many rows only the first, which sums them up.
+    """One bar per row, divided into kinds; of too many rows only the first, their summary.
 
     Args:
         path: The PNG to write.
-        fractions: Name of each row and its fractions, one a kind; NaN where there is nothing to divide.
+        fractions: For each row its name and its fractions, one a kind; NaN for a row without counts.
         kinds: Names of the kinds.
         title: Heading of the figure.
         subtitle: The protocol in one line.
     """
-    shown = fractions if len(fractions) <= NAMED + 1 else fractions[:1]
+    shown = fractions if len(fractions) <= MAX_NAMED_CLASSES + 1 else fractions[:1]
     values = np.nan_to_num(np.array([row for _, row in shown], np.float64))
     starts = np.cumsum(values, axis=1) - values
     with _figure(path, title, subtitle, 2.2 + 0.32 * len(shown)) as figure:
@@ -188,8 +188,8 @@ def fractions(
             )
         for row, column in np.argwhere(values >= 0.03):
             text = f"{100 * values[row, column]:.0f}"
-            place = starts[row, column] + values[row, column] / 2
-            axes.text(place, row, text, ha="center", va="center", color="white", fontsize=9)
+            center = starts[row, column] + values[row, column] / 2
+            axes.text(center, row, text, ha="center", va="center", color="white", fontsize=9)
         axes.set(xlim=(0, 1), xlabel="share (numbers: percent)", ylim=(len(shown) - 0.4, -0.6))
         axes.set_yticks(range(len(shown)), [name for name, _ in shown], color=INK)
         axes.grid(axis="y", visible=False)
@@ -197,40 +197,40 @@ def fractions(
 
 
 def dataset(path: Path, report: Mapping[str, Any], *, unit: str, title: str, subtitle: str) -> None:
-    """What a packed dataset holds: its classes in each split, its colours, and for detection what grids of cells lose.
+    """The classes of a packed dataset in each split, its colours, and for detection the fraction of objects that grids lose.
 
     Args:
         path: The PNG to write.
-        report: As the stage `augment` writes it.
-        unit: What is counted of each class: "examples", "objects" or "pixels".
+        report: The report of the stage `augment`.
+        unit: The counted things: "examples", "objects" or "pixels".
         title: Heading of the figure.
         subtitle: The report in one line.
     """
     splits = report["splits"]
     names = sorted(splits["train"]["per_class"], key=lambda name: -splits["train"]["per_class"][name])
-    if len(names) > NAMED:
-        subtitle += f" · the {NAMED // 2} most and the {NAMED // 2} least frequent of {len(names)} classes"
-        names = names[: NAMED // 2] + names[-NAMED // 2 :]
+    if len(names) > MAX_NAMED_CLASSES:
+        half = MAX_NAMED_CLASSES // 2
+        subtitle += f" · the {half} most and the {half} least frequent of {len(names)} classes"
+        names = names[:half] + names[-half:]
     lost = {split: entry["boxes"].get("lost_by_grid") for split, entry in splits.items() if "boxes" in entry}
     with _figure(path, title, subtitle, max(3.4, 1.7 + 0.3 * len(names))) as figure:
-        others = ("colours" in report) + any(lost.values())
-        panels = np.atleast_1d(figure.subplots(1, 1 + others, width_ratios=[1.5, *[1] * others]))
+        further = ("colours" in report) + any(lost.values())
+        panels = np.atleast_1d(figure.subplots(1, 1 + further, width_ratios=[1.5, *[1] * further]))
         _class_fractions(panels[0], splits, names, unit)
         if "colours" in report:
             _components(panels[-1], np.array(report["mean"]) / 255, report["colours"])
         if any(lost.values()):
-            for (split, shares), color in zip(lost.items(), colors.SPLITS, strict=True):
-                if shares:
-                    panels[1].plot(
-                        [int(grid) for grid in shares], list(shares.values()), "o-", color=color, label=split
-                    )
+            for (split, lost_fractions), color in zip(lost.items(), colors.SPLITS, strict=True):
+                if lost_fractions:
+                    grids = [int(grid) for grid in lost_fractions]
+                    panels[1].plot(grids, list(lost_fractions.values()), "o-", color=color, label=split)
             panels[1].set(xlabel="cells along a side of the grid", ylabel="share of the objects", ylim=(0, None))
             panels[1].set_title("lost in shared cells")
             panels[1].legend()
 
 
 def _components(axes: Axes, mean: np.ndarray, colours: Mapping[str, Any]) -> None:
-    """A strip for each principal component: the mean colour, and what two deviations along the component make of it."""
+    """A strip for each principal component: the colours up to two standard deviations along it from the mean colour."""
     values, vectors = np.array(colours["eigenvalues"]), np.array(colours["eigenvectors"])
     steps = np.linspace(-2, 2, 101)
     strips = (
@@ -239,15 +239,15 @@ def _components(axes: Axes, mean: np.ndarray, colours: Mapping[str, Any]) -> Non
     axes.imshow(strips.clip(0, 1), aspect="auto", extent=(-2, 2, len(values) - 0.5, -0.5), interpolation="nearest")
     axes.axvline(0, color="white", linewidth=1)
     axes.hlines(np.arange(1, len(values)) - 0.5, -2, 2, color="white", linewidth=6)
-    shares = values / max(values.sum(), 1e-12)
-    axes.set_yticks(range(len(values)), [f"{share:.1%}" for share in shares], color=INK)
+    variance_fractions = values / max(values.sum(), 1e-12)
+    axes.set_yticks(range(len(values)), [f"{fraction:.1%}" for fraction in variance_fractions], color=INK)
     axes.set(xlabel="deviations from the mean", ylabel="share of the variance")
     axes.set_title("principal colours")
     axes.grid(visible=False)
 
 
 def _class_fractions(axes: Axes, splits: Mapping[str, Any], names: Sequence[str], unit: str) -> None:
-    """A bar per class and split: the class's share of the split."""
+    """A bar for each class and split: the class's fraction of the split."""
     height = 0.8 / len(splits)
     for number, ((split, entry), color) in enumerate(zip(splits.items(), colors.SPLITS, strict=True)):
         counts = np.array([entry["per_class"][name] for name in names])
@@ -258,13 +258,13 @@ def _class_fractions(axes: Axes, splits: Mapping[str, Any], names: Sequence[str]
     axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"share of the split's {unit}")
     axes.set_title("classes")
     axes.grid(axis="y", visible=False)
-    axes.set_xlim(0, 1.6 * axes.get_xlim()[1])  # beside the bars
+    axes.set_xlim(0, 1.6 * axes.get_xlim()[1])  # space for the legend beside the bars
     axes.legend(loc="lower right")
 
 
 @contextmanager
 def _figure(path: Path, title: str, subtitle: str, height: float) -> Iterator[Figure]:
-    """A figure with its heading, saved when the block ends; the software's version in a PNG would change its hash."""
+    """A figure with its heading, saved as PNG at the end of the block, without the software's version, which would change the bytes."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         inch = 1 / height

@@ -1,8 +1,8 @@
 """Images with boxes, label maps, signals and captions drawn on them.
 
-Every function takes and returns uint8 RGB images (H, W, 3) and, but for `write`, changes none of its arguments. A
-image is first brought to its final size (`side`, the longer side in pixels), then drawn on, so that lines and letters
-are equally legible on a 28-pixel digit and on a 4,000-pixel photograph. Equal arguments give equal bytes.
+All functions take and return uint8 RGB images (H, W, 3); only `write` changes an argument. An image is first resized to its
+final size (`side`, the longer side in pixels), then drawn on, so lines and letters are equally legible on a 28-pixel digit
+and on a 4,000-pixel photograph. Equal arguments give equal bytes.
 """
 
 import functools
@@ -21,8 +21,8 @@ WHITE, PAPER, INK, GREY = (255, 255, 255), (243, 244, 246), (31, 35, 40), (101, 
 BAR = (128, 184, 245)
 RIGHT, WRONG = (26, 127, 55), (207, 34, 46)  # captions of right and wrong predictions
 GAP = 18  # pixels between the columns of a grid
-# Sasha Trubetskoy's "20 simple, distinct colors" (sashamaps.net), reordered, a dark green for his beige, which is lost on
-# white. The VOC colour map itself is for label files: its first colours are too dark to be told apart on photographs.
+# Sasha Trubetskoy's "20 simple, distinct colors" (sashamaps.net), reordered, with a dark green for his beige, which is hard to
+# see on white. The VOC colour map is for label files: its first colours are too dark to distinguish on photographs.
 CLASS_COLORS = (
     (230, 25, 75),
     (60, 180, 75),
@@ -48,16 +48,15 @@ CLASS_COLORS = (
 
 
 def class_color(label: int) -> tuple[int, int, int]:
-    """The RGB colour of class `label` (0-based), the same in every figure; after 20 classes the colours repeat."""
+    """The RGB colour of class `label` (0-based) in all figures; from the 21st class on the colours repeat."""
     return CLASS_COLORS[label % len(CLASS_COLORS)]
 
 
 def fit(image: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """The image enlarged or shrunk so that its longer side is `side` pixels; its aspect is kept."""
+    """The image resized to `side` pixels along the longer side, with its aspect ratio."""
     scale = side / max(image.shape[:2])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    shrinks = scale < 1
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
 def draw_boxes(
@@ -70,26 +69,28 @@ def draw_boxes(
     dashed: Sequence[bool] | None = None,
     side: int = SIDE,
 ) -> np.ndarray:
-    """The image with a box and a tag `class score` per object.
+    """The image with a box and a tag `class score` for each object.
 
     Args:
+        image: uint8 (H, W, 3).
         boxes: (n, 4) xyxy in pixels of `image`.
         labels: n indices into `classes`.
+        classes: Names of the classes.
         scores: n numbers 0..1, or None for boxes without scores (annotations).
-        dashed: n flags: boxes to draw with a dashed line (missed or wrong ones).
-        side: longer side of the drawn image, pixels.
+        dashed: n flags, true for boxes with a dashed line (missed or wrong ones); None: all lines are solid.
+        side: Longer side of the drawing in pixels.
     """
     canvas = fit(image, side)
     corners = _drawn_corners(np.asarray(boxes, "float64").reshape(-1, 4), image, canvas)
     thickness = max(2, round(side / 200))
     for index, box in enumerate(corners):
-        broken = dashed is not None and bool(dashed[index])
-        _rectangle(canvas, box, (0, 0, 0), thickness + 2, broken)
-        _rectangle(canvas, box, class_color(labels[index]), thickness, broken)
-    taken: list[tuple[int, int, int, int]] = []
+        is_dashed = dashed is not None and bool(dashed[index])
+        _rectangle(canvas, box, (0, 0, 0), thickness + 2, is_dashed)
+        _rectangle(canvas, box, class_color(labels[index]), thickness, is_dashed)
+    tags: list[tuple[int, int, int, int]] = []
     for index, box in enumerate(corners):
         text = str(classes[labels[index]]) + ("" if scores is None else f" {scores[index]:.2f}")
-        _tag_box(canvas, box, text, class_color(labels[index]), taken)
+        _tag_box(canvas, box, text, class_color(labels[index]), tags)
     return canvas
 
 
@@ -101,13 +102,14 @@ def draw_mask(
     alpha: float = 0.55,
     side: int = SIDE,
 ) -> np.ndarray:
-    """The image under its label map: every class in its colour with an outline, void (255) in white.
+    """The image with its label map on it: each class in its colour with an outline, void (255) in white.
 
     Args:
-        label_map: (H, W) of 0 = background (left as it is), 1..C, 255 = void; any size, it is stretched to the image.
-        classes: the C names; where given, the largest region of each class is tagged with its name.
-        alpha: how opaque the colours are, 0..1.
-        side: longer side of the drawn image, pixels.
+        image: uint8 (H, W, 3).
+        label_map: (h, w), 0 background (not coloured), 1..C, 255 void; resized to the image.
+        classes: The C names; a tag with the name is at the point of each class that is farthest from its border. None: no tags.
+        alpha: Opacity of the colours, 0..1.
+        side: Longer side of the drawing in pixels.
     """
     canvas = fit(image, side)
     labels = cv2.resize(np.asarray(label_map, "uint8"), canvas.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -118,9 +120,9 @@ def draw_mask(
     for label in present:
         outline, _ = cv2.findContours((labels == label).astype("uint8"), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(canvas, outline, -1, class_color(label - 1), 2, cv2.LINE_AA)
-    taken: list[tuple[int, int, int, int]] = []
+    tags: list[tuple[int, int, int, int]] = []
     for label in present if classes is not None else ():
-        _tag_region(canvas, labels == label, str(classes[label - 1]), class_color(label - 1), taken)
+        _tag_region(canvas, labels == label, str(classes[label - 1]), class_color(label - 1), tags)
     return canvas
 
 
@@ -139,7 +141,7 @@ def draw_signal(signal: np.ndarray, *, side: int = SIDE) -> np.ndarray:
 
 
 def draw_bars(names: Sequence[str], values: Sequence[float], *, side: int = SIDE) -> np.ndarray:
-    """Bars of values 0..1, one below the other, with their names: what a classifier says of one input."""
+    """Bars of values 0..1 with their names, one below another: a classifier's probabilities for one input."""
     height = 34
     canvas = np.full((height * len(names) + 8, side, 3), 255, "uint8")
     for row, (name, value) in enumerate(zip(names, values, strict=True)):
@@ -154,7 +156,7 @@ def draw_bars(names: Sequence[str], values: Sequence[float], *, side: int = SIDE
 
 
 def beside(images: Sequence[np.ndarray], *, gap: int = 6) -> np.ndarray:
-    """Images of one height side by side with a white gap."""
+    """Images of one height side by side, with a white gap of `gap` pixels between them."""
     strip = np.full((images[0].shape[0], gap, 3), 255, "uint8")
     return np.hstack([part for image in images for part in (strip, image)][1:])
 
@@ -170,8 +172,8 @@ def grid(
 ) -> np.ndarray:
     """Captioned images in rows of `columns` on white, under a title and a subtitle.
 
-    Images keep their size and are centred in cells of one width. Captions may have several lines; the first is bold,
-    and in `colors[i]` if given. Text that is too wide is cut with an ellipsis, the subtitle is wrapped.
+    Images keep their size and are centred in cells of one width. Captions may have several lines; the first is bold, in the
+    colour `colors[i]` if `colors` is given. Too wide text is cut with an ellipsis; the subtitle is wrapped.
     """
     width = max((image.shape[1] for image in images), default=640)
     columns = max(1, min(columns, len(images)))
@@ -185,7 +187,7 @@ def grid(
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Writes an RGB image (H, W, 3), or a grey one (H, W), as a PNG without timestamps."""
+    """Write an RGB image (H, W, 3) or a grey image (H, W) as a PNG without timestamps."""
     ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     path.write_bytes(cv2.imencode(".png", ordered)[1].tobytes())
 
@@ -210,61 +212,61 @@ def _rectangle(canvas: np.ndarray, box: np.ndarray, color: tuple[int, int, int],
             cv2.line(canvas, first, last, color, thickness, cv2.LINE_AA)
 
 
-def _tag_box(canvas: np.ndarray, box: np.ndarray, text: str, color: tuple[int, int, int], taken: list) -> None:
-    """Writes `text` above the box, or where that is outside or taken, inside its top or bottom, or below it."""
+def _tag_box(canvas: np.ndarray, box: np.ndarray, text: str, color: tuple[int, int, int], tags: list) -> None:
+    """Write `text` above the box; if there is no room, inside its top or bottom, or below it."""
     left, top, right, bottom = (int(value) for value in box)
     width, height = _tag_size(canvas, text)
     x = min(left, canvas.shape[1] - width)
-    places = [(x, y) for y in (top - height, top, bottom - height, bottom)]
-    places += [(min(right, canvas.shape[1]) - width, y) for y in (top, bottom - height)]
-    _write_tag(canvas, text, _free_place(places, (width, height), canvas, taken), color, taken)
+    positions = [(x, y) for y in (top - height, top, bottom - height, bottom)]
+    positions += [(min(right, canvas.shape[1]) - width, y) for y in (top, bottom - height)]
+    _write_tag(canvas, text, _free_position(positions, (width, height), canvas, tags), color, tags)
 
 
-def _tag_region(canvas: np.ndarray, region: np.ndarray, text: str, color: tuple[int, int, int], taken: list) -> None:
-    """Writes `text` at the innermost point of the region."""
+def _tag_region(canvas: np.ndarray, region: np.ndarray, text: str, color: tuple[int, int, int], tags: list) -> None:
+    """Write `text` at the point of the region that is farthest from its border; nothing on a region too narrow for it."""
     distance = cv2.distanceTransform(np.pad(region.astype("uint8"), 1), cv2.DIST_L2, 5)
     _, radius, _, (x, y) = cv2.minMaxLoc(distance)
     width, height = _tag_size(canvas, text)
-    if radius * 3 < height:  # a sliver: a tag would hide it
+    if radius * 3 < height:  # a tag would hide a narrow region
         return
-    places = [(x - 1 - width // 2, y - 1 - height // 2 + shift) for shift in (0, height, -height)]
-    _write_tag(canvas, text, _free_place(places, (width, height), canvas, taken), color, taken)
+    positions = [(x - 1 - width // 2, y - 1 - height // 2 + shift) for shift in (0, height, -height)]
+    _write_tag(canvas, text, _free_position(positions, (width, height), canvas, tags), color, tags)
 
 
 def _tag_size(canvas: np.ndarray, text: str) -> tuple[int, int]:
-    size = _tag_letters(canvas)
+    size = _tag_text_size(canvas)
     return _text_width(text, size) + 8, round(size * 1.5)
 
 
-def _tag_letters(canvas: np.ndarray) -> int:
-    """The size of a tag's letters: 13 pixels, more on canvases over 500 pixels."""
+def _tag_text_size(canvas: np.ndarray) -> int:
+    """Size of the text in a tag: 13 pixels, more on a canvas of more than 500 pixels."""
     return max(13, round(max(canvas.shape[:2]) / 40))
 
 
-def _free_place(places: list, size: tuple[int, int], canvas: np.ndarray, taken: list) -> tuple[int, int]:
-    """The first place whose rectangle lies in the canvas and crosses no other tag; else the first, pushed inside."""
+def _free_position(positions: list, size: tuple[int, int], canvas: np.ndarray, tags: list) -> tuple[int, int]:
+    """The first position at which a tag is inside the canvas and overlaps no other tag; otherwise the first, moved inside."""
     width, height = size
     bottom, right = canvas.shape[0] - height, canvas.shape[1] - width
-    for x, y in places:
-        crossed = any(x < t[2] and t[0] < x + width and y < t[3] and t[1] < y + height for t in taken)
-        if 0 <= x <= right and 0 <= y <= bottom and not crossed:
+    for x, y in positions:
+        overlaps = any(x < t[2] and t[0] < x + width and y < t[3] and t[1] < y + height for t in tags)
+        if 0 <= x <= right and 0 <= y <= bottom and not overlaps:
             return x, y
-    x, y = places[0]
+    x, y = positions[0]
     return max(0, min(x, right)), max(0, min(y, bottom))
 
 
-def _write_tag(canvas: np.ndarray, text: str, place: tuple, color: tuple[int, int, int], taken: list) -> None:
+def _write_tag(canvas: np.ndarray, text: str, position: tuple, color: tuple[int, int, int], tags: list) -> None:
     width, height = _tag_size(canvas, text)
-    x, y = place
-    taken.append((x, y, x + width, y + height))
+    x, y = position
+    tags.append((x, y, x + width, y + height))
     cv2.rectangle(canvas, (x, y), (x + width - 1, y + height - 1), color, cv2.FILLED)
     luminance = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]  # ITU-R BT.601
     ink = (0, 0, 0) if luminance > 130 else WHITE
-    write(canvas, text, (x + 4, y + round(height * 0.74)), _tag_letters(canvas), ink)
+    write(canvas, text, (x + 4, y + round(height * 0.74)), _tag_text_size(canvas), ink)
 
 
 def _row(images: Sequence, captions: Sequence[str], colors: Sequence, width: int, columns: int) -> np.ndarray:
-    """A row of `columns` cells, as high as its highest image and its longest caption."""
+    """A row of `columns` cells with the height of the highest image and the caption of most lines."""
     height = max(image.shape[0] for image in images)
     lines = max(caption.count("\n") + 1 for caption in captions)
     row = np.full((height + lines * 19 + 18, columns * width + (columns - 1) * GAP, 3), 255, "uint8")
@@ -291,7 +293,7 @@ def _heading(title: str, subtitle: str, width: int) -> np.ndarray:
 def write(
     canvas: np.ndarray, text: str, origin: tuple[int, int], size: int, color: tuple, *, bold: bool = False
 ) -> None:
-    """Writes a line of text, `size` pixels high, into `canvas` (in place); its baseline starts at `origin` (x, y)."""
+    """Write a line of text, `size` pixels high, into `canvas` in place; the baseline starts at `origin` (x, y)."""
     if text:
         cv2.putText(canvas, text, origin, color, _font(bold), size)
 
@@ -322,6 +324,6 @@ def _wrap(text: str, size: int, width: int) -> list[str]:
 
 @functools.cache
 def _font(bold: bool) -> cv2.FontFace:
-    """DejaVu Sans, the letters of matplotlib's figures, from its folder (importing it would take half a second)."""
+    """DejaVu Sans, the font of matplotlib's figures, from matplotlib's folder (an import would take half a second)."""
     folder = Path(importlib.util.find_spec("matplotlib").submodule_search_locations[0], "mpl-data", "fonts", "ttf")
     return cv2.FontFace(str(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")))
