@@ -1,6 +1,6 @@
-"""The backend: silent, seeded, at a precision, on the accelerators of this machine.
+"""Set-up of Keras' backend: messages, seed, precision, the accelerators of this machine; TensorFlow's input pipeline.
 
-Nothing here takes TensorFlow for granted: Keras runs on what KERAS_BACKEND says.
+The backend is the one that KERAS_BACKEND names; TensorFlow is not assumed.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-_FATAL_ONLY = "3"  # errors reach Python as exceptions; to have no GPU is an error that does not
-# On processors without AVX-512 TensorFlow leaves oneDNN's convolutions off, though a training takes a third less time with them.
+_FATAL_ONLY = "3"  # errors reach Python as exceptions, except TensorFlow's message that there is no GPU
+# By default TensorFlow uses oneDNN's convolutions only on processors with AVX-512; on others a training takes a third less time with them.
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
-# What Keras and TensorFlow import where it is installed, for what nothing here does: half as long again as their own import.
+# Optional packages that Keras and TensorFlow import if installed, and that are not needed here: they make the import half as long again.
 _OPTIONAL = ("matplotlib", "pandas", "sklearn")
 _OPTIONAL_TO_TENSORFLOW = ("jax",)
 
@@ -37,16 +37,16 @@ _OPTIONAL_TO_TENSORFLOW = ("jax",)
 def set_up(
     *, seed: int, precision: str = "float32", xla: bool = False, threads: int | None = None
 ) -> AbstractContextManager[None]:
-    """Prepare the backend, before any network is built; build, load and train inside the context that this returns.
+    """Prepare the backend before a model is built. Build, load and train models inside the returned context.
 
-    On TensorFlow every GPU takes memory as it needs it, several share each batch (MirroredStrategy), and operations are
-    deterministic unless `xla`: the two exclude each other. On other backends Keras' default device is used.
+    On TensorFlow the memory of a GPU is allocated as needed, several GPUs divide each batch (MirroredStrategy), and operations are
+    deterministic unless `xla` is true: determinism and XLA exclude each other. On other backends Keras' default device is used.
 
     Args:
-        seed: Of Python's, NumPy's and the backend's generators, hence of initial weights and dropout.
+        seed: Seed of Python's, NumPy's and the backend's generators, which draw initial weights and dropout.
         precision: Keras' dtype policy.
         xla: Whether the training step will be compiled with XLA.
-        threads: Cores that one of TensorFlow's operations may use; None: all. Its sums are rounded as their number has it.
+        threads: Number of cores for an operation of TensorFlow; None: all. It affects the rounding of sums.
 
     Raises:
         InputError: XLA with mixed precision on several GPUs, which hangs (keras-team/keras#20763).
@@ -67,11 +67,11 @@ def set_up(
 
 
 def import_keras() -> str:
-    """Import Keras with its backend, whose name is returned, without the lines that TensorFlow writes while it loads.
+    """Import Keras with its backend, without the messages of TensorFlow's import; returns the backend's name.
 
-    TF_CPP_MIN_LOG_LEVEL=0 shows them, and TensorFlow's later messages. TensorFlow uses oneDNN on any processor unless
-    TF_ENABLE_ONEDNN_OPTS=0. Ctrl-C and SIGTERM wait until it is imported: what is raised in the middle of it gets lost in there,
-    and half a package is left.
+    TF_CPP_MIN_LOG_LEVEL=0 shows these and TensorFlow's later messages. TensorFlow uses oneDNN on any processor unless
+    TF_ENABLE_ONEDNN_OPTS=0. Ctrl-C and SIGTERM are delayed until the import ends: an exception raised during the import would be
+    swallowed there and leave a partly imported package.
 
     Raises:
         InputError: The backend is not installed.
@@ -83,14 +83,14 @@ def import_keras() -> str:
             "Install it: JAX by `pip install -e '.[jax]'`"
         )
     optional = _OPTIONAL if chosen != "tensorflow" else _OPTIONAL + _OPTIONAL_TO_TENSORFLOW
-    with signals_held(), _quiet(), _missing(optional):
+    with signals_held(), _quiet(), _packages_hidden(optional):
         import keras
 
         return keras.backend.backend()  # a lazily loaded Keras is imported by this line
 
 
 def _chosen_backend() -> str:
-    """What Keras will take: KERAS_BACKEND, else its own settings file, else TensorFlow."""
+    """Name of the backend that Keras will use: from KERAS_BACKEND, otherwise from Keras' settings file, otherwise TensorFlow."""
     settings = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
     with contextlib.suppress(OSError, ValueError, KeyError):
         return os.environ.get("KERAS_BACKEND") or json.loads(settings.read_text(encoding="utf-8"))["backend"]
@@ -104,10 +104,10 @@ def _quiet() -> AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def _missing(packages: Iterable[str]) -> Iterator[None]:
-    """Have these packages look as if they were not installed, but for those that are imported already."""
+def _packages_hidden(packages: Iterable[str]) -> Iterator[None]:
+    """Hide packages, as if they were not installed; packages that are already imported are not hidden."""
     hidden = [package for package in packages if package not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # None: an import of it is an ImportError
+    sys.modules.update(dict.fromkeys(hidden))  # with the value None an import raises ImportError
     try:
         yield
     finally:
@@ -117,29 +117,31 @@ def _missing(packages: Iterable[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stderr_held() -> Iterator[None]:
-    """Keep what is written to file descriptor 2, from C++ too, and show it only when the block fails."""
+    """Hold back output to file descriptor 2, also from C++, and write it only if the block raises an exception."""
     sys.stderr.flush()
-    former = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    terminal_descriptor = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            with os.fdopen(os.dup(former), "wb") as terminal:
-                shutil.copyfileobj(held, terminal)
+            messages.seek(0)
+            with os.fdopen(os.dup(terminal_descriptor), "wb") as terminal:
+                shutil.copyfileobj(messages, terminal)
             raise
         finally:
-            os.dup2(former, 2)
-            os.close(former)
+            os.dup2(terminal_descriptor, 2)
+            os.close(terminal_descriptor)
 
 
 def _set_up_tensorflow(*, deterministic: bool, threads: int | None) -> int:
-    """Returns the number of GPUs."""
+    """Configure threads, memory and determinism of TensorFlow; returns the number of GPUs."""
     import tensorflow as tf
 
     if os.environ[_LOG_LEVEL] == _FATAL_ONLY:
-        tf.get_logger().setLevel("ERROR")  # Python's side, which warns of every second network that a process builds
+        tf.get_logger().setLevel(
+            "ERROR"
+        )  # the messages from Python, such as a warning at every second model that a process builds
 
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -158,12 +160,12 @@ def _mirrored() -> AbstractContextManager:
 
 
 def feed(batches: "keras.utils.PyDataset") -> "keras.utils.PyDataset | tf.data.Dataset":
-    """What `fit` should read batches from: on TensorFlow a tf.data.Dataset that tunes nothing, elsewhere the batches themselves.
+    """The batches in the form for `fit`: on TensorFlow a tf.data.Dataset without autotuning, on other backends the batches themselves.
 
-    Keras would make one that does. The thread that tunes it can miss at the end of an epoch that it is to end, and the epoch
-    then waits for it, up to a minute: it is woken before what it looks at has changed (TensorFlow 2.21, `Model::OptimizeLoop`
-    in core/framework/model.cc and `StartCancelWithStatus` in xla/tsl/framework/cancellation.cc). Tuning is for parallel maps
-    over files; batches have none.
+    Keras would make a dataset with autotuning. At the end of an epoch the tuning thread can miss the request to stop, and the epoch
+    waits for it, up to a minute: the thread is notified before the flag that it reads is set (TensorFlow 2.21, `Model::OptimizeLoop`
+    in core/framework/model.cc and `StartCancelWithStatus` in xla/tsl/framework/cancellation.cc). Autotuning is for parallel maps
+    over files, which batches do not have.
     """
     import keras
 
@@ -183,7 +185,7 @@ def feed(batches: "keras.utils.PyDataset") -> "keras.utils.PyDataset | tf.data.D
 
 
 def describe() -> str:
-    """This machine, for people: processor, cores, accelerators."""
+    """This machine in words: processor, number of cores, accelerators."""
     import keras
 
     accelerators = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
@@ -191,7 +193,7 @@ def describe() -> str:
 
 
 def _processor() -> str:
-    information = Path("/proc/cpuinfo")  # Linux; elsewhere Python knows better
+    information = Path("/proc/cpuinfo")  # on Linux; on other systems `platform` is used
     lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

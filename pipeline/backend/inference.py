@@ -1,4 +1,4 @@
-"""A trained model's outputs: of packed inputs, of the views of an image, of its regions."""
+"""A trained model's outputs for packed inputs, for the views of images, and for the regions of an image."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def load_model(experiment: str, *, seed: int) -> "keras.Model":
-    """An experiment's model, ready for `predict_on_batch`, after the backend's set-up."""
+    """Set up the backend and load an experiment's model, ready for `predict_on_batch`.
+
+    Args:
+        experiment: Name of the experiment.
+        seed: As for `devices.set_up`.
+    """
     with devices.set_up(seed=seed):
         from pipeline.backend import model_files
 
@@ -25,7 +30,7 @@ def load_model(experiment: str, *, seed: int) -> "keras.Model":
 
 
 def batch_outputs(model: "keras.Model", inputs: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Outputs of inputs, batch by batch. The last batch is filled up, so that all have one shape, compiled once."""
+    """Outputs (batch, ...) of inputs (n, ...), batch by batch. The last batch is filled up: for one shape the model is compiled once."""
     batch_size = min(batch_size, len(inputs))
     for start in range(0, len(inputs), batch_size):
         yield _outputs(model, inputs[start : start + batch_size], batch_size)
@@ -34,17 +39,17 @@ def batch_outputs(model: "keras.Model", inputs: np.ndarray, batch_size: int) -> 
 def view_outputs(
     model: "keras.Model", images: Iterable[np.ndarray], views: Sequence[View], batch_size: int
 ) -> Iterator[np.ndarray]:
-    """Of each image uint8 (H, W, 3) the logits of all views: (views, C), protocol by protocol."""
+    """For each image uint8 (H, W, 3) the logits of all its views, float32 (views, C), protocol by protocol."""
     size = model.input_shape[1:3]
     slide = _slide(model) if any(view.is_dense for view in views) else None
-    cropping = [view for view in views if not view.is_dense]
-    # As many images at once as fill a batch with their crops; at least one, whose crops may be several batches.
-    step = max(1, batch_size // max(1, sum(view.count for view in cropping)))
-    rest = iter(images)
-    while some := list(itertools.islice(rest, step)):
-        crops = [view.crops(image, size) for image in some for view in cropping]
+    crop_views = [view for view in views if not view.is_dense]
+    # A group has as many images as fill a batch with their crops, and at least one, whose crops may be several batches.
+    group_size = max(1, batch_size // max(1, sum(view.count for view in crop_views)))
+    remaining = iter(images)
+    while group := list(itertools.islice(remaining, group_size)):
+        crops = [view.crops(image, size) for image in group for view in crop_views]
         logits = _crop_outputs(model, crops, batch_size)
-        for image in some:
+        for image in group:
             yield np.concatenate([slide(view, image) if view.is_dense else next(logits) for view in views])
 
 
@@ -56,21 +61,21 @@ def region_outputs(
     proposals: Sequence[Proposal] = (),
 ) -> np.ndarray:
     """The merged score map float32 (H, W, C + 1) of an image uint8 (H, W, 3) from its regions."""
-    size, whole = model.input_shape[1:3], image.shape[:2]
-    boxes = regions.find(whole, proposals)
-    crops = [cut(image, box, size)[None] for box in boxes]
+    model_size, image_size = model.input_shape[1:3], image.shape[:2]
+    boxes = regions.find(image_size, proposals)
+    crops = [cut(image, box, model_size)[None] for box in boxes]
     scores = (outputs[0] for outputs in _crop_outputs(model, crops, batch_size))
-    return regions.merged(scores, boxes, whole, model.output_shape[-1])
+    return regions.merged(scores, boxes, image_size, model.output_shape[-1])
 
 
 def _outputs(model: "keras.Model", batch: np.ndarray, batch_size: int) -> np.ndarray:
-    """Outputs of at most `batch_size` inputs, which are filled up to that many."""
+    """Outputs of at most `batch_size` inputs; the batch is filled up with copies of the last input, whose outputs are dropped."""
     filling = np.repeat(batch[-1:], batch_size - len(batch), axis=0)
     return model.predict_on_batch(np.concatenate([batch, filling]))[: len(batch)]
 
 
 def _crop_outputs(model: "keras.Model", groups: Sequence[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
-    """Outputs of each group of crops; whole batches across the groups."""
+    """Outputs of each group of crops, an array for each; a batch may hold crops of several groups."""
     if not groups:
         return
     inputs = np.concatenate(groups)
@@ -80,13 +85,13 @@ def _crop_outputs(model: "keras.Model", groups: Sequence[np.ndarray], batch_size
 
 
 def _slide(model: "keras.Model") -> Callable[[View, np.ndarray], np.ndarray]:
-    """A function from a dense view and an image to logits (views, C): the mean over the map of scores of each view."""
+    """A function from a dense view and an image to logits (views, C): for each view the mean of its map of logits."""
     from cnnkeras.fully_convolutional import to_fully_convolutional
 
-    whole = to_fully_convolutional(model)
+    sliding_model = to_fully_convolutional(model)
 
-    def outputs(view: View, image: np.ndarray) -> np.ndarray:
-        maps = [whole.predict_on_batch(images) for images in view.whole_images(image)]
+    def logits(view: View, image: np.ndarray) -> np.ndarray:
+        maps = [sliding_model.predict_on_batch(images) for images in view.whole_images(image)]
         return np.concatenate([scores.mean(axis=(1, 2)) for scores in maps])
 
-    return outputs
+    return logits

@@ -1,7 +1,7 @@
-"""The names of every architecture's layers that have weights, from layers.json: without Keras, which takes seconds.
+"""The names of every architecture's layers with weights, read from layers.json: Keras, whose import takes seconds, is not needed.
 
-The table is written by `pipeline/backend/write_layer_table.py`. A layer is copied from one model to another when a training
-starts, which has the last word.
+The table is written by `pipeline/backend/write_layer_table.py`. It serves early checks of params.yaml; the final check is at the start of a
+training, when layers are copied from one model to another.
 """
 
 import json
@@ -15,12 +15,12 @@ TABLE = Path(__file__).with_name("layers.json")
 
 @cache
 def table() -> dict[str, list[dict[str, Any]]]:
-    """For each architecture a row for each task and options, with the names of the layers."""
+    """For each architecture the rows of layers.json: `task`, `options`, and `layers`, the names of the layers."""
     return json.loads(TABLE.read_text(encoding="utf-8"))
 
 
 def layers(architecture: str, task: str, options: Mapping[str, Any]) -> list[str] | None:
-    """Names of the layers of a model, in its order; None for an architecture that is not in the table."""
+    """Names of a model's layers with weights, in the model's order; None for an architecture that is not in the table."""
     for row in table().get(architecture, ()):
         if row["task"] == task and all(options.get(name) == value for name, value in row["options"].items()):
             return row["layers"]

@@ -1,6 +1,6 @@
-"""A model as a file: `model.keras`, the same bytes for the same model, and for use only (no optimizer's state).
+"""A model as a file, `model.keras`: equal bytes for equal models, without the state of the optimizer.
 
-Keras is imported when a model is saved or loaded, not to count a file's parameters.
+Keras is imported when a model is saved or loaded, not when a file's parameters are counted.
 """
 
 import json
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 keras = lazy_loader.load("keras")
 
-# The earliest time that a zip archive can state: files must not tell when they were written.
+# The date of all members: the earliest that a zip archive can state. Equal models then give equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def save(model: "keras.Model", path: Path) -> None:
-    """Write a model in Keras' format, which `keras.saving.load_model` reads with `safe_mode`."""
-    # A new model of the same layers, because a compiled one would be stored with its loss and its optimizer's variables.
+    """Write a model in Keras' format, readable by `keras.saving.load_model` with `safe_mode`."""
+    # A compiled model would be stored with its loss and its optimizer's variables; a new model of the same layers is not compiled.
     model = keras.Model(model.input, model.output, name=model.name)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder:
         keras.saving.save_model(model, folder, zipped=False)
@@ -47,7 +47,7 @@ def _without_date(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_numbered_objects(config: Any) -> Any:
-    """Count objects that layers share from 0, in the order of the file: Keras writes their addresses in memory."""
+    """Number objects that several layers use from 0, in the order of the file, in place of their addresses in memory."""
     numbers: dict[int, int] = {}
 
     def number(node: Any) -> Any:
@@ -64,7 +64,7 @@ def _with_numbered_objects(config: Any) -> Any:
 
 
 def _zip(folder: Path, path: Path) -> None:
-    """Pack a folder's files, uncompressed as Keras does, in the order of their names and with fixed dates and rights."""
+    """Pack a folder's files, uncompressed as in Keras, in the order of their names, with fixed dates and permissions."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _EPOCH)
@@ -74,10 +74,10 @@ def _zip(folder: Path, path: Path) -> None:
 
 
 def load(path: Path) -> "keras.Model":
-    """Read a model that `save` wrote, for use: it is not compiled. Code in the file is never run.
+    """Read a model written by `save`. The model is not compiled; code in the file is not run.
 
     Raises:
-        InputError: The file is none, damaged, or holds something else than a model's layers and their numbers.
+        InputError: The file is missing or damaged, or it does not hold the layers of a model and their weights.
     """
     with _readable(path):
         layers.register()
@@ -85,10 +85,10 @@ def load(path: Path) -> "keras.Model":
 
 
 def count_parameters(model_file: Path) -> int:
-    """Parameters of a model in a .keras file, as `keras.Model.count_params` counts them.
+    """Number of parameters of a model in a .keras file, equal to `keras.Model.count_params`.
 
     Raises:
-        InputError: As of `load`.
+        InputError: As `load`.
     """
     import h5py
 
@@ -100,13 +100,13 @@ def count_parameters(model_file: Path) -> int:
         archive.open(keras_file.WEIGHTS) as file,
         h5py.File(file, "r") as weights,
     ):
-        # A dropout layer's generator keeps its state beside the weights.
+        # The state of a dropout layer's generator is stored beside the weights.
         return sum(item.size for name, item in hdf5.datasets(weights) if "seed_generator" not in name)
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Check a model's file before the block reads it, and turn what is wrong with it into one line with the command that repairs."""
+    """Check a model's file before the block reads it; errors become one line that names the command to repair the file."""
     try:
         with path.open("rb") as file:
             keras_file.check(file)

@@ -1,7 +1,7 @@
-"""Writes layers.json: the names of every architecture's layers that have weights, for each variant and each of its switches.
+"""Writes layers.json: the names of every architecture's layers with weights, for each task, variant and value of its boolean options.
 
-What reads params.yaml must not take the seconds that importing Keras takes; it reads this table to say which patterns of
-`initial_weights.layers` match no layer. Names depend on the task, the variant and what is true or false, on no size.
+The check of params.yaml reads this table to find patterns of `initial_weights.layers` that match no layer, as importing Keras would take
+seconds. The names depend on the task, the variant and the boolean options, not on sizes.
 
 Run `python -m pipeline.backend.write_layer_table` after a change of an architecture.
 """
@@ -17,18 +17,18 @@ from typing import Any
 from cnnkeras import architectures
 from pipeline.backend.layer_table import TABLE
 
-# Of the images that an outline is built for: the first that the architecture takes.
+# An outline is built for the first of these shapes that the architecture takes.
 INPUT_SHAPES = ((40, 1), (64, 64, 3), (224, 224, 3), (448, 448, 3))
 CLASSES = 3
 
 
 def rows() -> dict[str, list[dict[str, Any]]]:
-    """For each architecture a row for each task and options."""
+    """For each architecture a row for each task and combination of options: `task`, `options`, `layers`."""
     return {name: list(_rows(architectures.load(name))) for name in architectures.names()}
 
 
-def written(table: dict[str, list[dict[str, Any]]]) -> str:
-    """The table as the file has it: a line for each row."""
+def to_json(table: dict[str, list[dict[str, Any]]]) -> str:
+    """The table as JSON, with a line for each row."""
     parts = (
         f'"{name}": [\n' + ",\n".join(f"  {json.dumps(row)}" for row in entries) + "\n]"
         for name, entries in table.items()
@@ -45,7 +45,7 @@ def _rows(architecture: ModuleType) -> Iterator[dict[str, Any]]:
 
 
 def _switches(architecture: ModuleType) -> dict[str, list[bool | None]]:
-    """The options of `build` that are true or false, and none where they may be left to the variant."""
+    """The boolean options of `build` with their values; None is one of them if the variant has a default."""
     switches = {}
     for name, parameter in inspect.signature(architecture.build).parameters.items():
         kinds = {parameter.annotation, *typing.get_args(parameter.annotation)}
@@ -68,5 +68,5 @@ def _layers(architecture: ModuleType, task: str, options: dict[str, Any]) -> lis
 
 
 if __name__ == "__main__":
-    TABLE.write_text(written(rows()), encoding="utf-8")
+    TABLE.write_text(to_json(rows()), encoding="utf-8")
     print(TABLE)
