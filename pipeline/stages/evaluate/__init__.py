@@ -1,14 +1,14 @@
-"""Stage `evaluate`: an experiment's predictions on the test split against the truth, in numbers and figures.
+"""Stage `evaluate`: compares an experiment's predictions on the test split with the annotations, in numbers and figures.
 
-Writes metrics.json, plots/ (tables for `dvc plots`) and figures/ (for people). Per-class numbers are a list of rows in
-metrics.json, which `dvc metrics show` leaves out of its table: with one column per class nobody could read it.
+Writes metrics.json, plots/ (tables for `dvc plots`) and figures/ (for people). The numbers per class are a list of rows in
+metrics.json, which `dvc metrics show` leaves out of its table: a table with a column for each class would be unreadable.
 
-How predictions are measured and shown differs by task: one file each, with the same `evaluate`.
+Each task has a file with the function
 
     evaluate(split, classes, predictions, postprocess) -> Evaluation
 
-takes the test split of the packed dataset, the class names, the folder that the stage `postprocess` wrote and that
-experiment's `postprocess` params.
+Its arguments are the test split of the packed dataset, the class names, the folder of predictions that the stage `postprocess` wrote,
+and the experiment's `postprocess` params; for a detector with `similar_classes` also these.
 """
 
 import csv
@@ -29,7 +29,7 @@ from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.guard import stage
 
-# Tables for `dvc plots` with the axes that dvc.yaml names.
+# The tables for `dvc plots`, and their columns, which dvc.yaml names as axes.
 PLOTS = {
     "confusion": ("actual", "predicted"),
     "per_class": ("class", "score"),
@@ -44,7 +44,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One test example as the figures show it: drawn, with a caption and the colour of the caption's first line."""
+    """A test example in a figure: its drawing, uint8 (H, W, 3), its caption, and the RGB colour of the caption's first line."""
 
     image: np.ndarray
     caption: str
@@ -57,19 +57,19 @@ class Evaluation:
 
     Attributes:
         metrics: Numbers under the keys of metrics.json, in order.
-        headline: The key of `metrics` that sums up the experiment.
-        per_class: One row per class: `class`, then numbers; NaN where a class does not occur.
-        shown_per_class: Column of `per_class` that is drawn, and what to call it.
+        headline: The key of `metrics` for the main result.
+        per_class: A row for each class: `class`, then numbers; NaN for a class that does not occur.
+        shown_per_class: The column of `per_class` to draw, and its label.
         protocol: The protocol's name.
-        conditions: What else one must know to compare the numbers, a sentence each.
-        unit: What the examples are: "images" or "signals".
+        conditions: Further conditions to know when comparing the numbers, one sentence each.
+        unit: "images" or "signals", the word for the examples.
         tables: Further tables for `dvc plots`, by name.
-        diagrams: Further diagrams: file name to (what it shows, a function that draws it: path, title, subtitle).
-        ranking: Example indices, the best result first.
-        ranked_by: What the ranking goes by.
-        key: How to read a case.
-        columns: Cases in a row of a figure.
-        show: Draws example i.
+        diagrams: Further diagrams, by file name: a title, and a function that draws the diagram from path, title and subtitle.
+        ranking: Indices of the examples, int (n,), the best result first.
+        ranked_by: The quantity by which the examples are ranked, in words.
+        key: Explanation of the captions and drawings of the cases.
+        columns: Number of cases in a row of a figure.
+        show: A function that draws the example of an index.
         analyses: Further tables for metrics.json, by key.
     """
 
@@ -91,10 +91,13 @@ class Evaluation:
 
 
 def run(name: str) -> None:
-    """Evaluate an experiment or an ensemble, which has no training to draw.
+    """Evaluate an experiment or an ensemble. Only experiments have a training to draw.
+
+    Args:
+        name: A key of `experiments` or `ensembles` in params.yaml.
 
     Raises:
-        InputError: There is no such experiment, or what it needs has not been made.
+        InputError: There is no such entry, or an input of the stage is missing.
     """
     params = load_params()
     experiment = params.measured(name)
@@ -104,21 +107,21 @@ def run(name: str) -> None:
     outputs = [paths.metrics(name), paths.plots(name), paths.figures(name)]
     with stage(params.stage("evaluate", name), name, inputs=inputs, outputs=outputs) as (metrics_file, plots, images):
         split, index = packed.open_split(dataset, "test"), packed.open_index(dataset)
-        similar = experiment.evaluate.similar_classes
-        further = {"similar_classes": similar} if similar else {}
+        similar_classes = experiment.evaluate.similar_classes
+        options = {"similar_classes": similar_classes} if similar_classes else {}
         evaluation = load(index.task).evaluate(
-            split, index.classes, paths.predictions(name), experiment.postprocess, **further
+            split, index.classes, paths.predictions(name), experiment.postprocess, **options
         )
         write_metrics(metrics_file, content(evaluation, examples=len(split)))
         write_plots(plots, evaluation)
-        for rows in filter(None, map(history.read, histories)):  # a model that was not trained here has none
+        for rows in filter(None, map(history.read, histories)):  # empty for a model that was not trained here
             diagrams.training_curves(images / "training_curves.png", rows, title=f"{name} · training")
         draw_diagrams(images, name, evaluation, examples=len(split))
         draw_cases(images, name, evaluation, count=experiment.evaluate.images, examples=len(split))
 
 
 def content(evaluation: Evaluation, *, examples: int) -> dict[str, Any]:
-    """Of metrics.json: the metrics, then what they were measured on and how, then the rows per class and the analyses."""
+    """Content of metrics.json: the metrics, the number of examples, the protocol, then the rows per class and the analyses."""
     return {
         **evaluation.metrics,
         "examples": examples,
@@ -130,9 +133,9 @@ def content(evaluation: Evaluation, *, examples: int) -> dict[str, Any]:
 
 
 def write_plots(folder: Path, evaluation: Evaluation) -> None:
-    """Write each table for `dvc plots` into a folder of its own, for which dvc.yaml names the axes.
+    """Write each table for `dvc plots` into a separate folder, for which dvc.yaml names the axes.
 
-    Those that the task does not have get a header only: DVC wants every output of a stage to be there, and draws nothing.
+    A table that the task does not have consists of a header: DVC requires every output of a stage to exist, and draws nothing of it.
     """
     column, _ = evaluation.shown_per_class
     scores = [{"class": row["class"], "score": row[column]} for row in evaluation.per_class]
@@ -143,7 +146,7 @@ def write_plots(folder: Path, evaluation: Evaluation) -> None:
 
 
 def write_table(file: Path, rows: Sequence[Row], *, columns: Sequence[str]) -> None:
-    """Write rows of one set of columns as CSV, of no rows the header only; an undefined number is an empty field."""
+    """Write rows with equal columns as CSV. Without rows the file has only a header; a NaN is an empty field."""
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else columns, lineterminator="\n")
         writer.writeheader()
@@ -154,20 +157,20 @@ def draw_diagrams(folder: Path, name: str, evaluation: Evaluation, *, examples: 
     """Draw the bars per class and the diagrams of the task."""
     score = f"{evaluation.headline} {evaluation.metrics[evaluation.headline]:.3f}"
     subtitle = f"test split, {examples:,} {evaluation.unit} · {evaluation.protocol} · {score}"
-    column, label = evaluation.shown_per_class
+    column, axis_label = evaluation.shown_per_class
     diagrams.per_class(
         folder / "per_class.png",
         {row["class"]: row[column] for row in evaluation.per_class},
-        metric=label,
+        metric=axis_label,
         title=f"{name} · per class",
         subtitle=subtitle,
     )
-    for file, (what, draw) in evaluation.diagrams.items():
-        draw(folder / file, title=f"{name} · {what}", subtitle=subtitle)
+    for file, (label, draw) in evaluation.diagrams.items():
+        draw(folder / file, title=f"{name} · {label}", subtitle=subtitle)
 
 
 def draw_cases(folder: Path, name: str, evaluation: Evaluation, *, count: int, examples: int) -> None:
-    """Draw `count` examples spread evenly over the test split, the best ones and the worst ones."""
+    """Draw three sheets of at most `count` examples: evenly spaced in the test split, the best, and the worst."""
     count = min(count, examples)
     if count == 0:
         return

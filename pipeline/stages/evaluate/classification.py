@@ -1,4 +1,4 @@
-"""Class probabilities against labels: top-k accuracy, the confusion matrix, the best and worst examples."""
+"""Evaluation of class probabilities: top-k accuracy, the confusion matrix, the best and worst examples."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from pipeline.formats.packed import Split
 from pipeline.formats.predictions import read_probabilities, read_protocol
 from pipeline.stages.evaluate import Case, Evaluation
 
-SIDE = 224
+SIDE = 224  # pixels of the longer side of a drawn example
 
 
 def evaluate(
@@ -23,7 +23,7 @@ def evaluate(
     predictions: Path,
     postprocess: Mapping[str, Any],  # noqa: ARG001 - as in the other tasks
 ) -> Evaluation:
-    """Measure the predicted probabilities against the labels of the split."""
+    """Compare the predicted probabilities with the labels of the split; arguments as in `pipeline.stages.evaluate`."""
     probabilities = read_probabilities(predictions)
     labels = np.asarray(split["labels"])
     counts = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), classes=len(classes))
@@ -32,7 +32,7 @@ def evaluate(
     )
     is_signal = split["inputs"].ndim == 3
     views = read_protocol(predictions)
-    of_truth = probabilities[np.arange(len(labels)), labels]
+    true_class_probabilities = probabilities[np.arange(len(labels)), labels]
     return Evaluation(
         metrics=metrics.evaluate(probabilities, labels),
         headline="top1_accuracy",
@@ -57,7 +57,7 @@ def evaluate(
                 functools.partial(diagrams.confusion_matrix, counts=counts, classes=classes),
             )
         },
-        ranking=np.argsort(-of_truth, kind="stable"),
+        ranking=np.argsort(-true_class_probabilities, kind="stable"),
         ranked_by="probability of the true class",
         key="caption: predicted class and its probability; true class and its probability; the example's id",
         columns=6,
