@@ -1,1 +1,1 @@
-"""How fast things are: each script writes `benchmarks/results/NAME.json` (`python -m benchmarks.NAME` runs one)."""
+"""Measurements of speed: `python -m benchmarks.NAME` runs one and writes `benchmarks/results/NAME.json`."""

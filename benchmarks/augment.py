@@ -1,10 +1,10 @@
-"""Packing and augmenting: images a second of one core and of all, and what that means for ImageNet.
+"""Packing and augmenting: images per second of one core and of all cores, and the minutes for ImageNet.
 
     python -m benchmarks.augment
 
-An image is 500 x 375, a JPEG; it is packed at 224 x 224, plain and in one augmented copy. Of a core: by
-processor time, so that other work on the machine does not count. The projection to 16 cores assumes that they do not hold each
-other up, and a disk that keeps up; the ratio of all workers to one says how true that is here.
+An image is a JPEG of 500 x 375; it is packed at 224 x 224, without copies and with one augmented copy. The speed of a core is by processor
+time, which does not count other work on the machine. The projection to 16 cores assumes that the cores do not slow each other down and that
+the disk is fast enough; the ratio of all workers to one shows how far this holds on this machine.
 """
 
 import tempfile
@@ -25,7 +25,7 @@ POLICY += ({"HueSaturationValue": {"p": 0.5}},)
 
 
 class Images:
-    """Examples of a class each; only the training split is long."""
+    """The examples of a split, one image and label each: all images in the training split, one image in the others."""
 
     def __init__(self, files: list[bytes], split: str):
         self._files, self._split = files, split
@@ -38,47 +38,49 @@ class Images:
 
 
 def packer(files: list[bytes], *, copies: int) -> Packer:
-    """What `augment` makes of an entry, on images in memory."""
+    """The packer of the stage `augment`, with images in memory and this number of augmented copies."""
     entry = {"source": "photos", "task": "classification", "size": (224, 224), "copies": copies}
     dataset = Dataset(**entry | ({"augmentation": POLICY} if copies else {}))
-    made = Packer.__new__(Packer)
-    made.name, made.dataset, made.where, made._seed = "benchmark", dataset, "benchmark", 1
-    made.source = Classes()
-    made._policy = made._build_policy() if copies else None
-    made.splits = {split: Images(files, split) for split in sources.SPLITS}
-    return made
+    result = Packer.__new__(Packer)
+    result.name, result.dataset, result.where, result._seed = "benchmark", dataset, "benchmark", 1
+    result.source = Classes()
+    result._policy = result._build_policy() if copies else None
+    result.splits = {split: Images(files, split) for split in sources.SPLITS}
+    return result
 
 
 class Classes:
-    """What a packer asks of a source's entry."""
+    """The attributes of a source's entry that a packer reads."""
 
     classes = tuple(map(str, range(10)))
 
 
-def packing(made: Packer, workers: int) -> Callable[[], object]:
-    """A run that leaves nothing behind."""
+def packing(dataset_packer: Packer, workers: int) -> Callable[[], object]:
+    """A function that packs the dataset into a temporary folder."""
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            pack(made, Path(folder), workers=workers)
+            pack(dataset_packer, Path(folder), workers=workers)
 
     return run
 
 
 def main() -> None:
-    """Measure, and write the result."""
+    """Measure, print and write the result."""
     options = measuring.arguments(__doc__)
     files = measuring.photos(options.images)
     figures: dict[str, float] = {"image_kb": round(float(np.mean([len(file) for file in files])) / 1e3, 1)}
     ratios: dict[str, float] = {}
     for name, copies in (("pack", 0), ("pack_and_one_copy", 1)):
         made = packer(files, copies=copies)
-        core = options.images / measuring.cpu_seconds(packing(made, 1), options.repetitions)
-        figures[f"{name}_images_per_s_of_a_core"] = round(core, 1)
-        one, every = (measuring.seconds(packing(made, workers), options.repetitions) for workers in (1, available()))
-        figures[f"{name}_images_per_s_{available()}_workers"] = round(options.images / every, 1)
-        ratios[f"{name}_{available()}_workers_to_one"] = round(one / every, 2)
-        minutes = measuring.IMAGENET_IMAGES / (core * measuring.IMAGENET_CORES) / 60
+        core_speed = options.images / measuring.cpu_seconds(packing(made, 1), options.repetitions)
+        figures[f"{name}_images_per_s_of_a_core"] = round(core_speed, 1)
+        one_worker_s, all_workers_s = (
+            measuring.seconds(packing(made, workers), options.repetitions) for workers in (1, available())
+        )
+        figures[f"{name}_images_per_s_{available()}_workers"] = round(options.images / all_workers_s, 1)
+        ratios[f"{name}_{available()}_workers_to_one"] = round(one_worker_s / all_workers_s, 2)
+        minutes = measuring.IMAGENET_IMAGES / (core_speed * measuring.IMAGENET_CORES) / 60
         figures[f"imagenet_minutes_on_16_cores_{name}"] = round(minutes, 1)
     measuring.write("augment", list(VERSIONS), figures, ratios)
 

@@ -1,15 +1,15 @@
-"""Batches of 224 x 224 uint8 images, shuffled, from the packed format and from loaders that decode while training.
+"""Shuffled batches of 224 x 224 uint8 images, from the packed format and from loaders that decode image files during the training.
 
     python -m benchmarks.loader [--archive IMAGES.tgz]
 
-`packed` reads what `augment` has prepared, pixels or (`jpeg`) JPEG files; `augmented` means that a training's policy is applied to it,
-a resized crop and a flip, by the worker processes that `train` has (`pipeline/stages/train/workers.py`) or by as many threads. The others decode
-the image files themselves, crop at random and flip, with as many workers as there are cores: albumentations in our worker
-processes, in a PyTorch DataLoader and in Grain, and tf.data with TensorFlow's own operations. Packages that are absent are listed as
-such, not guessed at. Images are made here (500 x 375), or those of an archive of 224 x 224 or more.
+`packed` reads the output of the stage `augment`, as pixels or (`jpeg`) as JPEG files. `augmented` means that a training's policy, a resized
+crop and a flip, is applied to it, by the worker processes of the stage `train` (`pipeline/stages/train/workers.py`) or by as many threads.
+The other loaders decode the image files, crop at random and flip, with one worker a core: albumentations in our worker processes, in a
+PyTorch DataLoader and in Grain, and tf.data with TensorFlow's operations. Packages that are not installed are listed as absent. The
+images are generated (500 x 375), or read from an archive (those of 224 x 224 or more).
 
-`delay` is how much later than asked another thread of this process wakes from sleeping a millisecond meanwhile: what a training's own
-Python code waits for the processors and for Python's lock.
+`delay` is the delay of another thread of this process that sleeps for a millisecond again and again meanwhile: the time for which a
+training's Python code waits for a processor and for Python's global lock.
 """
 
 import itertools
@@ -47,7 +47,7 @@ _policy: Callable[..., dict[str, Any]]
 
 
 def start(files: list[bytes]) -> None:
-    """Give a worker its files and its policy."""
+    """Initialise a worker: store its files and build its policy."""
     global _files, _policy
     import albumentations
 
@@ -57,26 +57,26 @@ def start(files: list[bytes]) -> None:
 
 
 def load(index: int) -> np.ndarray:
-    """One image, decoded and augmented."""
+    """An image, uint8 (224, 224, 3), decoded and augmented."""
     image = cv2.imdecode(np.frombuffer(_files[index], np.uint8), cv2.IMREAD_COLOR_RGB)
     return _policy(image=image)["image"]
 
 
 def load_batch(indices: Iterable[int]) -> np.ndarray:
-    """Some images, as one array."""
+    """A batch of images, uint8 (batch, 224, 224, 3)."""
     return np.stack([load(index) for index in indices])
 
 
 def batches(count: int) -> list[list[int]]:
-    """A shuffled epoch of whole batches."""
+    """The indices of a shuffled epoch, in full batches."""
     order = np.random.default_rng(0).permutation(count)
     return order[: count // BATCH * BATCH].reshape(-1, BATCH).tolist()
 
 
-def consume(made: Iterable[Any], expected: int) -> None:
-    """Take all batches, and make sure that they are what everybody else makes."""
+def consume(loader: Iterable[Any], expected: int) -> None:
+    """Read all batches, and check their shape, type and number of images, which are the same for all loaders."""
     count = 0
-    for batch in made:
+    for batch in loader:
         array = np.asarray(batch)
         assert array.shape == (BATCH, 224, 224, 3), array.shape
         assert array.dtype == np.uint8
@@ -85,32 +85,32 @@ def consume(made: Iterable[Any], expected: int) -> None:
 
 
 def pack(files: list[bytes], folder: Path, quality: int | None) -> records.Split:
-    """A packed training split: pixels, or JPEG files of a quality."""
+    """A packed training split: pixels (quality None), or JPEG files of this quality."""
     start(files)
-    place = folder / f"train-{quality}"
-    writer = records.SplitWriter(place, image_shape=None if quality is None else (224, 224, 3))
+    path = folder / f"train-{quality}"
+    writer = records.SplitWriter(path, image_shape=None if quality is None else (224, 224, 3))
     for index in range(len(files)):
         image = load(index)
         inputs = {"inputs": image if quality is None else records.encode_jpeg(image, quality)}
         fixed, ragged = (inputs, {}) if quality is None else ({}, inputs)
         writer.append(str(index), fixed=fixed | {"labels": np.int32(0)}, ragged=ragged)
     entry = writer.close()
-    return records.Split(place, entry["columns"], entry["examples"])
+    return records.Split(path, entry["columns"], entry["examples"])
 
 
 def packed(files: list[bytes], folder: Path, quality: int | None = None) -> Callable[[], Iterable[np.ndarray]]:
-    """The packed format, read at random by this process."""
+    """The packed format, read in random order by this process."""
     inputs = pack(files, folder, quality)["inputs"]
     return lambda: (inputs[sorted(batch)] for batch in batches(len(files)))
 
 
 def packed_jpeg(files: list[bytes], folder: Path) -> Callable[[], Iterable[np.ndarray]]:
-    """The same of JPEG files."""
+    """As `packed`, with JPEG files."""
     return packed(files, folder, JPEG_QUALITY)
 
 
 def augmented(files: list[bytes], folder: Path, quality: int | None = None) -> Callable[[], Iterable[np.ndarray]]:
-    """The packed format through a training's policy, in the worker processes of `train`."""
+    """The packed format, augmented with a training's policy in the worker processes of the stage `train`."""
     read = reader(pack(files, folder / "processes", quality))
 
     def run() -> Iterable[np.ndarray]:
@@ -127,18 +127,18 @@ def augmented(files: list[bytes], folder: Path, quality: int | None = None) -> C
 
 
 def augmented_jpeg(files: list[bytes], folder: Path) -> Callable[[], Iterable[np.ndarray]]:
-    """The same of JPEG files."""
+    """As `augmented`, with JPEG files."""
     return augmented(files, folder, JPEG_QUALITY)
 
 
 def augmented_by_threads(files: list[bytes], folder: Path) -> Callable[[], Iterable[np.ndarray]]:
-    """The packed format through a training's policy, in threads of this process, each with a policy of its own."""
-    split, own = pack(files, folder / "threads", None), threading.local()
+    """The packed format, augmented with a training's policy in threads of this process, each with a separate policy."""
+    split, local = pack(files, folder / "threads", None), threading.local()
 
     def read(batch: list[int]) -> np.ndarray:
-        if not hasattr(own, "read"):
-            own.read = reader(split)
-        return own.read(np.array(batch), 0)[0]
+        if not hasattr(local, "read"):
+            local.read = reader(split)
+        return local.read(np.array(batch), 0)[0]
 
     def run() -> Iterable[np.ndarray]:
         with ThreadPoolExecutor(available()) as pool:
@@ -148,24 +148,24 @@ def augmented_by_threads(files: list[bytes], folder: Path) -> Callable[[], Itera
 
 
 def reader(split: records.Split) -> Reader:
-    """What `train` reads a split with."""
+    """The reader of the stage `train`, which reads and augments batches of a split."""
     return augmenting_reader(split, "classification", POLICY, "benchmark", seed=0, output_shape=(1,), classes=1)
 
 
 def ours_on_the_fly(files: list[bytes], _folder: Path) -> Callable[[], Iterable[np.ndarray]]:
-    """The worker processes of `augment`, giving batches."""
+    """The worker processes of the stage `augment`, which decode, augment and return batches."""
 
     def run() -> Iterable[np.ndarray]:
         with ordered_map(
             load_batch, batches(len(files)), workers=available(), initializer=start, arguments=(files,)
-        ) as made:
-            yield from made
+        ) as results:
+            yield from results
 
     return run
 
 
 def torch_loader(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any]]:
-    """A PyTorch DataLoader of albumentations' images."""
+    """A PyTorch DataLoader whose workers decode and augment images with albumentations."""
     from torch.utils.data import DataLoader, Dataset
 
     class Images(Dataset):
@@ -181,7 +181,7 @@ def torch_loader(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any
 
 
 class GrainSource:
-    """Files for Grain, whose workers are started afresh."""
+    """Images for Grain, whose worker processes do not inherit this module's variables."""
 
     def __init__(self, files: list[bytes]):
         self._files = files
@@ -196,20 +196,20 @@ class GrainSource:
 
 
 def grain_loader(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any]]:
-    """Grain's processes."""
+    """Grain's worker processes, which decode and augment images with albumentations."""
     import grain
     from absl import flags
 
-    flags.FLAGS.mark_as_parsed()  # Grain reads some, which a program of absl's would have parsed
+    flags.FLAGS.mark_as_parsed()  # Grain reads flags, which absl parses only in its own programs
     dataset = grain.MapDataset.source(GrainSource(files)).shuffle(seed=0).batch(BATCH, drop_remainder=True)
     options = grain.MultiprocessingOptions(num_workers=available())
-    # Its workers import what it needs for seconds: once, before what is timed, not in each epoch.
-    running = iter(dataset.repeat().to_iter_dataset().mp_prefetch(options))
-    return lambda: itertools.islice(running, len(files) // BATCH)
+    # The imports of Grain's workers take seconds: the workers start once, before the measurement, not in each epoch.
+    iterator = iter(dataset.repeat().to_iter_dataset().mp_prefetch(options))
+    return lambda: itertools.islice(iterator, len(files) // BATCH)
 
 
 def tf_data(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any]]:
-    """tf.data with TensorFlow's operations."""
+    """tf.data, which decodes and augments images with TensorFlow's operations."""
     import tensorflow as tf
 
     def prepare(file: Any) -> Any:
@@ -220,7 +220,7 @@ def tf_data(files: list[bytes], _folder: Path) -> Callable[[], Iterable[Any]]:
     return dataset.batch(BATCH, drop_remainder=True).prefetch(2).as_numpy_iterator
 
 
-# Name, the package that it needs, and what makes it. TensorFlow comes last: its threads do not survive a fork.
+# Name, required package and function of each loader. TensorFlow comes last: its threads do not survive a fork.
 LOADERS = (
     ("packed", "numpy", packed),
     ("packed_jpeg", "opencv-python-headless", packed_jpeg),
@@ -235,7 +235,7 @@ LOADERS = (
 
 
 def main() -> None:
-    """Measure, and write the result."""
+    """Measure, print and write the result."""
     options = measuring.arguments(__doc__, images=512, archive=True)
     files = images_of(options.archive, options.images) if options.archive else measuring.photos(options.images)
     images = len(files) // BATCH * BATCH
@@ -245,9 +245,9 @@ def main() -> None:
             if measuring.version(package) is None:
                 continue
             make = build(files, Path(folder))
-            consume(make(), images)  # warms caches, and checks
-            taken = measuring.seconds(lambda make=make: consume(make(), images), options.repetitions)
-            figures[f"{name}_images_per_s"] = round(images / taken, 1)
+            consume(make(), images)  # fills caches
+            epoch_s = measuring.seconds(lambda make=make: consume(make(), images), options.repetitions)
+            figures[f"{name}_images_per_s"] = round(images / epoch_s, 1)
             if build in (augmented, augmented_by_threads):
                 delays = [delay_ms(lambda make=make: consume(make(), images)) for _ in range(options.repetitions)]
                 figures[f"{name}_delay_ms"] = round(statistics.median(delays), 2)
@@ -268,29 +268,29 @@ def main() -> None:
 
 
 def delay_ms(work: Callable[[], object]) -> float:
-    """Mean delay of a thread that sleeps a millisecond again and again while some work is done."""
-    stop, late = threading.Event(), []
+    """Mean delay, in ms, of a thread that sleeps for a millisecond again and again while `work` runs."""
+    stop, delays = threading.Event(), []
 
     def sleep() -> None:
         while not stop.is_set():
             start = time.perf_counter()
             time.sleep(1e-3)
-            late.append(time.perf_counter() - start - 1e-3)
+            delays.append(time.perf_counter() - start - 1e-3)
 
     sleeper = threading.Thread(target=sleep)
     sleeper.start()
     work()
     stop.set()
     sleeper.join()
-    return float(np.mean(late)) * 1e3
+    return float(np.mean(delays)) * 1e3
 
 
 def images_of(archive: Path, count: int) -> list[bytes]:
-    """Images spread over an archive that are large enough."""
+    """Image files, evenly spaced in an archive, of images with both sides of at least 224 pixels."""
     members = Archives([archive])
     names = image_files.images(members, "")
     large = [name for name in names if min(reading.size(name, members[name])) >= 224]
-    return [members[large[place]] for place in evenly_spaced(len(large), count)]
+    return [members[large[index]] for index in evenly_spaced(len(large), count)]
 
 
 if __name__ == "__main__":

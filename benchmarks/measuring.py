@@ -1,4 +1,4 @@
-"""What every benchmark does: images that need no download, times as medians, and a file that says where they were measured."""
+"""The common parts of the benchmarks: generated images, median times, and a result file with the machine and the versions."""
 
 import argparse
 import importlib.metadata
@@ -23,18 +23,33 @@ IMAGENET_IMAGES, IMAGENET_CORES = 1_281_167, 16
 
 
 def arguments(description: str, *, images: int | None = 256, archive: bool = False) -> argparse.Namespace:
-    """The command line of a benchmark, with an archive of images and with a number of them where it can use these."""
+    """Parse the command line of a benchmark.
+
+    Args:
+        description: Text of `--help`.
+        images: Default of `--images`; None: the benchmark has no such option.
+        archive: Whether the benchmark has the option `--archive`.
+    """
     parser = argparse.ArgumentParser(description=description)
     if archive:
-        parser.add_argument("--archive", type=Path, help="images to measure with, instead of made ones")
+        parser.add_argument(
+            "--archive", type=Path, help="measure with the images of this archive instead of generated ones"
+        )
     if images is not None:
-        parser.add_argument("--images", type=int, default=images, help="how many; more take longer and vary less")
-    parser.add_argument("--repetitions", type=int, default=3, help="of each measurement; the median counts")
+        parser.add_argument(
+            "--images",
+            type=int,
+            default=images,
+            help="number of images; results of more images take longer and vary less",
+        )
+    parser.add_argument(
+        "--repetitions", type=int, default=3, help="number of repetitions of each measurement, whose median is reported"
+    )
     return parser.parse_args()
 
 
 def photos(count: int, *, height: int = 375, width: int = 500) -> list[bytes]:
-    """JPEG files with about the detail of photographs: noise at every scale, fainter the finer it is; 90 to 120 kB each."""
+    """JPEG files with about as much detail as photographs: noise at several scales, weaker at finer ones; 90 to 120 kB each."""
     random = np.random.default_rng(0)
     files = []
     for _ in range(count):
@@ -49,7 +64,7 @@ def photos(count: int, *, height: int = 375, width: int = 500) -> list[bytes]:
 
 
 def write_tar(path: Path, files: dict[str, bytes]) -> None:
-    """An archive of files."""
+    """Write a tar archive of files, given by name; compressed with gzip if the path ends with .tgz."""
     with tarfile.open(path, "w:gz" if path.suffix == ".tgz" else "w") as archive:
         for name, data in files.items():
             member = tarfile.TarInfo(name)
@@ -60,7 +75,7 @@ def write_tar(path: Path, files: dict[str, bytes]) -> None:
 def seconds(
     work: Callable[[], object], repetitions: int, *, of: Callable[[list[float]], float] = statistics.median
 ) -> float:
-    """What some work takes: the median, or what `of` makes of the times."""
+    """Elapsed time of some work in seconds: the median of the repetitions, or another function `of` of their times."""
     times = []
     for _ in range(repetitions):
         start = time.perf_counter()
@@ -70,7 +85,7 @@ def seconds(
 
 
 def cpu_seconds(work: Callable[[], object], repetitions: int) -> float:
-    """Median of the processor time of some work of this process: what it takes where no other work is in the way."""
+    """Median processor time of some work of this process in seconds, which does not count other work on the machine."""
     times = []
     for _ in range(repetitions):
         start = time.process_time()
@@ -80,7 +95,7 @@ def cpu_seconds(work: Callable[[], object], repetitions: int) -> float:
 
 
 def version(package: str) -> str | None:
-    """Of an installed package; None for one that is absent."""
+    """Version of an installed package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -88,7 +103,14 @@ def version(package: str) -> str | None:
 
 
 def write(name: str, packages: list[str], figures: dict[str, Any], ratios: dict[str, Any]) -> None:
-    """Write `benchmarks/results/NAME.json`, and show it."""
+    """Write `benchmarks/results/NAME.json`, and print it.
+
+    Args:
+        name: Name of the benchmark.
+        packages: Packages whose versions matter; those that are not installed are listed as absent.
+        figures: Measured numbers.
+        ratios: Ratios of measured numbers, which depend less on the machine.
+    """
     load = os.getloadavg()[0]
     result = {
         "machine": {
@@ -96,7 +118,9 @@ def write(name: str, packages: list[str], figures: dict[str, Any], ratios: dict[
             "cores": available(),
             "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
             "system": f"{platform.system()} {platform.machine()}",
-            "load": round(load, 1),  # above the number of cores, others were at work: ratios hold better than figures
+            "load": round(
+                load, 1
+            ),  # above the number of cores: other work slowed the measurement, and ratios are more reliable than figures
         },
         "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
         "absent": [package for package in packages if version(package) is None],

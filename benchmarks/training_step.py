@@ -1,18 +1,18 @@
-"""A training step of AlexNet at its full size, in two towers and in one, as a share of what the processor can do.
+"""A training step of the full-size AlexNet, with two towers and with one, as a fraction of the processor's peak speed.
 
     python -m benchmarks.training_step
 
-A step is what `train` does with a batch of 32: forward, backward, SGD with momentum, deterministic operations. Its operations
-are counted from the layer table, two for a multiply-add: the forward pass once, the backward pass twice as much (the gradient
-of the inputs and that of the weights are as many again each), less the first layer's gradient of its inputs, which nobody asks
-for. Normalisation, pooling, activations, decay and the update of the weights are not counted, so they lower the share.
+A step is that of the stage `train` with a batch of 32: forward pass, backward pass, SGD with momentum, deterministic operations. Its
+operations are counted from the layer table, two for a multiply-add: the forward pass once, the backward pass twice (the gradient by
+the inputs and the gradient by the weights cost one forward pass each), less the gradient by the first layer's inputs, which is not
+computed. Normalisation, pooling, activations, decay and the update of the weights are not counted, so they lower the fraction.
 
-The peak is the best float32 matrix product of NumPy and of TensorFlow over a few sizes. It is measured anew before each network's
-turn, and a share is of that peak: the median over the turns holds where a machine is now faster, now slower.
+The peak is the speed of the fastest float32 matrix product of NumPy and TensorFlow over a few sizes. It is measured again before each
+measurement of a network, and a fraction is relative to that peak, so the median of the fractions is valid on a machine of varying speed.
 
-    two_tower, one_tower  the paper's net, and the same without the division of conv2, conv4 and conv5
+    two_tower, one_tower  the paper's network, and the same without the division of conv2, conv4 and conv5
     decayed               two towers with the paper's weight decay
-    grouped               two towers by TensorFlow's own grouped convolution
+    grouped               two towers with TensorFlow's grouped convolution
 """
 
 import statistics
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cnnkeras.summary import LayerRow
 
-BATCH, STEPS = 32, 3  # images in a batch; steps of a network in a turn, of which the fastest counts
+BATCH, STEPS = 32, 3  # images in a batch; steps in a measurement of a network, the fastest of which counts
 SIZES = (1024, 2048, 3072)  # sides of the matrices
 NETWORKS = {
     "two_tower": {"variant": "two_tower"},
@@ -47,7 +47,7 @@ def step_operations(rows: "list[LayerRow]", batch: int) -> int:
 
 
 def build_peak() -> Callable[[], float]:
-    """A function that gives the operations a second of the fastest matrix product now."""
+    """A function that measures the operations per second of the fastest matrix product."""
     import tensorflow as tf
 
     random = np.random.default_rng(0)
@@ -62,7 +62,13 @@ def build_peak() -> Callable[[], float]:
 def build_step(
     variant: str, *, weight_decay: float = 0.0, grouped_by_keras: bool = False
 ) -> "tuple[Callable[[], object], keras.Model]":
-    """A function that trains a step, and the network."""
+    """A function that trains one step, and its model.
+
+    Args:
+        variant: A variant of AlexNet.
+        weight_decay: As for `set_weight_decay`.
+        grouped_by_keras: Use Keras' grouped convolution instead of `GroupedConv2D`.
+    """
     import keras
 
     from cnnkeras import layers
@@ -74,11 +80,11 @@ def build_step(
     model = alexnet.build(input_shape=input_shape, output_shape=output_shape, variant=variant, input_mean=128.0)
     if grouped_by_keras:
 
-        def plain(layer: keras.Layer) -> keras.Layer:
-            own = isinstance(layer, layers.GroupedConv2D)
-            return (keras.layers.Conv2D if own else type(layer)).from_config(layer.get_config())
+        def clone(layer: keras.Layer) -> keras.Layer:
+            is_grouped = isinstance(layer, layers.GroupedConv2D)
+            return (keras.layers.Conv2D if is_grouped else type(layer)).from_config(layer.get_config())
 
-        model = keras.models.clone_model(model, clone_function=plain)
+        model = keras.models.clone_model(model, clone_function=clone)
     set_weight_decay(model, weight_decay)
     model.compile(
         sgd(learning_rate=1e-4, momentum=0.9).update,
@@ -93,29 +99,29 @@ def build_step(
 
 
 def main() -> None:
-    """Measure, and write the result."""
+    """Measure, print and write the result."""
     options = measuring.arguments(__doc__, images=None)
     with devices.set_up(seed=0):
         from cnnkeras.summary import layer_table
 
-        peak = build_peak()
+        measure_peak = build_peak()
         built = {name: build_step(**arguments) for name, arguments in NETWORKS.items()}
         operations = {name: step_operations(layer_table(model), BATCH) for name, (_, model) in built.items()}
         for step, _ in built.values():
-            step()  # traces
-        turns: dict[str, list[tuple[float, float]]] = {name: [] for name in built}  # seconds, and the peak
+            step()  # traces the function
+        measurements: dict[str, list[tuple[float, float]]] = {name: [] for name in built}  # seconds, and the peak
         for _ in range(options.repetitions):
             for name, (step, _) in built.items():
-                best = peak()
-                turns[name].append((measuring.seconds(step, STEPS, of=min), best))
-    peaks = [best for taken in turns.values() for _, best in taken]
+                peak_speed = measure_peak()
+                measurements[name].append((measuring.seconds(step, STEPS, of=min), peak_speed))
+    peaks = [peak_speed for pairs in measurements.values() for _, peak_speed in pairs]
     figures: dict[str, float] = {"peak_gflop_per_s": round(statistics.median(peaks) / 1e9, 1)}
     ratios: dict[str, float] = {}
-    for name, taken in turns.items():
-        figures[f"{name}_step_s"] = round(statistics.median(seconds for seconds, _ in taken), 3)
+    for name, pairs in measurements.items():
+        figures[f"{name}_step_s"] = round(statistics.median(seconds for seconds, _ in pairs), 3)
         figures[f"{name}_gflop"] = round(operations[name] / 1e9, 1)
-        shares = [operations[name] / seconds / best for seconds, best in taken]
-        ratios[f"{name}_share_of_peak"] = round(statistics.median(shares), 2)
+        fractions = [operations[name] / seconds / peak_speed for seconds, peak_speed in pairs]
+        ratios[f"{name}_share_of_peak"] = round(statistics.median(fractions), 2)
     measuring.write("training_step", ["numpy", "tensorflow", "keras"], figures, ratios)
 
 
