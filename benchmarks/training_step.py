@@ -2,7 +2,7 @@
 
     python -m benchmarks.training_step
 
-A step is that of the stage `train` with a batch of 32: forward pass, backward pass, SGD with momentum, deterministic operations. Its
+A step is a step of the stage `train` with a batch of 32: forward pass, backward pass, SGD with momentum, deterministic operations. Its
 operations are counted from the layer table, two for a multiply-add: the forward pass once, the backward pass twice (the gradient by
 the inputs and the gradient by the weights cost one forward pass each), less the gradient by the first layer's inputs, which is not
 computed. Normalisation, pooling, activations, decay and the update of the weights are not counted, so they lower the fraction.

@@ -103,7 +103,7 @@ def _multiply_adds(layer: keras.layers.Layer) -> int:
 
 
 def _reaches_after(layer: keras.layers.Layer, shape: tuple[int, ...], reaches: tuple[Reach, ...]) -> tuple[Reach, ...]:
-    """The reaches of a layer's outputs, along each axis of the network's input, from those of its input of this shape."""
+    """The reaches of a layer's outputs, along each axis of the network's input, given its input's shape and reaches."""
     if len(shape) != len(reaches) + 1:
         return reaches  # already flat: an output depends on the whole input
     if isinstance(layer, keras.layers.Flatten | keras.layers.GlobalAveragePooling2D):

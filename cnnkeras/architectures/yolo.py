@@ -14,8 +14,8 @@ Departures from the paper:
 - The 3x3 convolutions of stride 1 have padding "same", which equals darknet's padding of 1.
 - `batch_norm: true` adds batch normalisation after each convolution, which then has no biases, as in the re-release; the paper's
   networks have none.
-- "small" is not published; it is for training on a CPU: the paper's plan (7x7 stem of stride 2, 1x1 reductions, two fully connected layers) in nine
-  convolutions of few channels, stride 16.
+- "small" is not published; it is for training on a CPU: the paper's plan (7x7 stem of stride 2, 1x1 reductions, two fully connected
+  layers) in nine convolutions of few channels, stride 16.
 """
 
 import math

@@ -67,8 +67,8 @@ class MaxUnpooling(keras.layers.Layer):
     """Puts each value at the position of its window's maximum, and 0 at the other positions.
 
     Noh, Hong & Han (2015), section 3.2.1. Maps the pair of values (batch, H, W, C) and switches of the same shape (from
-    `MaxPoolingWithSwitches`) to (batch, H * p, W * p, C). The gradient of a value is that of the output at its
-    switch. The layer consists of comparisons and reshapes, which XLA compiles.
+    `MaxPoolingWithSwitches`) to (batch, H * p, W * p, C). The gradient by a value is the gradient by the output at
+    its switch. The layer consists of comparisons and reshapes, which XLA compiles.
 
     Args:
         pool_size: Side p of the windows.

@@ -46,7 +46,7 @@ class SegmentationCrossEntropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="cnnkeras")
 class ValidPixelAccuracy(keras.metrics.Mean):
-    """Fraction of the pixels, void ones left out, whose highest score is that of their class.
+    """Fraction of the pixels, void ones left out, with the highest score at their class.
 
     Call: targets and scores as for `SegmentationCrossEntropy`.
     """

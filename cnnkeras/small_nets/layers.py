@@ -203,7 +203,7 @@ class Residual:
     def backward(
         self, parameters: Parameters, cache: Any, gradient: np.ndarray, *, is_first: bool
     ) -> tuple[np.ndarray | None, Parameters]:
-        """The gradient by the inputs is the sum of that of the shortcut and that through the fully connected layer."""
+        """The gradient by the inputs sums the gradients through the shortcut and through the fully connected layer."""
         dense_cache, relu_cache = cache
         linear_gradient, _ = self._relu.backward([], relu_cache, gradient, is_first=False)
         input_gradient, parameter_gradients = self._dense.backward(
@@ -229,7 +229,7 @@ class BidirectionalGru:
         return [rng.uniform(-limit, limit, shape).astype(np.float32) for shape in shapes]
 
     def forward(self, parameters: Parameters, inputs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """The states h after each position: first those of reading forwards, then those of reading backwards."""
+        """The states h after each position, (2 units, positions, batch): the forward direction, then the backward direction."""
         kernel, recurrent, bias, recurrent_bias = (values.swapaxes(1, 2) for values in parameters)
         units, (_, length, batch) = self.units, inputs.shape
         sequences = np.stack([inputs, inputs[:, ::-1]]).reshape(2, self.channels, -1)

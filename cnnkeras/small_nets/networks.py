@@ -34,7 +34,7 @@ class Network:
         return values.T
 
     def error(self, inputs: np.ndarray, labels: np.ndarray) -> float:
-        """Fraction of the inputs (n, positions, channels) whose highest logit is not that of their label (n,)."""
+        """Fraction of the inputs (n, positions, channels) whose class with the highest logit is not their label (n,)."""
         return float((self.logits(inputs).argmax(axis=-1) != labels).mean())
 
     def gradients(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, list[Parameters]]:

@@ -47,7 +47,7 @@ def build_loss(*, background_weight: Annotated[float, Gt(0), Le(1)] = 1.0) -> "k
 
 
 def build_metrics() -> "list[keras.metrics.Metric]":
-    """`pixel_accuracy`: fraction of the pixels, void ones left out, whose highest score is that of their class."""
+    """`pixel_accuracy`: fraction of the pixels, void ones left out, with the highest score at their class."""
     return [losses.ValidPixelAccuracy()]
 
 

@@ -77,7 +77,7 @@ def piecewise(
     """The base rate is multiplied by `factors[i]` from epoch `epochs[i - 1]` until `epochs[i]`: one factor more than epochs.
 
     Raises:
-        ValueError: The number of factors is not one more than that of the epochs, or the epochs do not rise.
+        ValueError: The number of factors is not one more than the number of epochs, or the epochs do not rise.
     """
     if len(factors) != len(epochs) + 1:
         raise ValueError(f"expected {len(epochs) + 1} factors for {len(epochs)} epochs; received: {len(factors)}")

@@ -167,10 +167,10 @@ def read_header(file: BinaryIO) -> Header:
     file.seek(0)
     head = file.read(16)
     if len(head) == 16:
-        major, minor, revision, seen = struct.unpack("<4i", head)
+        major, minor, revision, images_seen = struct.unpack("<4i", head)
         if major > _MAX_VERSION or minor > _MAX_VERSION:
             rates = struct.unpack("<3f", head[:12])
-            if all(0 <= rate <= 1 for rate in rates) and seen >= 0:
+            if all(0 <= rate <= 1 for rate in rates) and images_seen >= 0:
                 return Header(16, inputs_first=True)
         elif min(major, minor, revision) >= 0 and revision <= _MAX_VERSION:
             size = 20 if major * 10 + minor >= 2 else 16
