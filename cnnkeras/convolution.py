@@ -198,7 +198,7 @@ def convolve_1d(
         float64, (L',) for weights (K,), otherwise (L', O).
 
     Raises:
-        ValueError: Inputs and weights have different numbers of channels, or the kernel does not fit into the padded input.
+        ValueError: The shape of the weights does not fit the inputs, or the kernel does not fit into the padded input.
     """
     inputs, weights = np.asarray(inputs, "float64"), np.asarray(weights, "float64")
     has_one_channel = weights.ndim == 1
@@ -228,7 +228,7 @@ def convolve_2d(
         float64, (H', W') for weights (K, L), otherwise (H', W', O).
 
     Raises:
-        ValueError: Inputs and weights have different numbers of channels, or the kernel does not fit into the padded input.
+        ValueError: The shape of the weights does not fit the inputs, or the kernel does not fit into the padded input.
     """
     inputs, weights = np.asarray(inputs, "float64"), np.asarray(weights, "float64")
     has_one_channel = weights.ndim == 2
@@ -316,9 +316,8 @@ def convolution_matrix(weights, sizes: Sequence[int], stride=1, padding=0, dilat
     weights = weights.reshape(*weights.shape[:axes], *(weights.shape[axes:] or (1, 1)))
     *kernel, channels, filters = weights.shape
     table = taps(sizes, kernel, stride, padding, dilation)
-    matrix = np.zeros(
-        (len(table), filters, math.prod(sizes) + 1, channels)
-    )  # the last input represents the padded zeros
+    # The last input represents the padded zeros.
+    matrix = np.zeros((len(table), filters, math.prod(sizes) + 1, channels))
     for tap, weight in enumerate(weights.reshape(-1, channels, filters)):
         matrix[np.arange(len(table)), :, table[:, tap]] += weight.T
     return matrix[:, :, :-1].reshape(len(table) * filters, -1)

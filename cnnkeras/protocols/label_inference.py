@@ -2,12 +2,12 @@
 
 The book's figure 10.20 describes it for the deconvolution network, whose authors use another method (arg-max of the merged
 scores, then a dense CRF). Repeat: take the class with the greatest probability, summed over the pixels without a label; infer a
-connected region from the class' probabilities; label the pixels of the region where the class dominates; stop when the evidence is
+connected region from the class's probabilities; label the pixels of the region where the class dominates; stop when the evidence is
 insufficient.
 
 The book does not define three terms. Here the region is the 8-connected component with the greatest summed probability among the
 unlabelled pixels whose probability is at least `threshold`. A class dominates a pixel if no other class, background included, is
-more probable there. The evidence is insufficient when every class' summed probability is below `min_fraction` of the
+more probable there. The evidence is insufficient when every class's summed probability is below `min_fraction` of the
 number of the image's pixels. The pixels without a label are then background.
 """
 

@@ -49,9 +49,8 @@ def average_views(outputs: np.ndarray, counts: Sequence[int]) -> np.ndarray:
     if outputs.ndim != 3 or outputs.shape[1] != ends[-1]:
         raise ValueError(f"expected outputs (N, {ends[-1]}, C); received: {outputs.shape}")
     mean = np.zeros((len(outputs), outputs.shape[2]))
-    for number, views in enumerate(
-        outputs
-    ):  # one image at a time: the posteriors of ImageNet would not fit into memory
+    # One image at a time: the posteriors of ImageNet would not fit into memory.
+    for number, views in enumerate(outputs):
         parts = np.split(probabilities(views).astype(np.float64), ends[:-1])
         mean[number] = np.mean([part.mean(axis=0) for part in parts], axis=0)
     return _logarithms(mean)

@@ -7,7 +7,7 @@ A task's file defines
 - `ANNOTATIONS`: the columns of a packed dataset that a training reads beside the inputs;
 - `PROTOCOL`: the key of `predict:` in params.yaml that sets which parts of an image a model gets, `views` or `regions`; None: no key;
 - `COMMON_KEYS`: the keys whose values the datasets of an ensemble's members have in common; empty: the task has no ensembles;
-- `encode_targets`: annotations to the loss' targets; `encode_examples`: the same from the columns of a packed dataset;
+- `encode_targets`: annotations to the loss's targets; `encode_examples`: the same from the columns of a packed dataset;
 - `build_loss`, whose keyword arguments are the settings under `train.loss`, and `build_metrics`, the metrics shown during training;
 - `decode_outputs`: a model's outputs to predictions;
 - `postprocess`: the same with the settings under `postprocess`, its keyword arguments;

@@ -139,9 +139,8 @@ def _set_up_tensorflow(*, deterministic: bool, threads: int | None) -> int:
     import tensorflow as tf
 
     if os.environ[_LOG_LEVEL] == _FATAL_ONLY:
-        tf.get_logger().setLevel(
-            "ERROR"
-        )  # the messages from Python, such as a warning at every second model that a process builds
+        # Hides the messages from Python, such as a warning at every second model that a process builds.
+        tf.get_logger().setLevel("ERROR")
 
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
