@@ -72,6 +72,9 @@ def test_proposals_are_the_surest_that_are_large_enough(folder):
         (b"[]", "boxes.json: expected sha256"),
         (b'[{"id": "a", "bbox": [1, 2, 3], "score": 1}]', "boxes.json: expected a JSON list of"),
         (b'{"a": 1}', "boxes.json: expected a JSON list of"),
+        (b'[{"id": "a", "bbox": [1, 2, 3, 4], "score": NaN}]', "boxes.json: expected a JSON list of"),
+        (b'[{"id": "a", "bbox": [1, 2, Infinity, 4], "score": 1}]', "boxes.json: expected a JSON list of"),
+        (b"[" * 100_000 + b'"a"', "boxes.json: expected a JSON list of"),
     ],
 )
 def test_a_wrong_file_of_proposals_is_refused(folder, content, message):

@@ -148,6 +148,8 @@ def read_matlab(content: bytes, member: str, pick: Callable[[dict[str, Any]], Fo
         IndexError,
         NotImplementedError,
         OSError,
+        OverflowError,
+        MemoryError,
         zlib.error,
     ) as error:
         raise InputError(f"{member}: expected {expected}; received: {error}. Take the archive as published") from error

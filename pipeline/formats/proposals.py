@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 
 from cnnkeras.protocols.windows import Proposal
 from pipeline.runtime import paths
@@ -29,8 +30,11 @@ def read_proposals(file: str, sha256: str) -> dict[str, list[Proposal]]:
         for row in json.loads(content):
             left, top, width, height = row["bbox"]
             box = (round(left), round(top), round(left + width), round(top + height))
-            proposals.setdefault(row["id"], []).append((float(row["score"]), box))
-    except (ValueError, TypeError, KeyError) as error:
+            score = float(row["score"])
+            if not math.isfinite(score):
+                raise ValueError(f"a score of {score}")
+            proposals.setdefault(row["id"], []).append((score, box))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(
             f'{file}: expected a JSON list of {{"id", "bbox": [left, top, width, height], "score"}}; '
             f"received: {type(error).__name__} {error}"

@@ -6,12 +6,13 @@ the values.
 """
 
 import gzip
+import math
 import struct
 import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from pipeline.runtime.errors import InputError
 TASKS = ("classification",)
 HAS_OBJECTS = False
 UNSIGNED_BYTE = 0x08
+_MAX_RATIO = 1100  # gzip makes at most 1,032 bytes of one
 
 Part = Literal["train", "test"]
 
@@ -86,28 +88,37 @@ def _read(images: np.ndarray, labels: np.ndarray, part: str, position: int) -> s
 def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
     """The unsigned bytes of an idx file, gzipped or not, as an array of that many dimensions.
 
+    No more is decompressed than the header says, and no more than a file of that size can hold.
+
     Raises:
         InputError: The file is missing, cut off, too long or another format.
     """
+    start = 4 + 4 * dimensions
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        with _opened(path) as stream:
+            head = stream.read(start)
+            if len(head) < start or head[:4] != bytes([0, 0, UNSIGNED_BYTE, dimensions]):
+                raise InputError(
+                    f"{path}: expected an idx file of bytes in {dimensions} dimensions; "
+                    f"received: it starts with {head[:4].hex()}"
+                )
+            shape = struct.unpack(f">{dimensions}I", head[4:])
+            size, possible = math.prod(shape), _MAX_RATIO * path.stat().st_size
+            data = stream.read(min(size, possible) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"{path}: expected an idx file, plain or gzipped; received: {error}. "
             "If it is missing or cut off, run `cnnkeras download` of its source again"
         ) from error
-    start = 4 + 4 * dimensions
-    if len(data) < start or data[:4] != bytes([0, 0, UNSIGNED_BYTE, dimensions]):
+    if len(data) != size:
+        received = f"{len(data):,}" if len(data) <= min(size, possible) else "more"
         raise InputError(
-            f"{path}: expected an idx file of bytes in {dimensions} dimensions; "
-            f"received: it starts with {data[:4].hex()}"
+            f"{path}: expected {' x '.join(map(str, shape))} bytes, as its header says; received: {received}"
         )
-    shape = struct.unpack(f">{dimensions}I", data[4:start])
-    values = np.frombuffer(data, np.uint8, offset=start)
-    if values.size != np.prod(shape, dtype=np.int64):
-        raise InputError(
-            f"{path}: expected {' x '.join(map(str, shape))} bytes, as its header says; received: {values.size:,}"
-        )
-    return values.reshape(shape)
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _opened(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        is_gzipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if is_gzipped else path.open("rb")
