@@ -1,1 +1,1 @@
-"""The stages and the command line: the only code that touches files, clocks, the terminal and MLflow."""
+"""The stages and the command line. They read and write files, measure times, print, and use DVC and MLflow; `cnnkeras` does not."""

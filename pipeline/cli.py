@@ -1,6 +1,6 @@
-"""The command line: a command for each stage, in the order of the pipeline, then those for people.
+"""The command line: a command for each stage, in the order of the pipeline, then the other commands.
 
-Nothing is imported before its command runs, so that `cnnkeras --help` answers at once.
+A command's module is imported when the command runs, so that `cnnkeras --help` answers at once.
 """
 
 from pathlib import Path
@@ -14,21 +14,21 @@ from pipeline.runtime.terminal import Group, use_code_of_this_project
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="cnnkeras")
 def main() -> None:
-    """Train, test and compare convolutional networks; params.yaml says which, and on what.
+    """Train, test and compare the convolutional networks that params.yaml describes.
 
     \b
-      cnnkeras plan                what `dvc repro` would run, and why
-      cnnkeras train yolo          one stage by hand
-      cnnkeras show yolo cat.jpg   what a trained model finds in an image of yours
+      cnnkeras plan                list what `dvc repro` would run, and why
+      cnnkeras train yolo          run one stage
+      cnnkeras show yolo cat.jpg   draw what a trained model finds in an image of yours
     """  # noqa: D301 - click reads \b as "leave these lines as they are"
     use_code_of_this_project(Path(__file__))
 
 
 @main.command()
 def check() -> None:
-    """Validate params.yaml, before every other stage.
+    """Validate params.yaml; runs before every other stage.
 
-    What code each stage runs is written into results/code as well: with other code, DVC runs the stage again.
+    It also writes into results/code which code each stage runs. When that code changes, DVC runs the stage again.
 
     Example: cnnkeras check
     """
@@ -42,7 +42,7 @@ def check() -> None:
 def download(source: str) -> None:
     """Fetch or generate the archives of a source.
 
-    They are checked and put into data/raw/SOURCE. An interrupted run is continued by the next.
+    Their checksums are verified, and they are put into data/raw/SOURCE. After an interruption the next run continues.
 
     Example: cnnkeras download digit_scenes
     """
@@ -59,7 +59,7 @@ def download(source: str) -> None:
 def augment(dataset: str, workers: int | None) -> None:
     """Resize, augment and pack the images of a dataset.
 
-    They are put into data/augmented/DATASET. An interrupted run is continued by the next.
+    The packed splits are put into data/augmented/DATASET. After an interruption the next run continues.
 
     Example: cnnkeras augment digit_detection --workers 4
     """
@@ -71,9 +71,9 @@ def augment(dataset: str, workers: int | None) -> None:
 @main.command(name="import-weights")
 @click.argument("name")
 def import_weights(name: str) -> None:
-    """Make a model of weights that others trained.
+    """Make a model from a file of published weights.
 
-    NAME is an entry under `imports:`; the model is put into results/NAME/model. An experiment starts from it by `initial_weights: {experiment: NAME, layers: ["*"]}`; with `epochs: 0` it is that model.
+    NAME is an entry under `imports:`; the model is put into results/NAME/model. An experiment starts from it with `initial_weights: {experiment: NAME, layers: ["*"]}`; with `epochs: 0` as well, the experiment's model is the imported one.
 
     Example: cnnkeras import-weights yolo_authors
     """
@@ -92,8 +92,8 @@ def import_weights(name: str) -> None:
 def train(experiment: str, workers: int | None) -> None:
     """Train the model of an experiment.
 
-    The model is put into results/EXPERIMENT/model, its losses and metrics of each epoch into history.csv beside it. An interrupted
-    run is continued by the next.
+    The model is put into results/EXPERIMENT/model, the losses and metrics of each epoch into results/EXPERIMENT/history.csv. An
+    interrupted training starts again from its first epoch.
 
     Example: cnnkeras train yolo
     """
@@ -105,9 +105,9 @@ def train(experiment: str, workers: int | None) -> None:
 @main.command()
 @click.argument("experiment")
 def predict(experiment: str) -> None:
-    """Run the model of an experiment over the test split.
+    """Compute a model's outputs for the test split.
 
-    Its outputs are put into results/EXPERIMENT/outputs.
+    They are put into results/EXPERIMENT/outputs.
 
     Example: cnnkeras predict yolo
     """
@@ -119,9 +119,9 @@ def predict(experiment: str) -> None:
 @main.command()
 @click.argument("ensemble")
 def combine(ensemble: str) -> None:
-    """Average the probabilities that several models predict.
+    """Average the class probabilities of several models.
 
-    ENSEMBLE is an entry under `ensembles:`, which names the models. The stages after this one are those of an experiment.
+    ENSEMBLE is an entry under `ensembles:`, which names the models. The next stages, postprocess, evaluate and log, are run as for an experiment.
 
     Example: cnnkeras combine vgg_d_and_e
     """
@@ -133,9 +133,9 @@ def combine(ensemble: str) -> None:
 @main.command()
 @click.argument("experiment")
 def postprocess(experiment: str) -> None:
-    """Turn outputs of a model into classes, boxes or label maps.
+    """Turn a model's outputs into classes, boxes or label maps.
 
-    Boxes are those left by the confidence threshold and non-maximum suppression. EXPERIMENT may be an ensemble.
+    Boxes pass the confidence threshold and non-maximum suppression. EXPERIMENT may be an ensemble.
 
     Example: cnnkeras postprocess yolo
     """
@@ -147,9 +147,9 @@ def postprocess(experiment: str) -> None:
 @main.command()
 @click.argument("experiment")
 def evaluate(experiment: str) -> None:
-    """Measure predictions against the true labels.
+    """Compare predictions with the true labels.
 
-    The numbers are put into results/EXPERIMENT/metrics.json, plots and figures beside it. EXPERIMENT may be an ensemble.
+    The metrics are put into results/EXPERIMENT/metrics.json, plots and figures into the folders beside it. EXPERIMENT may be an ensemble.
 
     Example: cnnkeras evaluate yolo
     """
@@ -163,7 +163,7 @@ def evaluate(experiment: str) -> None:
 def log(experiment: str) -> None:
     """Show a result in MLflow.
 
-    A result is one run of MLflow, however often it is logged. EXPERIMENT may be an ensemble.
+    Logging a result again adds no second MLflow run. EXPERIMENT may be an ensemble.
 
     Example: cnnkeras log yolo
     """
@@ -174,7 +174,7 @@ def log(experiment: str) -> None:
 
 @main.command()
 @click.argument("claim")
-@click.option("--log-only", is_flag=True, help="Measure nothing: show the last result in MLflow.")
+@click.option("--log-only", is_flag=True, help="Measure nothing, only show the last result in MLflow.")
 def lab(claim: str, log_only: bool) -> None:
     """Measure a claim of the lecture.
 
@@ -189,7 +189,7 @@ def lab(claim: str, log_only: bool) -> None:
 
 @main.command()
 def plan() -> None:
-    """Say what `dvc repro` would run, and why.
+    """List what `dvc repro` would run, and why.
 
     Example: cnnkeras plan
     """
@@ -202,13 +202,13 @@ def plan() -> None:
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Stages at a time; any number gives the same results. Default: one a core, at most four.",
+    help="Stages at a time; any number gives the same results. Default: one per core, at most four.",
 )
 def repro(jobs: int | None) -> None:
-    """Run what changed, several stages at a time.
+    """Run the stages that changed, several at a time.
 
-    The results are those of `dvc repro`. Each stage may be a training, which takes memory of the machine or of its GPU: on a GPU
-    take `--jobs 1`, unless two trainings fit into its memory.
+    The results are the same as with `dvc repro`. Several trainings at a time need the memory for all of them: on a GPU use `--jobs 1`,
+    unless two trainings fit into its memory.
 
     Example: cnnkeras repro --jobs 2
     """
@@ -236,10 +236,10 @@ def show(experiment: str, images: tuple[Path, ...], output: Path | None) -> None
 @main.command()
 @click.option("--output", type=click.Path(path_type=Path), help="The report's file. Default: results/README.md.")
 def report(output: Path | None) -> None:
-    """Print the table of results, and write it with figures.
+    """Print the table of results, and write it to a file with figures.
 
-    A row has the paper's number and ours, each with the test that it was measured by. The lab's results are written to
-    results/lab/README.md, a paragraph for each claim.
+    A row has the paper's number and ours, each with its test protocol. The lab's results are written to results/lab/README.md, a
+    paragraph for each claim.
 
     Example: cnnkeras report
     """
@@ -250,10 +250,10 @@ def report(output: Path | None) -> None:
 
 @main.command()
 @click.option(
-    "--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on this machine's loopback."
+    "--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port on the loopback interface."
 )
 def ui(port: int) -> None:
-    """Serve the MLflow UI, to this machine only.
+    """Serve the MLflow UI on this machine only.
 
     Example: cnnkeras ui --port 5001
     """
@@ -264,13 +264,13 @@ def ui(port: int) -> None:
 
 @main.command()
 @click.argument("architecture")
-@click.option("--variant", help="A row of the paper's table. Default: the architecture's own.")
-@click.option("--width", type=float, help="Factor on every hidden layer's channels, for example 0.125.")
+@click.option("--variant", help="A row of the paper's table. Default: the architecture's default variant.")
+@click.option("--width", type=float, help="Factor on the channels of every hidden layer, for example 0.125.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def summary(architecture: str, variant: str | None, width: float | None, as_json: bool) -> None:
     """Print the layers of an architecture.
 
-    Each has its shape, parameters, multiply-adds, receptive field and memory.
+    Columns are output shape, parameters, multiply-adds, receptive field and memory of the output.
 
     Example: cnnkeras summary vgg --variant E
     """
@@ -282,16 +282,20 @@ def summary(architecture: str, variant: str | None, width: float | None, as_json
 @main.command(name="output-size")
 @click.argument("size")
 @click.option("--kernel", required=True, help="Kernel size, for example 3 or 3x5.")
-@click.option("--stride", default="1", show_default=True, help="Step between two applications, for example 2 or 2x1.")
+@click.option(
+    "--stride", default="1", show_default=True, help="Step between two positions of the kernel, for example 2 or 2x1."
+)
 @click.option(
     "--padding", default="0", show_default=True, help="Zeros at each end, for example 1 or 1x2; or valid, or same."
 )
-@click.option("--dilation", default="1", show_default=True, help="Zeros between two taps, plus one.")
-@click.option("--transposed", is_flag=True, help="Of the transposed convolution.")
+@click.option(
+    "--dilation", default="1", show_default=True, help="Distance between two taps of the kernel, for example 2 or 2x1."
+)
+@click.option("--transposed", is_flag=True, help="Compute the size for the transposed convolution.")
 def output_size(size: str, kernel: str, stride: str, padding: str, dilation: str, transposed: bool) -> None:
     """Compute the size of a convolution's output.
 
-    SIZE is the input's, as 40 or 224x224. The lecture's formula is printed with its numbers.
+    SIZE is the size of the input, for example 40 or 224x224. The lecture's formula is printed with the numbers in it.
 
     Example: cnnkeras output-size 224x224 --kernel 11 --stride 4 --padding 2
     """

@@ -112,7 +112,7 @@ def test_a_full_disk_is_one_line(monkeypatch, error):
     with augment() as (folder,):
         (folder / "a").write_text("good")
     if error.errno is None:
-        monkeypatch.setattr("pipeline.runtime.guard._LEAST_FREE_BYTES", 2**70)  # more than any disk has
+        monkeypatch.setattr("pipeline.runtime.guard._MIN_FREE_BYTES", 2**70)  # more than any disk has
     expected = (
         r"augment@digits: expected room on the disk for data/augmented/digits; received: .*(No space|999 requested)"
     )
@@ -274,5 +274,5 @@ except InputError as error:
     assert answer(DVC_STAGE="augment@digits") == "ran\n"
     written.write_text("".join(f"{'0' * 16}  {path}\n" for path in digests))
     refused = answer(DVC_STAGE="augment@digits")
-    assert "augment@digits: expected the code that the stage check saw; received: another cnnkeras/" in refused
+    assert "augment@digits: expected the code that the stage check recorded; received: a changed cnnkeras/" in refused
     assert answer() == "ran\n"

@@ -1,4 +1,4 @@
-"""Augmentation policies, written in params.yaml as albumentations transforms: the only file that knows albumentations.
+"""Augmentation policies, written in params.yaml as albumentations transforms.
 
 Source: Buslaev et al., "Albumentations: Fast and Flexible Image Augmentations" (Information 11, 2020), version 2.0.8,
 the last under the MIT licence.

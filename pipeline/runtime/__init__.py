@@ -1,1 +1,1 @@
-"""How a command runs - the guard around a stage, signals, workers, progress, paths, errors. It knows no data and no network."""
+"""How a command runs: the guard around a stage, signals, worker processes, progress, paths, errors. Knows nothing of data sets and models."""

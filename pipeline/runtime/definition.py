@@ -1,4 +1,4 @@
-"""dvc.yaml: the only list of the stages, of the section of params.yaml that each is for, and of what each reads and makes."""
+"""dvc.yaml as data: the stages, the section of params.yaml that each is for, the values that each reads and the outputs that each makes."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from ruamel.yaml import YAML, YAMLError
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 
-CHECK = "check"  # the stage before all others, for no entry
+CHECK = "check"  # the stage before all others; it has no entry
 _EXPRESSION = re.compile(r"\$\{([^}]+)\}")  # ${key}, ${item.source}
 _CODE_LINE = re.compile("^([0-9a-f]{16})  (.+)$", re.MULTILINE)
 _VALUE_LINE = re.compile("^(\\S+) = (.+)$", re.MULTILINE)
@@ -20,7 +20,11 @@ _FOREACH = re.compile(r"\$\{(\w+)\}")
 
 
 def read_yaml(file: Path) -> Any:
-    """A YAML file's content, as DVC reads it."""
+    """A YAML file's content, parsed as DVC parses it.
+
+    Raises:
+        InputError: The file is no valid YAML.
+    """
     try:
         return YAML(typ="safe").load(file)
     except YAMLError as error:
@@ -28,46 +32,46 @@ def read_yaml(file: Path) -> Any:
 
 
 def stages() -> dict[str, str]:
-    """The section of params.yaml that each stage is for, by the stage's name, in the order of dvc.yaml; `check` is for none."""
+    """Section of params.yaml by the name of the stage that is for it, in the order of dvc.yaml, without `check`."""
     return {
         name: _FOREACH.fullmatch(stage["foreach"])[1] for name, stage in _definitions().items() if "foreach" in stage
     }
 
 
 def command(stage: str) -> str:
-    """The command that runs a stage: experiments and ensembles share those that they have both."""
+    """Name of the command that runs a stage: `evaluate` runs the stages `evaluate` and `evaluate_ensemble`."""
     return stage.removesuffix("_ensemble")
 
 
 def label(stage: str, entry: str) -> str:
-    """What DVC calls a stage of an entry; `check` is for no entry."""
+    """DVC's name for a stage of an entry: `train@yolo`; `check`, which has no entry."""
     return f"{stage}@{entry}" if entry else stage
 
 
 def read_code(text: str) -> dict[str, str]:
-    """Digests by path, as the stage `check` writes them; its lines on other things have another form."""
+    """Digests of code by path, from a file that the stage `check` wrote. Lines with values of params.yaml are skipped."""
     return {match[2]: match[1] for match in _CODE_LINE.finditer(text)}
 
 
 def read_values(text: str) -> dict[str, Any]:
-    """Values by key, as the stage `check` writes them."""
+    """Values of params.yaml by dotted key, from a file that the stage `check` wrote. Lines with digests are skipped."""
     return {match[1]: json.loads(match[2]) for match in _VALUE_LINE.finditer(text)}
 
 
 def labels(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(stage, entry) of everything that runs for a params.yaml, `check` aside."""
+    """(stage, entry) of every stage that dvc.yaml defines for the content of a params.yaml, without `check`."""
     for stage, section in stages().items():
         for entry in values.get(section) or ():
             yield stage, entry
 
 
 def params_of(stage: str, entry: str, values: Mapping[str, Any]) -> list[str]:
-    """Dotted keys of params.yaml whose values the stage of an entry depends on, and DVC compares."""
+    """Dotted keys of params.yaml whose values the stage of an entry depends on and DVC compares: `params` in dvc.yaml."""
     return _keys(_body(stage).get("params", ()), stage, entry, values)
 
 
 def checked_params_of(stage: str, entry: str, values: Mapping[str, Any]) -> list[str]:
-    """Such keys whose values the stage `check` writes down for DVC to compare: `params` under `meta`, which DVC leaves alone."""
+    """Dotted keys whose values the stage `check` writes to a file that DVC compares: `params` under `meta`, which DVC ignores."""
     return _keys(_body(stage).get("meta", {}).get("params", ()), stage, entry, values)
 
 
@@ -76,7 +80,7 @@ def _keys(templates: Iterable[str], stage: str, entry: str, values: Mapping[str,
 
 
 def maker(path: Path, values: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(stage, entry) that makes a path of the project; None where no stage does."""
+    """(stage, entry) that makes a path of the project; None if no stage does."""
     for stage, entry in labels(values):
         for output in outputs_of(stage, entry, values):
             if output == path or output in path.parents:
@@ -85,7 +89,7 @@ def maker(path: Path, values: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def outputs_of(stage: str, entry: str, values: Mapping[str, Any]) -> Iterator[Path]:
-    """What a stage of an entry makes."""
+    """Files and folders that the stage of an entry makes."""
     body = _body(stage)
     for kind in ("outs", "metrics", "plots"):
         for output in body.get(kind, ()):
@@ -94,7 +98,7 @@ def outputs_of(stage: str, entry: str, values: Mapping[str, Any]) -> Iterator[Pa
 
 
 def lookup(values: Any, dotted_key: str) -> Any:
-    """The value under a dotted key; None where there is none."""
+    """The value of a dotted key; None if the key does not exist."""
     for part in dotted_key.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None
     return values
@@ -106,7 +110,7 @@ def _body(stage: str) -> Mapping[str, Any]:
 
 
 def _resolve(template: str, *, section: str | None, entry: str, values: Mapping[str, Any]) -> str:
-    """A text of dvc.yaml with its expressions filled in, as DVC does it for an entry of `foreach`."""
+    """A text of dvc.yaml with its expressions replaced by values, as DVC does for an entry of `foreach`."""
 
     def value(expression: re.Match) -> str:
         key = expression[1]
@@ -116,9 +120,9 @@ def _resolve(template: str, *, section: str | None, entry: str, values: Mapping[
 
 
 def _definitions() -> Mapping[str, Any]:
-    """The stages of the project's dvc.yaml, or of the one beside this code where the project has none."""
-    own = paths.root() / paths.DEFINITION
-    return _read(own if own.is_file() else Path(__file__).parents[2] / paths.DEFINITION)
+    """The stages in the project's dvc.yaml; in the dvc.yaml beside this code if the project has none."""
+    file = paths.root() / paths.DEFINITION
+    return _read(file if file.is_file() else Path(__file__).parents[2] / paths.DEFINITION)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the mappings in params.yaml have in common: known keys, values that do not change, signatures of functions as schemas."""
+"""Schemas of the mappings in params.yaml: known keys only, immutable values, and signatures of functions as schemas."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,28 +22,28 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from cnnkeras.by_name import unknown
 
-# NumPy's global generator, which `keras.utils.set_random_seed` sets, takes 32 bits; a `numpy.random.SeedSequence` of
-# (seed, number) would take a larger seed for two numbers.
-_LARGEST_SEED = 2**32 - 1
+# `keras.utils.set_random_seed` sets NumPy's global generator, whose seed has 32 bits; a `numpy.random.SeedSequence` of
+# (seed, number) would split a larger seed into two numbers.
+_MAX_SEED = 2**32 - 1
 
 
 def _in_range(seed: Any) -> Any:
-    if isinstance(seed, int) and not 0 <= seed <= _LARGEST_SEED:
-        raise ValueError(f"expected a seed from 0 to {_LARGEST_SEED}; received: {seed}")
+    if isinstance(seed, int) and not 0 <= seed <= _MAX_SEED:
+        raise ValueError(f"expected a seed from 0 to {_MAX_SEED}; received: {seed}")
     return seed
 
 
 Seed = Annotated[int, BeforeValidator(_in_range)]
 
 
-def _without_lists(value: Any) -> Any:
-    return tuple(map(_without_lists, value)) if isinstance(value, list) else value
+def _lists_as_tuples(value: Any) -> Any:
+    return tuple(map(_lists_as_tuples, value)) if isinstance(value, list) else value
 
 
 class Entry(BaseModel):
-    """A mapping in params.yaml whose keys are all known."""
+    """A mapping in params.yaml: an unknown key is an error, lists become tuples, and the values cannot be changed."""
 
-    # Strict: `true` is no number, and "5" no 5, as they are none to DVC and to whoever reads the file.
+    # Strict: `true` is not read as a number, nor "5" as 5, because neither DVC nor a reader of the file reads them so.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -54,13 +54,13 @@ class Entry(BaseModel):
                 if key not in cls.model_fields:
                     message = unknown(key, cls.model_fields, "key")
                     raise PydanticCustomError("unknown_key", "{message}", {"key": key, "message": message})
-            # YAML has lists only; tuples do not change.
-            return {key: _without_lists(value) for key, value in entry.items()}
+            # YAML has only lists; tuples are immutable.
+            return {key: _lists_as_tuples(value) for key, value in entry.items()}
         return entry
 
 
 class Arguments(Mapping[str, Any]):
-    """Keyword arguments of a function, which do not change: `function(**arguments)`."""
+    """Immutable keyword arguments of a function: `function(**arguments)`."""
 
     def __init__(self, arguments: Mapping[str, Any]):
         self._arguments = dict(arguments)
@@ -78,12 +78,12 @@ class Arguments(Mapping[str, Any]):
         return repr(self._arguments)
 
     def dump(self) -> dict[str, Any]:
-        """A plain dictionary, of plain dictionaries where an argument is a mapping of arguments itself."""
+        """The arguments as a dictionary; an argument that is an `Arguments` itself becomes a dictionary too."""
         return {key: value.dump() if isinstance(value, Arguments) else value for key, value in self.items()}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """As a field of an entry: any mapping; in a dump a plain dictionary."""
+        """Schema of a field of an entry: any mapping is valid; a dump has a dictionary."""
         return core_schema.no_info_after_validator_function(
             cls,
             handler.generate_schema(Mapping[str, Any]),
@@ -95,8 +95,8 @@ class Named:
     """A function that params.yaml names, with its checked arguments: `{name: sgd, learning_rate: 0.1}`.
 
     Attributes:
-        name: The function's.
-        arguments: Keyword arguments; those that the file leaves out have the function's defaults.
+        name: The function's name.
+        arguments: All its keyword arguments; an argument that the file leaves out has the function's default.
     """
 
     def __init__(self, name: str, arguments: Mapping[str, Any]):
@@ -109,21 +109,21 @@ class Named:
         return f"Named({self.name!r}, {self.arguments!r})"
 
     def call(self, module: ModuleType) -> Any:
-        """Call the function, one of a module's."""
+        """Call the function of this name in a module, with the arguments."""
         return functions(module)[self.name](**self.arguments)
 
     def dump(self) -> dict[str, Any]:
-        """As params.yaml has it, with all defaults."""
+        """The mapping in params.yaml, with all defaults."""
         return {"name": self.name, **self.arguments}
 
 
 def arguments_schema(function: Callable, *, reserved: Iterable[str] = (), **fields: Any) -> type[Entry]:
-    """Schema of the keyword arguments that params.yaml may give to a function: its signature.
+    """Schema of the keyword arguments of a function in params.yaml, from its signature.
 
     Args:
-        function: Its keyword-only arguments are what the file may give. Ranges of an argument stand in its annotation:
-            `Annotated[float, annotated_types.Gt(0)]`; `Annotated[Mapping, other]` are keyword arguments of the function `other`.
-        reserved: Names of the keyword-only arguments that come from elsewhere.
+        function: Its keyword-only arguments become keys. An argument's annotation gives its type and range:
+            `Annotated[float, annotated_types.Gt(0)]`; `Annotated[Mapping, other]` holds keyword arguments of the function `other`.
+        reserved: Names of keyword-only arguments that the caller supplies and the file may not.
         fields: Further keys, as `pydantic.create_model` takes them.
     """
     parameters = inspect.signature(function).parameters.items()
@@ -136,7 +136,7 @@ def arguments_schema(function: Callable, *, reserved: Iterable[str] = (), **fiel
 
 
 def _field_type(annotation: Any) -> Any:
-    """The annotation of an argument, with `Annotated[Mapping, function]` as the schema of that function's arguments."""
+    """Type of a field for an argument's annotation; `Annotated[Mapping, function]` becomes the schema of the function's arguments."""
     if get_origin(annotation) in (Union, UnionType):
         return reduce(or_, map(_field_type, get_args(annotation)))
     function = next(filter(inspect.isfunction, getattr(annotation, "__metadata__", ())), None)
@@ -147,22 +147,22 @@ def _field_type(annotation: Any) -> Any:
 
 
 def functions(module: ModuleType) -> dict[str, Callable]:
-    """The public functions that a module defines, by their names."""
+    """The public functions that a module itself defines, by name."""
     return {
         name: value
         for name, value in vars(module).items()
-        # Not `isinstance`, which imports a lazily loaded Keras to ask for its class.
+        # Not `isinstance`: it would import a lazily loaded Keras to compare classes.
         if type(value) is FunctionType and value.__module__ == module.__name__ and not name.startswith("_")
     }
 
 
 def one_of(choices: Mapping[str, Callable], *, reserved: Iterable[str] = (), check: bool = False) -> Any:
-    """Type of a field of an entry that names one function and its arguments; its value is a `Named`.
+    """Type of a field of an entry that names one of several functions and its arguments. The field's value is a `Named`.
 
     Args:
-        choices: The functions by their names, such as `functions(module)`.
-        reserved: Names of arguments that come from elsewhere, in whichever function has them.
-        check: Call the function with the arguments: its `ValueError` says what is wrong with them together.
+        choices: The functions by name, such as `functions(module)`.
+        reserved: Names of arguments, of any of the functions, that the caller supplies and the file may not.
+        check: Call the function to validate: it raises a `ValueError` for arguments that are wrong together.
     """
 
     def named(entry: Entry) -> Named:

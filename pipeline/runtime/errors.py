@@ -1,8 +1,8 @@
-"""The one exception that is the user's to fix, and what other people's exceptions say."""
+"""The exception for wrong input, and what the exceptions of other libraries mean."""
 
 import errno
 
-# Full, over the user's quota, over the largest file that the shell allows (ulimit -f).
+# The disk is full; the user's quota is used up; the file is larger than the shell allows (ulimit -f).
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -15,7 +15,7 @@ class InputError(ValueError):
 
 
 def lacks_room(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that there was no room on the disk."""
+    """Whether an error, or an error that caused it, says that the disk had no room."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             return True
@@ -24,7 +24,7 @@ def lacks_room(error: BaseException | None) -> bool:
 
 
 def first_reason(error: BaseException) -> str:
-    """What the first of a chain of errors says, such as "Connection refused", in one line."""
+    """Message of the first error in a chain, such as "Connection refused": one line of at most 300 characters."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return " ".join(str(error).split())[:300]

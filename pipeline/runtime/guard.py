@@ -9,19 +9,20 @@
         ) as (model_folder, history_file):
             ...  # write below model_folder (an empty folder) and to history_file (does not exist yet)
 
-The block writes beside the final paths: to `results/yolo/.partial-model` and `.partial-history.csv`. The name's ending is kept,
-because writers choose a format by it; a name without an ending is a folder, which is made empty. Only when the block ends well does
-what it wrote replace what was there before. An exception, Ctrl-C or SIGTERM removes it and leaves the former result alone.
+The block writes to temporary paths beside the final ones: `results/yolo/.partial-model` and `.partial-history.csv`. They keep the
+final name's ending, because writers choose a format by it; a name without an ending is a folder, and the guard makes it, empty. When
+the block ends, the new outputs replace the former ones. After an exception, Ctrl-C or SIGTERM the new outputs are deleted and the
+former ones stay.
 
-The guard also sees to these:
+The guard also does this:
 
 - One run at a time: a second run of the same stage and entry is refused, and the message names the process that holds the lock.
-- A full disk is one line, like other wrong input.
-- Inputs that do not exist are named together with the command that makes them.
+- A full disk is an error of one line, like wrong input.
+- The error for a missing input names the command that makes it.
 - A result never mixes two states. DVC hashes dependencies and parameters *after* the command, so that its lock would record the new
   state for a result of the old one (treeverse/dvc#11058). If an input, a value of params.yaml or a line of code that the stage
-  depends on changed while it ran, it fails and publishes nothing. dvc.yaml says which values those are, `runtime/code.py` which code.
-- Run by DVC, a stage ends when DVC ends: a SIGTERM to `dvc repro` leaves no process behind that goes on writing.
+  depends on changed while it ran, the stage fails and publishes nothing. dvc.yaml lists the values, `runtime/code.py` finds the code.
+- A stage that DVC started ends when DVC ends: after a SIGTERM to `dvc repro`, no process goes on writing.
 """
 
 import fcntl
@@ -41,8 +42,8 @@ from pipeline.runtime.errors import InputError, first_reason, lacks_room
 from pipeline.runtime.replacing import partial_path, remove
 from pipeline.runtime.signals import end_with_parent, ends_on_sigterm, is_adopted, signals_held
 
-_LEAST_FREE_BYTES = 2**20  # a disk with less is full: no output of any use fits
-_WORKERS_END_SECONDS = 5.0  # at most, after a run was killed
+_MIN_FREE_BYTES = 2**20  # a disk with less is full: no useful output fits
+_WORKERS_END_SECONDS = 5.0  # at most, from the end of a killed run to the end of its workers
 
 
 @contextmanager
@@ -53,11 +54,12 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
         name: The stage's name, a key of dvc.yaml: `train`.
         entry: The entry of params.yaml that it runs for: `yolo`.
         inputs: Files and folders that it reads. All must exist.
-        outputs: Files and folders that it makes, at their final places.
+        outputs: Final paths of the files and folders that it makes.
 
     Raises:
-        InputError: The same stage of the same entry is running; an input is missing; an input, a parameter or a source file
-            changed during the run; there is no room on the disk.
+        InputError: The same stage of the same entry is running; an input is missing; the code is not the code that `check` gave
+            to DVC; an input, a parameter or a source file changed during the run; the disk is full.
+        FileNotFoundError: The block ended without writing an output.
     """
     label = definition.label(name, entry)
     with ExitStack() as guard:
@@ -69,7 +71,7 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
         _require_checked(label, before)
         partials = tuple(map(partial_path, outputs))
         for partial in partials:
-            remove(partial)  # left by a run that was killed: the lock says that it is not running any more
+            remove(partial)  # left by a killed run: this process holds the lock, so that run has ended
             (partial.parent if partial.suffix else partial).mkdir(parents=True, exist_ok=True)
             guard.callback(remove, partial)
         guard.enter_context(_room(label, outputs))
@@ -79,18 +81,18 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
 
 
 def fingerprint(name: str, entry: str, inputs: Sequence[Path]) -> str:
-    """Of the inputs, parameters and source files of a stage: while it is the same, another run would give the same result.
+    """SHA-256 (hexadecimal) of the state of a stage's inputs, parameters and source files; equal states give equal results.
 
     Args:
         name: The stage's name.
         entry: The entry of params.yaml that it runs for.
-        inputs: Files and folders that it reads.
+        inputs: Files and folders that it reads; their sizes and modification times count, not their bytes.
     """
     return hashlib.sha256(repr(sorted(_state(name, entry, inputs).items())).encode()).hexdigest()
 
 
 def _die_with_dvc() -> None:
-    """End when DVC ends: it is the parent itself, since dvc.yaml's commands `exec` away the shell between."""
+    """End when DVC ends. DVC is the parent process: the commands in dvc.yaml replace the shell by `exec`."""
     if _is_run_by_dvc():
         end_with_parent(signal.SIGTERM, is_adopted)
 
@@ -101,37 +103,37 @@ def _is_run_by_dvc() -> bool:
 
 @contextmanager
 def _lock(label: str) -> Iterator[None]:
-    """Hold the stage's lock file. The system frees it however the process ends, so it can never be stale."""
+    """Hold the lock of a stage and entry. The system frees it when the process ends in any way, so it is never stale."""
     file = paths.state() / "locks" / f"{label}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a+") as held:
+    with file.open("a+") as lock:
         deadline = time.monotonic() + _WORKERS_END_SECONDS
-        while not _is_free(held):
-            held.seek(0)
-            holder = held.read().strip()
-            # The workers of a killed run end with it, a moment later, and until then share its lock.
+        while not _take(lock):
+            lock.seek(0)
+            holder = lock.read().strip()
+            # The workers of a killed run end a moment after it and hold its lock until then.
             if _is_running(holder) or time.monotonic() > deadline:
                 raise InputError(
                     f"{label}: expected to be the only run; received: process {holder} is running it. Wait for it or end it"
                 )
             time.sleep(0.05)
-        held.truncate(0)
-        held.write(str(os.getpid()))
-        held.flush()
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield
 
 
-def _is_free(held: IO[str]) -> bool:
-    """Take the lock, unless another process has it."""
+def _take(lock: IO[str]) -> bool:
+    """Take the lock; returns False if another process holds it."""
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
 def _is_running(holder: str) -> bool:
-    """Whether a process is there; one that has not yet written its number is."""
+    """Whether the process of this number exists. A text that is no number yet belongs to a process that is about to write it."""
     try:
         os.kill(int(holder), 0)
     except ProcessLookupError:
@@ -142,7 +144,7 @@ def _is_running(holder: str) -> bool:
 
 
 def _require(inputs: Sequence[Path], label: str) -> None:
-    """Name the first missing input and the command that makes it."""
+    """Refuse to run without an input; the error names the first missing one and the command that makes it."""
     for path in inputs:
         if not path.exists():
             raise InputError(
@@ -152,16 +154,19 @@ def _require(inputs: Sequence[Path], label: str) -> None:
 
 
 def _maker(path: Path) -> str:
-    """The command that makes the path, as part of a sentence; empty when no stage does."""
-    found = definition.maker(path, definition.read_yaml(paths.params_file()))
-    return f"`cnnkeras {definition.command(found[0])} {found[1]}` or " if found else ""
+    """The command that makes the path, as part of a sentence; empty if no stage makes it."""
+    stage_and_entry = definition.maker(path, definition.read_yaml(paths.params_file()))
+    if stage_and_entry is None:
+        return ""
+    stage, entry = stage_and_entry
+    return f"`cnnkeras {definition.command(stage)} {entry}` or "
 
 
 def _state(name: str, entry: str, inputs: Sequence[Path]) -> dict[str, Any]:
-    """What the stage depends on, each under the name to be said when it changed; code under its path."""
-    state: dict[str, Any] = {str(path.relative_to(paths.root())): _signature(path) for path in inputs}
+    """State of everything that the stage depends on, by the name that an error gives it: a path, or params.yaml and a key."""
+    state: dict[str, Any] = {str(path.relative_to(paths.root())): _file_stats(path) for path in inputs}
     if name == definition.CHECK or not (paths.root() / paths.DEFINITION).is_file():
-        return state  # without dvc.yaml there is no lock that could be falsified
+        return state  # without dvc.yaml there is no dvc.lock to falsify
     values = definition.read_yaml(paths.params_file())
     for key in (*definition.params_of(name, entry, values), *definition.checked_params_of(name, entry, values)):
         state[f"{paths.PARAMS} {key}"] = definition.lookup(values, key)
@@ -169,46 +174,46 @@ def _state(name: str, entry: str, inputs: Sequence[Path]) -> dict[str, Any]:
 
 
 def _require_checked(label: str, state: dict[str, Any]) -> None:
-    """Refuse to run by DVC with other code than `check` told DVC of: the lock would name that for this code's result."""
+    """Refuse to run under DVC if the code changed since `check` wrote it down: dvc.lock would record the old code with a result of the new."""
     file = paths.code(label)
     if not _is_run_by_dvc() or not file.is_file():
         return
-    told = definition.read_code(file.read_text(encoding="utf-8"))
-    changed = sorted(path for path in told if state.get(path) != told[path])
+    checked = definition.read_code(file.read_text(encoding="utf-8"))
+    changed = sorted(path for path in checked if state.get(path) != checked[path])
     if changed:
         raise InputError(
-            f"{label}: expected the code that the stage {definition.CHECK} saw; received: another {changed[0]}. Run `dvc repro` again"
+            f"{label}: expected the code that the stage {definition.CHECK} recorded; received: a changed {changed[0]}. Run `dvc repro` again"
         )
 
 
-def _signature(path: Path) -> list[tuple[str, int, int]]:
+def _file_stats(path: Path) -> list[tuple[str, int, int]]:
     """Name, size in bytes and modification time in nanoseconds of a file, or of every file below a folder."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    facts = [(file, file.stat()) for file in files if file.is_file()]
-    return [(str(file.relative_to(path)), fact.st_size, fact.st_mtime_ns) for file, fact in facts]
+    stats = [(file, file.stat()) for file in files if file.is_file()]
+    return [(str(file.relative_to(path)), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
 
 
 @contextmanager
 def _room(label: str, outputs: Sequence[Path]) -> Iterator[None]:
-    """Turn what a full disk makes of the block into one line. What the block has written must still be there."""
+    """Turn an error of the block into one line if the disk is full. The block's files must not have been deleted yet."""
     try:
         yield
     except Exception as error:
-        # NumPy, HDF5 and SQLite say it in words of their own, without the system's number.
+        # NumPy, HDF5 and SQLite raise errors of their own, without the system's error number.
         is_full = lacks_room(error) or any(
-            shutil.disk_usage(output.parent).free < _LEAST_FREE_BYTES for output in outputs
+            shutil.disk_usage(output.parent).free < _MIN_FREE_BYTES for output in outputs
         )
         if isinstance(error, InputError) or not is_full:
             raise
-        places = ", ".join(str(output.relative_to(paths.root())) for output in outputs)
+        names = ", ".join(str(output.relative_to(paths.root())) for output in outputs)
         raise InputError(
-            f"{label}: expected room on the disk for {places}; received: {first_reason(error)}. "
+            f"{label}: expected room on the disk for {names}; received: {first_reason(error)}. "
             "Make room and run the stage again; nothing was half-written"
         ) from error
 
 
 def _require_unchanged(before: dict[str, Any], after: dict[str, Any], label: str) -> None:
-    """Refuse to publish a result of a state that is gone."""
+    """Refuse to publish a result whose inputs, values or code changed while the stage ran."""
     for key in {**before, **after}:
         if before.get(key) != after.get(key):
             raise InputError(
@@ -218,15 +223,15 @@ def _require_unchanged(before: dict[str, Any], after: dict[str, Any], label: str
 
 
 def _publish(partials: Sequence[Path], outputs: Sequence[Path]) -> None:
-    """Put what the stage wrote in place of what was there. Signals wait, so that a folder is never without its content."""
+    """Replace the former outputs by the new ones. Signals wait meanwhile, so that no folder is left out."""
     for partial in partials:
         if not partial.exists():
             raise FileNotFoundError(f"the stage should have written {partial}")
     with signals_held():
         for partial, output in zip(partials, outputs, strict=True):
-            replaced = output.with_name(f".partial-replaced-{output.name}")
-            remove(replaced)
+            former = output.with_name(f".partial-replaced-{output.name}")
+            remove(former)
             if output.is_dir():  # a folder, unlike a file, cannot be replaced in one step
-                output.rename(replaced)
+                output.rename(former)
             partial.replace(output)
-            remove(replaced)
+            remove(former)

@@ -1,4 +1,4 @@
-"""Nested mappings as lists of dotted keys."""
+"""Nested mappings as pairs of a dotted key and a value."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,12 +7,12 @@ from typing import Any
 def leaves(
     values: Mapping[str, Any] | Sequence[Any], prefix: str = "", *, into_lists: bool = False
 ) -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested mapping; lists, and mappings without keys, count as values.
+    """Dotted keys and values of a nested mapping: `train.epochs`, 4. Lists and empty mappings are values.
 
     Args:
         values: The mapping.
-        prefix: Begins every key.
-        into_lists: Enter lists of mappings or lists too: their items have the keys 0, 1, ...
+        prefix: Put before every key.
+        into_lists: Enter lists that hold mappings or lists as well; their items have the keys 0, 1, ...
     """
     for key, value in values.items() if isinstance(values, Mapping) else enumerate(values):
         if (isinstance(value, Mapping) and value) or (into_lists and _is_nested(value)):

@@ -1,39 +1,39 @@
-"""Where everything lies: the only file that spells a path of the project."""
+"""Paths of the project's files and folders, as functions of the names in params.yaml."""
 
 from pathlib import Path
 
 from pipeline.runtime.errors import InputError
 
 PARAMS, DEFINITION = "params.yaml", "dvc.yaml"
-# Names in results/ that are no experiment's: what stands where none is meant (an empty model that always exists), the reports on
-# datasets, the lab's, and the code that stages run.
+# Folders of results/ that belong to no experiment: the empty model that stands for "no experiment", the reports on datasets, the
+# lab's results, and the code that each stage runs.
 SCRATCH, DATASETS, LAB, CODE = "scratch", "datasets", "lab", "code"
 RESERVED = (DATASETS, LAB, CODE)
 CHECKED = "checked"  # in results/code: what every stage depends on, so that none starts before `check`
 
 
 def root() -> Path:
-    """Folder of the project: the nearest one, from the current folder upwards, that holds `params.yaml`.
+    """The project's folder: the current folder or the nearest one above it that holds `params.yaml`.
 
     Raises:
-        InputError: No folder above holds one.
+        InputError: No such folder.
     """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
+    current = Path.cwd()
+    for folder in (current, *current.parents):
         if (folder / PARAMS).is_file():
             return folder
     raise InputError(
-        f"expected a {PARAMS} in this folder or one above it; received: {here}. Change into the project first"
+        f"expected a {PARAMS} in this folder or one above it; received: {current}. Change into the project first"
     )
 
 
 def params_file() -> Path:
-    """`params.yaml`: what runs, with which numbers."""
+    """`params.yaml`: the settings of every run."""
     return root() / PARAMS
 
 
 def raw(source: str) -> Path:
-    """Folder of a source's archives, as published."""
+    """Folder of a source's published or generated archives."""
     return root() / "data" / "raw" / source
 
 
@@ -48,22 +48,22 @@ def dataset_report(dataset: str) -> Path:
 
 
 def code(label: str = "") -> Path:
-    """Which code a stage of an entry runs (`train@yolo`), as the stage `check` writes it; without a label the folder of all."""
+    """File that lists the code of a stage (label `train@yolo`), written by the stage `check`; without a label, the folder of these files."""
     return root() / "results" / CODE / label
 
 
 def imported(file: str) -> Path:
-    """A file of weights that others trained, at the place that params.yaml gives it."""
+    """A file of published weights; `file` is its path in the project, as params.yaml has it."""
     return root() / file
 
 
 def results(experiment: str) -> Path:
-    """Folder of everything an experiment leaves behind."""
+    """Folder of all results of an experiment, an ensemble or an import."""
     return root() / "results" / experiment
 
 
 def model_folder(experiment: str) -> Path:
-    """Folder of an experiment's trained model, or of an imported one."""
+    """Folder of an experiment's trained model, or of an imported model."""
     return results(experiment) / "model"
 
 
@@ -73,7 +73,7 @@ def model_file(experiment: str) -> Path:
 
 
 def history(experiment: str) -> Path:
-    """One row an epoch of training: loss, metrics, learning rate."""
+    """CSV file of a training's history: loss, metrics and learning rate, a row for each epoch."""
     return results(experiment) / "history.csv"
 
 
@@ -88,7 +88,7 @@ def predictions(experiment: str) -> Path:
 
 
 def metrics(experiment: str) -> Path:
-    """The figures of merit on the test split."""
+    """JSON file of the figures of merit on the test split."""
     return results(experiment) / "metrics.json"
 
 
@@ -98,45 +98,45 @@ def plots(experiment: str) -> Path:
 
 
 def figures(experiment: str) -> Path:
-    """Folder of the images that people look at."""
+    """Folder of the drawn predictions and diagrams."""
     return results(experiment) / "figures"
 
 
 def receipt(experiment: str) -> Path:
-    """Names the MLflow run that shows this result."""
+    """JSON file that names the MLflow run of a result."""
     return results(experiment) / "mlflow.json"
 
 
 def claim(name: str) -> Path:
-    """Folder of what an entry of the lab found."""
+    """Folder of the results of an entry of the lab."""
     return root() / "results" / LAB / name
 
 
 def claim_numbers(name: str) -> Path:
-    """What was claimed, published and measured."""
+    """JSON file with an entry's claim, and its published and measured numbers."""
     return claim(name) / "numbers.json"
 
 
 def claim_figure(name: str) -> Path:
-    """The image for the lecture hall."""
+    """Figure of an entry of the lab, for the lecture hall."""
     return claim(name) / "figure.png"
 
 
 def lab_report() -> Path:
-    """A paragraph for each claim, with its figure."""
+    """Report on the lab: a paragraph and a figure for each claim."""
     return root() / "results" / LAB / "README.md"
 
 
 def report() -> Path:
-    """The results table with its figures."""
+    """Report on the experiments: the table of results, with figures."""
     return root() / "results" / "README.md"
 
 
 def state() -> Path:
-    """Folder of what is neither input nor result: locks and timings. Ignored by git and DVC."""
+    """Folder of locks, timings and logs, which are neither inputs nor results. Ignored by git and DVC."""
     return root() / ".cnnkeras"
 
 
 def timings(experiment: str) -> Path:
-    """How long a training took, and on what machine."""
+    """JSON file of a training's duration in seconds and its machine."""
     return state() / "timings" / f"{experiment}.json"

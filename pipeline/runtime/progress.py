@@ -1,4 +1,4 @@
-"""How far some work is, on the terminal: a bar where somebody looks, plain lines elsewhere."""
+"""Progress on standard error: a bar on a terminal, a plain line every ten seconds elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,17 +19,17 @@ from rich.table import Column
 
 BYTES = "bytes"
 
-_LINE_SECONDS = 10  # between two plain lines at least
+_LINE_SECONDS = 10  # at least, between two plain lines
 
 
 @contextmanager
 def bar(description: str, total: int | None, *, unit: str) -> Iterator["Bar"]:
-    """Show how much of `total` is done while the block runs.
+    """Show the progress of a task while the block runs; yields the `Bar` to update.
 
     Args:
-        description: What is done: `train yolo`.
-        total: How many units there are; None where that is not known yet.
-        unit: What is counted: `steps`; `BYTES` are shown as kB, MB and so on.
+        description: The task: `train yolo`.
+        total: Number of units; None if not known yet.
+        unit: Name of the units: `steps`; `BYTES` are shown as kB, MB and so on.
     """
     with bars(unit=unit) as start:
         yield start(description, total)
@@ -37,7 +37,7 @@ def bar(description: str, total: int | None, *, unit: str) -> Iterator["Bar"]:
 
 @contextmanager
 def bars(*, unit: str) -> Iterator[Callable[[str, int | None], "Bar"]]:
-    """The same for several works at once; yields what starts a bar, given its description and total."""
+    """Show the progress of several tasks at once; yields a function that starts the bar of a task, from its description and total."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -52,28 +52,28 @@ def bars(*, unit: str) -> Iterator[Callable[[str, int | None], "Bar"]]:
 
 
 class Bar:
-    """What `bar` gives: say here how far the work is. May be called from another thread."""
+    """Progress of one task; `bar` and `bars` make it. Its methods may be called from any thread."""
 
     def __init__(self, progress: Progress, console: Console, description: str, total: int | None, unit: str):
         self._progress, self._console, self._description, self._total = progress, console, description, total
         self._unit = unit
         self._task = progress.add_task(description, total=total, state="")
         self._start = self._last_line = time.monotonic()
-        self._begun = 0
+        self._done_before = 0
 
     def begin(self, done: int) -> None:
-        """Say that `done` units were over before: neither the rate nor the time left counts them."""
+        """Start from `done` units of an earlier run, which count for neither the rate nor the time left."""
         self._progress.reset(self._task, completed=done, total=self._total)
-        self._start, self._begun = time.monotonic(), done
+        self._start, self._done_before = time.monotonic(), done
 
     def update(self, done: int, state: str = "", *, total: int | None = None, final: bool = True) -> None:
-        """Move the bar; without one, write a line now and then.
+        """Move the bar, or write a line if the last one is ten seconds old.
 
         Args:
-            done: How many units are over.
-            state: A few words.
-            total: How many units there are, where `bar` did not know it.
-            final: Whether the work is over when all units are; otherwise a later call says so.
+            done: Number of units that are done.
+            state: A few words on the state, shown after the numbers.
+            total: Number of units, if `bar` was not given it.
+            final: Whether the task ends with its last unit; if not, a later call ends it.
         """
         self._total = self._total if total is None else total
         self._progress.update(self._task, completed=done, total=self._total, state=state)
@@ -82,13 +82,13 @@ class Bar:
         if self._console.is_terminal or (now - self._last_line < _LINE_SECONDS and not is_over):
             return
         self._last_line = now
-        line = f"{self._description}: {self._share(done)}, {now - self._start:.0f} s"
+        line = f"{self._description}: {self._count(done)}, {now - self._start:.0f} s"
         if self._total is not None:
-            line += f", {(now - self._start) * (self._total - done) / max(done - self._begun, 1):.0f} s left"
+            line += f", {(now - self._start) * (self._total - done) / max(done - self._done_before, 1):.0f} s left"
         self._console.print(f"{line}  {state}".rstrip(), soft_wrap=True, highlight=False, markup=False)
 
-    def _share(self, done: int) -> str:
-        """What of how much is over: `3/7 steps`, `4.2 MB/26.4 MB`."""
-        said = filesize.decimal if self._unit == BYTES else str
-        share = f"{said(done)}/{'?' if self._total is None else said(self._total)}"
-        return share if self._unit == BYTES else f"{share} {self._unit}"
+    def _count(self, done: int) -> str:
+        """Units done and in all: `3/7 steps`, `4.2 MB/26.4 MB`."""
+        to_text = filesize.decimal if self._unit == BYTES else str
+        count = f"{to_text(done)}/{'?' if self._total is None else to_text(self._total)}"
+        return count if self._unit == BYTES else f"{count} {self._unit}"

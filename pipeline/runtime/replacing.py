@@ -1,4 +1,4 @@
-"""Write beside, then rename: a reader sees the old file or the new one, never a part."""
+"""Write to a temporary path, then rename: a reader sees the old file or the new one, never a part of one."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def partial_path(final: Path) -> Path:
-    """Where something is written before it takes its final path: beside it, with the same ending, ignored by git and DVC."""
+    """Temporary path of a file or folder, in the same folder and with the same ending. Ignored by git and DVC."""
     return final.with_name(f".partial-{final.name}")
 
 
 @contextmanager
 def replacing(final: Path) -> Iterator[Path]:
-    """Yields the path to write a file to; it replaces `final` when the block ends, and is removed when the block fails."""
+    """Yields a temporary path for a file; the file replaces `final` when the block ends and is removed when the block fails."""
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(final)
     try:
@@ -24,7 +24,7 @@ def replacing(final: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
+    """Delete a file or a folder if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,4 +1,4 @@
-"""Signals: ended in order by SIGTERM, ended with the parent, undisturbed for a moment."""
+"""Signals: clean up after SIGTERM, end with the parent process, hold signals back during a block."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
 
 @contextmanager
 def ends_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit (143 = 128 + SIGTERM, as shells report it), so that the clean-up runs."""
+    """Raise SystemExit on SIGTERM while the block runs, so that clean-up code runs; exit code 143 = 128 + SIGTERM, as in a shell."""
 
     def leave(number: int, _frame: object) -> None:
         sys.exit(128 + number)
@@ -26,11 +26,11 @@ def ends_on_sigterm() -> Iterator[None]:
 
 
 def end_with_parent(number: int, is_orphan: Callable[[], bool]) -> None:
-    """Ask Linux for a signal when the parent ends, and end at once if it has ended already; elsewhere nothing happens.
+    """Have Linux send a signal to this process when its parent ends, or at once if it has ended; on other systems do nothing.
 
     Args:
         number: The signal: SIGTERM lets this process clean up, SIGKILL does not.
-        is_orphan: Whether the parent has ended already, before Linux was asked.
+        is_orphan: Returns whether the parent ended before Linux was asked.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -40,7 +40,7 @@ def end_with_parent(number: int, is_orphan: Callable[[], bool]) -> None:
 
 
 def is_adopted() -> bool:
-    """Whether the parent is in another process group: it is then whoever adopts orphans, and not the process that started this one."""
+    """Whether this process is an orphan: a parent in another process group has adopted it and did not start it."""
     try:
         return os.getpgid(os.getppid()) != os.getpgrp()
     except ProcessLookupError:
@@ -49,7 +49,7 @@ def is_adopted() -> bool:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Deliver Ctrl-C and SIGTERM only after the block. Other threads than the main one never get them."""
+    """Deliver Ctrl-C and SIGTERM after the block. Python delivers signals to the main thread; in other threads this does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""What every command does at the terminal: wrong input in one line, exit codes, lists of commands, the right copy's code."""
+"""Common to all commands: errors in one line, exit codes, the list of commands in the help, and running the code of the current project."""
 
 import os
 import signal
@@ -15,14 +15,17 @@ STAGES = Path(__file__).parents[1] / "stages"
 
 
 class Group(click.Group):
-    """Commands in their order, stages apart; wrong input is one line and exit code 2, Ctrl-C is exit code 130."""
+    """Commands in the order of their definition, with the stages in a list of their own.
+
+    Wrong input and a full disk are one line and exit code 2, Ctrl-C is exit code 130, and a closed standard output is 141.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Names of the commands in the order of their definition."""
+        """Names of the commands, in the order of their definition."""
         return list(self.commands)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
-        """Write the help's lists of commands: stages, then the others."""
+        """Write the help's two lists of commands: stages, then the others."""
         stages = {path.stem.replace("_", "-") for path in STAGES.iterdir()}
         width = formatter.width - 6 - max(map(len, self.commands))
         rows = [(name, command.get_short_help_str(width)) for name, command in self.commands.items()]
@@ -34,7 +37,7 @@ class Group(click.Group):
                 formatter.write_dl([row for row in rows if (row[0] in stages) == is_stage])
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
-        """Find a command; a misspelt one is answered with the nearest."""
+        """Find a command by its name; the error for an unknown name suggests the nearest one."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -43,7 +46,7 @@ class Group(click.Group):
             raise click.UsageError(unknown(args[0], self.commands, "command"), ctx) from error
 
     def invoke(self, ctx: click.Context):
-        """Run a command, turning wrong input into one line."""
+        """Run a command and turn expected exceptions into one line and an exit code."""
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -53,7 +56,7 @@ class Group(click.Group):
             click.echo("Interrupted: nothing was half-written.", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            # The reader of our output (head, less) left; Python would complain once more at exit.
+            # The reader of our output (head, less) has ended. Without this, Python prints another error at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(128 + signal.SIGPIPE)
         except OSError as error:
@@ -67,18 +70,18 @@ class Group(click.Group):
 
 
 def use_code_of_this_project(cli: Path) -> None:
-    """Start again with the code of the project that one is in, if that is another copy of it than the installed one.
+    """Restart the command with the current project's own code, if the installed code is another copy.
 
-    `dvc exp run --temp` and `--queue` work in a copy, whose code is what DVC records. So does who has two clones and one
-    environment.
+    `dvc exp run --temp` and `--queue` run in a copy of the project, and DVC records the copy's code. Two clones may also share
+    one environment.
 
     Args:
-        cli: The file of the command line that runs.
+        cli: The running file of the command line, pipeline/cli.py.
     """
     try:
         root = paths.root()
     except InputError:
-        return  # commands such as `summary` need no project; the others say so themselves
+        return  # commands such as `summary` need no project; the other commands raise the error themselves
     code = root / "pipeline" / cli.name
     if code.is_file() and not code.samefile(cli):
         search_path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))

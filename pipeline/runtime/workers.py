@@ -1,4 +1,4 @@
-"""Work spread over processes that never outlive their parent, with results in the order of the tasks."""
+"""Tasks spread over worker processes, which end with their parent; results come in the order of the tasks."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ from pipeline.runtime.signals import end_with_parent
 
 
 def available() -> int:
-    """How many processes this one may keep busy."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -30,17 +30,18 @@ def ordered_map(
 ) -> Iterator[Iterator[Any]]:
     """`function(task)` of each task, in the order of `tasks`, computed by `workers` processes while the block runs.
 
-    At most 2 x `workers` + 1 tasks are under way, so memory does not grow with their number. With one worker everything
-    runs in this process. The processes have ended when the block has, however it ends.
+    At most 2 x `workers` + 1 tasks are under way, so memory does not grow with the number of tasks. With one worker, this process
+    does everything. However the block ends, the worker processes have ended by then.
 
     Args:
-        function: Of a module's top level, so that it can be found from another process.
-        tasks: Read in this process, one at a time.
-        workers: At least 1.
-        initializer: As for `pool`, and `arguments` too.
+        function: Of a module's top level, so that a worker can import it.
+        tasks: Read by this process, one at a time.
+        workers: Number of processes, at least 1.
+        initializer: As for `pool`.
+        arguments: As for `pool`.
 
     Raises:
-        Whatever `function` raises.
+        Exception: The one that `function` raised.
     """
     if workers == 1:
         initializer(*arguments)
@@ -54,16 +55,19 @@ def ordered_map(
 def pool(
     workers: int, *, initializer: Callable[..., None], arguments: tuple[Any, ...] = ()
 ) -> Iterator[ProcessPoolExecutor]:
-    """Processes that exist while the block runs, forked from this one before it begins; each on one core, as far as OpenCV goes.
+    """Worker processes for the block, forked before it begins; OpenCV uses one thread in each.
 
     Args:
-        workers: At least 1.
-        initializer: Called once in every worker with `arguments`, before its first task.
-        arguments: Inherited by the workers as they are, not pickled.
+        workers: Number of processes, at least 1.
+        initializer: Called once in each worker with `arguments`, before its first task.
+        arguments: Inherited by the workers, not pickled.
+
+    Raises:
+        ValueError: `workers` is less than 1.
     """
     if workers < 1:
         raise ValueError(f"expected at least 1 worker; received: {workers}")
-    # A forked worker starts in milliseconds, where importing what it needs afresh takes seconds.
+    # A forked worker starts in milliseconds; a new process takes seconds to import its modules.
     executor = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("fork"),
@@ -71,7 +75,7 @@ def pool(
         initargs=(os.getpid(), initializer, arguments),
     )
     try:
-        # The first task forks all of them: now, before the caller starts threads (a progress bar's), which no fork copies.
+        # The first task forks all workers: now, before the caller starts threads (a progress bar's), which a fork does not copy.
         with _no_threads_of_opencv():
             executor.submit(int).result()
         yield executor
@@ -81,7 +85,7 @@ def pool(
 
 @contextmanager
 def _no_threads_of_opencv() -> Iterator[None]:
-    """While the block forks: no fork copies threads, but OpenCV's list of them, and a child would wait for those for ever."""
+    """Stop OpenCV's threads while the block forks: a fork copies OpenCV's list of them but not the threads, and a child would wait for ever."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -104,7 +108,7 @@ def _in_order(
 
 def _start_worker(parent: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     end_with_parent(signal.SIGKILL, lambda: os.getppid() != parent)
-    # Ctrl-C goes to the whole process group; the parent alone decides what to do with it.
+    # Ctrl-C reaches the whole process group; only the parent acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler cleans up what is the parent's
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the inherited handler would clean up the parent's files
     initializer(*arguments)
