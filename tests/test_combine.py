@@ -151,8 +151,8 @@ def test_a_missing_member_is_named_with_its_command(project):
     [
         ("[crops, second]", "[crops, secnd]", "ensembles.two.members: unknown experiment 'secnd'; did you mean 'second'?"),
         ("[crops, second]", "[crops]", "ensembles.two.members: expected a length of at least 2; received: ['crops']"),
-        ("[crops, second]", "[crops, crops]", "ensembles.two.members: expected every network once; received: crops twice"),
-        ("[two, third]", "[two, second]", "ensembles.three.members: expected every network once; received: second twice"),
+        ("[crops, second]", "[crops, crops]", "ensembles.two.members: expected every model once; received: crops twice"),
+        ("[two, third]", "[two, second]", "ensembles.three.members: expected every model once; received: second twice"),
         ("[crops, second]", "[crops, three]", "expected ensembles that are not within each other; received: two <- three <- two"),
         ("[crops, second]", "[crops, masks]", "expected experiments whose datasets have the task of crops, 'classification'; received: masks"),
         ("dataset: crops\n    members", "dataset: boxes\n    members", "ensembles.two: expected a dataset for classification or segmentation; received: one for detection"),

@@ -45,7 +45,7 @@ def params() -> Params:
 def test_the_report_puts_the_published_number_beside_its_own_entry(params, name, metric, value):
     """Exactly one of the metric, and it is the quoted one."""
     entry = params.measured(name)
-    rows = results._published(params.network(name), params.task(name), entry.published)
+    rows = results._published(params.first_experiment(name), params.task(name), entry.published)
     assert [row.value for row in rows if row.metric == metric] == [value]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.params import load_params
-from pipeline.params.composing import DEEPEST
+from pipeline.params.composing import MAX_DEPTH
 from pipeline.params.parsed import ParsedFile
 from pipeline.runtime.errors import InputError
 from tests.conftest import PARAMS
@@ -49,8 +49,8 @@ def edited(old: str, new: str) -> str:
         ("seed: 1\n", "seed: !mine 1\n", "1: expected plain numbers, text, lists and mappings; received: the tag !mine"),
         ("    dataset: crops\n", "    dataset: *experiment\n", "12: expected an alias of what stands above it; received: *experiment within itself"),
         ("<<: *experiment", "<<: *experimen", "26: expected YAML; received: found undefined alias 'experimen'"),
-        ("seed: 1\n", f"seed: {'[' * 3000}{']' * 3000}\n", f"1: expected at most {DEEPEST} levels of lists and mappings; received: more"),
-        ("seed: 1\n", f"seed: {'{a: ' * 100_000}\n", f"1: expected at most {DEEPEST} levels of lists and mappings; received: more"),
+        ("seed: 1\n", f"seed: {'[' * 3000}{']' * 3000}\n", f"1: expected at most {MAX_DEPTH} levels of lists and mappings; received: more"),
+        ("seed: 1\n", f"seed: {'{a: ' * 100_000}\n", f"1: expected at most {MAX_DEPTH} levels of lists and mappings; received: more"),
         ("seed: 1\n", f"{LAUGHS}seed: 1\n", "6: a5: expected at most 200,000 values, those behind aliases counted each time; received: more"),
         ("seed: 1\n", "seed: 1\x00\n", "1: expected YAML; received: a character that text does not have, U+0000"),
         ("size: [40]", "size: [40", "7: expected YAML; received: expected ',' or ']', but got '}'"),

@@ -1,13 +1,13 @@
 """params.yaml as frozen, validated objects.
 
-The file is read as YAML 1.2, as DVC reads it (so that 5e-4 is a number), and validated whole before anything runs. What
-a kind of source, an architecture or a loss may be told is declared where it lives - the fields of `sources/KIND.py`'s
-`Source`, the keyword arguments of an architecture's `build`, of a task's `build_loss` and `postprocess`, of a view - and checked here.
+The file is read as YAML 1.2, as DVC reads it (so that 5e-4 is a number), and all of it is validated before anything runs. The options
+of a kind of source, an architecture or a loss are declared in its own file - as the fields of the class `Source` of `sources/KIND.py`,
+or as the keyword arguments of an architecture's `build`, of a task's `build_loss` and `postprocess`, of a view - and checked here.
 
-- `datasets`, `training`, `testing`, `experiments`, `whole`: what each section may say, as classes.
-- `parsed`, `sentences`: the file with its lines; a sentence for what is wrong in it.
-- `checks`: what is wrong only in view of another entry, an architecture or a kind of source.
-- `loading`: all of it, once.
+- `datasets`, `training`, `testing`, `experiments`, `whole`: the keys and values of each section, as classes.
+- `parsed`, `sentences`: the file with its line numbers; pydantic's errors as sentences.
+- `checks`: checks of an entry against other entries, its architecture or its kind of source.
+- `loading`: reads the file and runs all checks.
 """
 
 from pipeline.params.datasets import Dataset, TrainingProposals

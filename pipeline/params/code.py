@@ -1,11 +1,11 @@
-"""What each stage of each entry depends on beside data and the values that DVC compares: the code that it runs, and other values.
+"""The code and the values that each stage of each entry depends on, beside data and the values that DVC compares itself.
 
     5b0c42d3a8f1e977  cnnkeras/losses/detection.py
     experiments.yolo.train.precision = "float32"
 
-The values are those that params.yaml leaves to a default, and those that dvc.yaml lists under `meta`.
+The values are the defaults of keys that params.yaml leaves out, and the values that dvc.yaml lists under `meta`.
 
-The stage `check` writes this text for DVC; `cnnkeras plan` compares it with what DVC has recorded.
+The stage `check` writes this text for DVC; `cnnkeras plan` compares it with the text that dvc.lock records.
 """
 
 import json
@@ -19,7 +19,7 @@ from pipeline.runtime.nested import leaves
 
 
 def code_of_stages(params: Params) -> dict[str, str]:
-    """The text of each stage of each entry of the project's params.yaml, by what DVC calls the stage."""
+    """The text for each stage of each entry of the project's params.yaml, by DVC's name for the stage: `train@yolo`."""
     values = definition.read_yaml(paths.params_file())
     whole = params.model_dump(mode="json")
     code, texts = Code(), {}
@@ -37,11 +37,11 @@ def code_of_stages(params: Params) -> dict[str, str]:
 
 
 def _values(keys: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values below some keys, by their own dotted keys."""
+    """All values below some dotted keys, each by its own dotted key."""
     return dict(leaves({key: definition.lookup(values, key) for key in keys}))
 
 
 def _defaults(keys: Iterable[str], values: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
-    """What params.yaml leaves to a default, below some keys."""
+    """Values below some dotted keys that params.yaml leaves to a default, by their own dotted keys."""
     written = _values(keys, values)
     return {key: value for key, value in _values(keys, whole).items() if key not in written}

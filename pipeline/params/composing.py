@@ -1,6 +1,6 @@
-"""What of YAML a params file may use: mappings with text as keys, lists, numbers, text, true, false, null; anchors and merge keys.
+"""The part of YAML that a params file may use: mappings with text keys, lists, numbers, text, true, false, null, anchors, merge keys.
 
-Everything else is refused while the file is composed, before an alias is expanded or a number is read.
+Everything else is refused while ruamel.yaml composes the file's nodes, before an alias is expanded or a number is converted.
 """
 
 from typing import Any
@@ -9,21 +9,21 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-# The deepest entry of ours has 8 levels (a transform's argument of two limits); more than this is no params file.
-DEEPEST = 40
-# Values of a file, those behind aliases counted each time; recipes have up to 2,000, a list of ImageNet's classes 1,000.
-MOST_VALUES = 200_000
+# Levels of lists and mappings; our deepest entry, a transform's argument of two limits, has 8.
+MAX_DEPTH = 40
+# Values in a file; those behind an alias count at each alias. Recipes have up to 2,000, a list of ImageNet's classes 1,000.
+MAX_VALUES = 200_000
 
 _TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 
 
 class NotPlain(Exception):  # noqa: N818 - it becomes an `InputError`
-    """The file uses what a params file may not.
+    """The file uses a part of YAML that a params file may not use.
 
     Attributes:
-        line: Counted from 1.
-        location: Keys that lead there, as far as they are known.
+        line: Line number, counted from 1.
+        location: Keys that lead to the error; empty if they are not known yet.
     """
 
     def __init__(self, message: str, line: int, location: tuple[Any, ...] = ()):
@@ -32,7 +32,7 @@ class NotPlain(Exception):  # noqa: N818 - it becomes an `InputError`
 
 
 class PlainComposer(Composer):
-    """Composes a document and refuses what a params file may not use."""
+    """Composes the nodes of a document; raises `NotPlain` for YAML that a params file may not use."""
 
     def __init__(self, loader: Any = None):
         super().__init__(loader=loader)
@@ -40,27 +40,25 @@ class PlainComposer(Composer):
         self._open: set[str] = set()
 
     def get_single_node(self) -> Any:
-        """The document."""
+        """The document's root node, checked."""
         root = super().get_single_node()
         if root is not None:
             _check(root, (), {})
         return root
 
     def compose_node(self, parent: Any, index: int) -> Any:
-        """A node and those below it."""
+        """A node with the nodes below it."""
         event = self.parser.peek_event()
         line = event.start_mark.line + 1
         if isinstance(event, AliasEvent):
             if event.anchor in self._open:
-                raise NotPlain(
-                    f"expected an alias of what stands above it; received: *{event.anchor} within itself", line
-                )
+                raise NotPlain(f"expected an alias of an earlier value; received: *{event.anchor} within itself", line)
             return super().compose_node(parent, index)
         if event.ctag is not None:
             tag = str(event.ctag).replace("tag:yaml.org,2002:", "!!")
             raise NotPlain(f"expected plain numbers, text, lists and mappings; received: the tag {tag}", line)
-        if self._depth == DEEPEST:
-            raise NotPlain(f"expected at most {DEEPEST} levels of lists and mappings; received: more", line)
+        if self._depth == MAX_DEPTH:
+            raise NotPlain(f"expected at most {MAX_DEPTH} levels of lists and mappings; received: more", line)
         self._depth += 1
         if event.anchor:
             self._open.add(event.anchor)
@@ -71,7 +69,7 @@ class PlainComposer(Composer):
 
 
 def _check(node: Node, location: tuple[Any, ...], sizes: dict[int, int]) -> int:
-    """Refuse keys that are no text, keys that come twice, and too many values; returns how many a node has."""
+    """Refuse keys that are not text, duplicate keys and too many values; returns the number of values in a node."""
     if id(node) in sizes:
         return sizes[id(node)]
     size = 1
@@ -85,8 +83,8 @@ def _check(node: Node, location: tuple[Any, ...], sizes: dict[int, int]) -> int:
     elif isinstance(node, ScalarNode) and node.tag.endswith(":timestamp"):
         message = f"expected a number, text, true, false or null; received: {node.value}, a date. Put it in quotes"
         raise NotPlain(message, node.start_mark.line + 1, location)
-    if size > MOST_VALUES:
-        message = f"expected at most {MOST_VALUES:,} values, those behind aliases counted each time; received: more"
+    if size > MAX_VALUES:
+        message = f"expected at most {MAX_VALUES:,} values, those behind aliases counted each time; received: more"
         raise NotPlain(message, node.start_mark.line + 1, location)
     sizes[id(node)] = size
     return size

@@ -11,15 +11,15 @@ from pipeline.sources import Task
 
 
 class TrainingProposals(Entry):
-    """Object proposals of a file to train on.
+    """Object proposals to train on, from a file.
 
     Attributes:
-        file: JSON, below the project's folder.
-        sha256: Its checksum, so that other proposals are other params.
-        max_proposals: Proposals of an image, the surest.
-        min_side: Those with a shorter side are skipped, in pixels.
-        margin: By how much of its sides a box is enlarged at each edge.
-        min_overlap: Intersection over union with the box of an object, difficult ones aside, at least.
+        file: Path of a JSON file, below the project's folder.
+        sha256: The file's checksum (hexadecimal); another file then changes params.yaml, which DVC sees.
+        max_proposals: Number of proposals per image, those with the highest scores.
+        min_side: Proposals with a side shorter than this are skipped; pixels.
+        margin: Distance by which each edge of a box is moved out, as a fraction of the box's width or height.
+        min_overlap: Proposals need at least this intersection over union with the box of an object that is not marked difficult.
     """
 
     file: str
@@ -34,19 +34,19 @@ class Dataset(Entry):
     """A source prepared for a task at a size, with an augmentation policy.
 
     Attributes:
-        source: Entry under `sources:`.
-        task: What the labels are prepared for.
+        source: Name of an entry under `sources:`.
+        task: Task that the labels are prepared for.
         size: Height and width of the model's input in pixels, or the length of a signal.
-        examples: `images` as they are; `objects`, one example per annotated object, its box enlarged by `object_margin`; or
-            `proposals`, of the training images, the others as they are.
+        examples: `images`: one example per image; `objects`: one per annotated object, its box enlarged by `object_margin`;
+            `proposals`: one per proposal in the training split, one per image in the others.
         object_margin: Border around an object's box, as a fraction of the box's longer side.
-        proposals: Where they are from, and which are trained on.
-        copies: Augmented versions of each training image, beside the plain one.
+        proposals: The file of the proposals, and which of them are trained on.
+        copies: Number of augmented versions of each training image, in addition to the plain image.
         augmentation: Albumentations transforms in order, each `{Name: {argument: value}}`.
-        jpeg_quality: Images are packed as JPEG files of this quality, 1..100; none: as they are, without loss.
-        on_error: What an example that cannot be read is: `fail` names it and ends, `skip` leaves it out, counted and listed in the
-            dataset's report.
-        leaks: What an example in two splits is: `fail` ends, `allow` counts it in the dataset's report.
+        jpeg_quality: Quality, 1..100, of the JPEG files that images are packed as; None packs them as pixels, without loss.
+        on_error: An example that cannot be read: `fail` stops and names it, `skip` leaves it out and lists it in the dataset's
+            report.
+        leaks: The same example in two splits: `fail` stops, `allow` counts it in the dataset's report.
     """
 
     source: str
@@ -57,7 +57,7 @@ class Dataset(Entry):
     proposals: TrainingProposals | None = None
     copies: Count = 0
     augmentation: Transforms = ()
-    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    # Left out of the dump if it is not used, so that results without it keep their fingerprint.
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
         default=None, exclude_if=lambda quality: quality is None
     )
@@ -66,5 +66,5 @@ class Dataset(Entry):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one input of the model: (H, W, 3), or (L, 1) for a signal."""
+        """Shape of one input of the model: (H, W, 3), or (L, 1) for a signal."""
         return (*self.size, 3 if len(self.size) == 2 else 1)

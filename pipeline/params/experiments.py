@@ -12,18 +12,21 @@ from pipeline.runtime.entries import Arguments, Entry
 
 
 class Input(Entry):
-    """What the network's first layer subtracts and divides by: numbers per channel, or the dataset's own."""
+    """Mean and standard deviation that the model's first layer subtracts and divides by, in the inputs' units (images: 0..255).
+
+    Each is a number for all channels, a number per channel, or `dataset`: the statistic of the dataset's training split.
+    """
 
     mean: Literal["dataset"] | float | tuple[float, ...] = "dataset"
     std: Literal["dataset"] | Rate | tuple[Rate, ...] = "dataset"
 
 
 class PublishedResult(Entry):
-    """Which of an architecture's published numbers a result is to stand beside.
+    """The published number of an architecture that the report puts beside a result.
 
     Attributes:
-        system: As its `PUBLISHED` names it.
-        table: Of the paper, where the system stands in several.
+        system: The paper's name for the system, as in the architecture's `PUBLISHED`.
+        table: Number of the paper's table, if several have the system.
     """
 
     system: str
@@ -31,10 +34,18 @@ class PublishedResult(Entry):
 
 
 class Experiment(Entry):
-    """A dataset, an architecture, a training, a post-processing, an evaluation.
+    """A dataset, an architecture, a training, a post-processing and an evaluation.
 
-    `model` holds keyword arguments of the architecture's `build`; `postprocess` those of the `postprocess` of the dataset's task; `published` is
-    for the report.
+    Attributes:
+        dataset: Name of an entry under `datasets:`.
+        architecture: Name of a file of `cnnkeras/architectures/`.
+        model: Keyword arguments of the architecture's `build`.
+        input: Statistics of the first layer.
+        train: How the model is trained.
+        predict: How the model's outputs are computed.
+        postprocess: Keyword arguments of the `postprocess` of the dataset's task.
+        evaluate: Settings of the evaluation.
+        published: The published number that the report puts beside the result.
     """
 
     dataset: str
@@ -52,12 +63,12 @@ class Ensemble(Entry):
     """Experiments whose posteriors are averaged.
 
     Attributes:
-        dataset: Whose test split it is measured on; the members' datasets have the same test images.
-        members: Two names, each of an experiment or of another ensemble. Every network weighs the same.
+        dataset: Name of the dataset whose test split is measured on; the members' datasets have the same test images.
+        members: Two names of experiments or other ensembles. Every model has the same weight.
         combine: The `mean` of the posteriors or their `product`.
-        postprocess: As an experiment's.
-        evaluate: As an experiment's.
-        published: As an experiment's; a number of the first network's architecture.
+        postprocess: As of an experiment.
+        evaluate: As of an experiment.
+        published: As of an experiment; a published number of the first model's architecture.
     """
 
     dataset: str
@@ -69,16 +80,17 @@ class Ensemble(Entry):
 
 
 class Import(Entry):
-    """A network that others trained, from their file.
+    """A model from a file of published weights.
 
     Attributes:
-        file: Its place in the project.
-        format: A file of `cnnkeras/weights/`.
-        architecture: What it is a network of.
+        file: Path of the file in the project.
+        format: Name of a file of `cnnkeras/weights/`.
+        architecture: Name of a file of `cnnkeras/architectures/`.
         model: Keyword arguments of the architecture's `build`.
-        size: Height and width of its input in pixels.
-        classes: How many it knows; for segmentation without the background.
-        input: What it was trained with, for images in RGB, 0..255; by default what the format's published networks were.
+        size: Height and width of the model's input in pixels.
+        classes: Number of classes; for segmentation without the background.
+        input: Mean and standard deviation that the model was trained with, for RGB images in 0..255. Default: those of the
+            published models in this format.
     """
 
     file: str
@@ -91,12 +103,12 @@ class Import(Entry):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one network input: (H, W, 3)."""
+        """Shape of one input of the model: (H, W, 3)."""
         return (*self.size, 3)
 
 
 def is_published(row: Published, published: PublishedResult) -> bool:
-    """Whether a published number is of this system, and from this table where one is named."""
+    """Whether a published number is of this system and, if `published` names a table, from this table."""
     return row.system == published.system and (
         published.table is None or row.source.endswith(f"table {published.table}")
     )

@@ -1,4 +1,4 @@
-"""Reading params.yaml and checking it whole, before anything runs."""
+"""Reads params.yaml and checks all of it, before anything runs."""
 
 from pathlib import Path
 
@@ -22,11 +22,12 @@ def load_params(path: Path | None = None, *, with_files: bool = False) -> Params
     """Read and validate a params file, by default the project's.
 
     Args:
-        path: The file.
-        with_files: Ask for the files that entries name as well, for what runs stages. Without them results can still be shown.
+        path: Path of the file; None for the project's params.yaml.
+        with_files: Check as well that the files that entries name exist. Commands that run stages need them; commands that show
+            results do not.
 
     Raises:
-        InputError: Naming the file, the line, the key, what was expected and what was received.
+        InputError: Something is wrong; the message has the file, the line, the key, the expected and the received value.
     """
     path = path or paths.params_file()
     file = ParsedFile(path)

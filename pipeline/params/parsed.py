@@ -1,4 +1,4 @@
-"""A params file parsed as YAML 1.2, which knows the line of each key."""
+"""A params file parsed as YAML 1.2, with the line of each key."""
 
 from collections.abc import Mapping
 from io import StringIO
@@ -12,16 +12,19 @@ from pipeline.params.composing import NotPlain, PlainComposer
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 
-# Bytes. Recipes have up to 20,000; the names of ImageNet's 21,841 classes would be 400,000.
-_LARGEST_FILE = 4 * 2**20
+# Recipes have up to 20,000 bytes; the names of ImageNet's 21,841 classes would have 400,000.
+_MAX_BYTES = 4 * 2**20
 
 
 class ParsedFile:
-    """A parsed params file that can say where a key is.
+    """A parsed params file with the lines of its keys.
 
     Attributes:
-        name: Of the file, for messages.
-        plain: Its content as dictionaries, lists, numbers and text.
+        name: The file's name for messages: `params.yaml`, or the path of another file.
+        plain: The content as dictionaries, lists, numbers and text.
+
+    Raises:
+        InputError: The file is too large, is not UTF-8 or no valid YAML, uses YAML that a params file may not, or is no mapping.
     """
 
     def __init__(self, path: Path):
@@ -35,31 +38,31 @@ class ParsedFile:
         self.plain = _plain(self._tree)
 
     def line(self, location: tuple[Any, ...]) -> int | None:
-        """Line of a key or of an item of a list, counted from 1; of the nearest above it if the file does not have it."""
+        """Line of a key or list item, counted from 1. For a location that the file does not have: line of the nearest key above it."""
         node, line = self._tree, None
         for key in location:
             try:
                 line = node.lc.key(key)[0] + 1 if isinstance(node, Mapping) else node.lc.item(key)[0] + 1
                 node = node[key]
             except (AttributeError, KeyError, IndexError, TypeError):
-                # Names that pydantic adds to a location (a union's member) are no keys of the file; what a merge key brings
-                # has the line of the entry that has the merge key.
+                # Names that pydantic adds to a location (a union's member) are no keys of the file. Values from a merge key get the
+                # line of the entry with the merge key.
                 continue
         return line
 
     def error(self, location: tuple[Any, ...], message: str) -> InputError:
-        """A sentence with the file, the line and the key in front."""
+        """An `InputError` whose message begins with the file, the line and the dotted key."""
         return self._error(self.line(location), location, message)
 
     def _error(self, line: int | None, location: tuple[Any, ...], message: str) -> InputError:
-        where = ".".join(_printable(str(part)) for part in location)
-        return InputError(f"{self.name}{f':{line}' if line else ''}: {where + ': ' if where else ''}{message}")
+        key = ".".join(_printable(str(part)) for part in location)
+        return InputError(f"{self.name}{f':{line}' if line else ''}: {key + ': ' if key else ''}{message}")
 
     def _read(self, path: Path) -> str:
         with path.open("rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
-        if len(data) > _LARGEST_FILE:
-            raise InputError(f"{self.name}: expected a file of at most {_LARGEST_FILE >> 20} MiB; received: more")
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise InputError(f"{self.name}: expected a file of at most {_MAX_BYTES >> 20} MiB; received: more")
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -82,12 +85,12 @@ class ParsedFile:
 
 
 def _explain(error: YAMLError) -> tuple[int | None, tuple[()], str]:
-    """Line, location and sentence for what is no YAML."""
+    """Line, location and message for a YAML error."""
     mark, begin = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     line = mark.line + 1 if mark else None
     if "could not find expected ':'" in problem and begin:
-        # Noticed in the line after the one that lacks it.
+        # The error is noticed one line after the line that lacks the colon.
         return begin.line + 1, (), "expected YAML; received: a key without ': ' after it"
     if r"\t" in problem:
         fix = ". Indent with spaces"
@@ -103,7 +106,7 @@ def _explain(error: YAMLError) -> tuple[int | None, tuple[()], str]:
 
 
 def _printable(key: str) -> str:
-    """A key within one line."""
+    """A key as text without line breaks and control characters."""
     return key if key.isprintable() else repr(key)[1:-1]
 
 

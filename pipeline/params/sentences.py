@@ -1,4 +1,4 @@
-"""Pydantic's errors as one sentence: where in the file, what was expected, what was received."""
+"""Pydantic's errors as one sentence with the location in the file, the expected and the received value."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from pipeline.runtime.entries import Arguments, arguments_schema
 
 Location = tuple[Any, ...]  # keys and positions that lead to a value
 
-_LONGEST_SHOWN = 120  # characters of a received value
-_ENTRY = 2  # keys that lead to an entry: its section and its name
-_MISSING = ("missing", "union_tag_not_found")  # kinds of pydantic's errors
-# Kinds of pydantic's errors that this file's readers would put otherwise.
+_MAX_SHOWN = 120  # characters of a received value
+_ENTRY = 2  # number of keys that lead to an entry: its section and its name
+_MISSING = ("missing", "union_tag_not_found")  # types of pydantic's errors
+# Our words for the expected value, by the type of pydantic's error.
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "a mapping",
@@ -43,36 +43,44 @@ def validate(
     *,
     also_missing: Callable[[Mapping[str, Any], Location], Sequence[Location]] | None = None,
 ) -> Any:
-    """An entry of the file as `model`, or an `InputError` with the line, the key and what was expected.
+    """An entry of the file as an object of the class `model`.
 
     Args:
         file: The file.
         location: Keys that lead to the entry.
-        model: What it has to be.
-        entry: Its content.
-        also_missing: From the file and the location of an entry that lacks keys to what else it lacks, which `model` does not know.
+        model: Class that the entry is validated by.
+        entry: Content of the entry.
+        also_missing: Called with the file's content and the location of an entry that lacks keys; returns the locations of further
+            missing keys, which `model` does not know.
+
+    Raises:
+        InputError: The entry is not valid; the message has the line, the key, the expected and the received value.
     """
     try:
         return model.model_validate(entry)
     except ValidationError as error:
-        errors = [{**found, "loc": location + found["loc"]} for found in error.errors()]
-        place, sentence = _explain(errors, file.plain, also_missing or (lambda _plain, _entry: ()))
-        raise file.error(place, sentence) from error
+        errors = [{**details, "loc": location + details["loc"]} for details in error.errors()]
+        wrong, sentence = _explain(errors, file.plain, also_missing or (lambda _plain, _entry: ()))
+        raise file.error(wrong, sentence) from error
 
 
 def checked_arguments(
     file: ParsedFile, location: Location, function: Callable, entry: Any, *, reserved: Iterable[str] = ()
 ) -> Arguments:
-    """Keyword arguments from the file, checked against a function's signature; those not given take its defaults."""
+    """Keyword arguments from the file, checked against a function's signature and completed by its defaults.
+
+    Raises:
+        InputError: As `validate`.
+    """
     schema = arguments_schema(function, reserved=reserved)
     return Arguments(dict(validate(file, location, schema, entry)))
 
 
 def _explain(errors: Sequence[Mapping[str, Any]], plain: Any, also_missing: Callable) -> tuple[Location, str]:
-    """Location in the file, and a sentence for the first of pydantic's errors.
+    """Location in the file and sentence for the first of pydantic's errors.
 
-    What may be one of several things has an error for each: they are put together, unless one of them lies deeper, where
-    the entry is nearly right. Keys that an entry lacks are named all at once.
+    For a value of a union pydantic has an error for each alternative. They are joined into one sentence, unless one of them is deeper
+    in the file: then the value nearly fits that alternative. All missing keys of an entry are named in one sentence.
     """
     first = max(errors, key=lambda error: _is_below(error, errors[0], plain))
     inside = _in_file(first["loc"], plain)
@@ -95,7 +103,7 @@ def _explain(errors: Sequence[Mapping[str, Any]], plain: Any, also_missing: Call
 
 
 def _explain_own(sentence: str, inside: Location, plain: Any) -> tuple[Location, str]:
-    """A sentence of ours; one about several keys of an entry may begin with the key that it is about."""
+    """Location and text of a sentence from one of our validators; the sentence may begin with a key of the entry."""
     key, colon, rest = sentence.partition(": ")
     for part in inside:
         plain = plain[part]
@@ -105,15 +113,15 @@ def _explain_own(sentence: str, inside: Location, plain: Any) -> tuple[Location,
 
 
 def shown(value: Any) -> str:
-    """A received value as the file has it, cut where it is long."""
+    """A received value as text, at most `_MAX_SHOWN` characters and three dots."""
     text = repr(list(value) if isinstance(value, tuple) else value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _explain_missing(
     errors: Sequence[Mapping[str, Any]], inside: Location, plain: Any, also_missing: Callable
 ) -> tuple[Location, str]:
-    """All keys that the entry around `inside` lacks: `datasets.NAME` is one, and so is the file itself."""
+    """Location and sentence for all missing keys of the entry that holds `inside`: of `datasets.NAME`, or of the whole file."""
     lacking = {}
     for error in errors:
         if error["type"] in _MISSING:
@@ -123,8 +131,8 @@ def _explain_missing(
                 lacking[(*above, key)] = None
     if len(inside) >= _ENTRY:
         lacking |= dict.fromkeys(also_missing(plain, inside[:_ENTRY]))
-    shared = inside if all(place[: len(inside)] == inside for place in lacking) else inside[:_ENTRY]
-    keys = [repr(".".join(map(str, place[len(shared) :]))) for place in lacking]
+    shared = inside if all(location[: len(inside)] == inside for location in lacking) else inside[:_ENTRY]
+    keys = [repr(".".join(map(str, location[len(shared) :]))) for location in lacking]
     return shared, f"expected the key{'s' * (len(keys) > 1)} {_listed(keys, 'and')}; received: none"
 
 
@@ -134,7 +142,7 @@ def _listed(parts: Iterable[str], last: str) -> str:
 
 
 def _is_below(error: Mapping[str, Any], other: Mapping[str, Any], plain: Any) -> int:
-    """By how many keys an error lies below another's place in the file."""
+    """Number of keys by which an error's location is below the location of another; 0 if it is not below."""
     inside, outside = _in_file(error["loc"], plain), _in_file(other["loc"], plain)
     return len(inside) - len(outside) if inside[: len(outside)] == outside else 0
 
@@ -148,16 +156,17 @@ def _expected(error: Mapping[str, Any]) -> str:
 
 
 def _as_number(bound: Any) -> Any:
-    """A bound as one would write it: 1,000,000 and not 1e+06."""
+    """A bound in plain digits: 1,000,000, not 1e+06."""
     return f"{bound:,}".removesuffix(".0") if isinstance(bound, int | float) else bound
 
 
 def _in_file(location: Location, plain: Any) -> Location:
-    kept = []
+    """A location of pydantic's without the parts that are no keys of the file, such as the names of a union's alternatives."""
+    keys = []
     for part in location:
         try:
             plain = plain[part]
         except (KeyError, IndexError, TypeError):
             continue
-        kept.append(part)
-    return tuple(kept)
+        keys.append(part)
+    return tuple(keys)

@@ -17,14 +17,15 @@ class Predict(Entry):
     """How a model's outputs are computed.
 
     Attributes:
-        batch_size: Inputs at once.
-        views: Test protocols of a classifier, functions of `cnnkeras.protocols.views`, whose class posteriors are averaged; none: the
+        batch_size: Number of inputs in a batch.
+        views: Test protocols of a classifier, functions of `cnnkeras.protocols.views`; the class posteriors of all views are averaged.
+            Empty: the packed input, once.
+        regions: A function of `cnnkeras.protocols.regions`, which cuts an image into parts that are segmented one by one. None: the
             packed input, once.
-        regions: Parts of an image that are segmented one by one, a function of `cnnkeras.protocols.regions`; none: the packed input, once.
     """
 
     batch_size: Positive = 64
-    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    # Left out of the dump if it is not used, so that results without it keep their fingerprint.
     views: tuple[View, ...] = Field(default=(), exclude_if=lambda views: not views)
     regions: Regions | None = Field(default=None, exclude_if=lambda regions: regions is None)
 
@@ -33,13 +34,13 @@ MAX_DRAWN = 1000  # images in one figure, a row each
 
 
 class Evaluate(Entry):
-    """What the evaluation draws and tells apart.
+    """Settings of the evaluation.
 
     Attributes:
-        images: Images with predictions and truth to draw.
-        similar_classes: Groups of classes that a detector may be forgiven to mix up, for the analysis of its errors.
+        images: Number of images that are drawn with their predictions and true labels.
+        similar_classes: Groups of similar classes; the analysis of a detector's errors counts confusions within a group apart.
     """
 
     images: Annotated[int, Field(ge=0, le=MAX_DRAWN)] = 12
-    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    # Left out of the dump if it is not used, so that results without it keep their fingerprint.
     similar_classes: tuple[tuple[str, ...], ...] = Field(default=(), exclude_if=lambda groups: not groups)

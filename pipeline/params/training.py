@@ -8,21 +8,21 @@ from cnnkeras.training import optimizers, schedules
 from pipeline.params.values import Count, Positive, Transforms
 from pipeline.runtime.entries import Arguments, Entry, Seed, functions, one_of
 
-MAX_THREADS = 1024  # more cores than a machine has, and all of them would start
+MAX_THREADS = 1024  # more than a machine has cores; TensorFlow would start them all
 
 
 class EarlyStopping(Entry):
-    """Stop when `val_loss` has not fallen for `patience_epochs`; the best weights are kept."""
+    """Stop when `val_loss` has not fallen for `patience_epochs` epochs; the model then gets the weights of the best epoch."""
 
     patience_epochs: Positive
 
 
 class InitialWeights(Entry):
-    """Where the weights come from.
+    """The model whose weights a training starts from.
 
     Attributes:
-        experiment: Another experiment, an entry under `imports:`, or `scratch` for the layers' own initialisers.
-        layers: Names of the layers to copy, with * and ?.
+        experiment: Name of another experiment or of an entry under `imports:`, or `scratch` for the layers' own initialisers.
+        layers: Names of the layers to copy; * and ? match any characters and any one character.
     """
 
     experiment: str
@@ -33,20 +33,21 @@ class Train(Entry):
     """How a model is trained.
 
     Attributes:
-        epochs: Passes over the training split; 0 takes the initial weights, then of every layer, as they are.
-        batch_size: Examples a step, over all devices.
+        epochs: Passes over the training split; with 0 the model keeps its initial weights, which must then cover every layer.
+        batch_size: Examples per step, over all devices together.
         optimizer: A function of `cnnkeras/training/optimizers.py`, and its arguments.
         schedule: A function of `cnnkeras/training/schedules.py`, and its arguments.
-        early_stopping: When to stop before `epochs`, or nothing.
+        early_stopping: When to stop before `epochs`; None never stops early.
         precision: Keras' dtype policy.
-        xla: Compile the step with XLA (then without TensorFlow's op determinism: the two exclude each other).
-        steps_per_execution: Steps between two returns to Python.
-        threads: Cores that one operation may use, on TensorFlow; all of them if left out, and then weights are rounded as the number
-            of cores has it.
+        xla: Compile the step with XLA, without TensorFlow's op determinism, as the two exclude each other.
+        steps_per_execution: Steps that run between two returns to Python.
+        threads: Cores that one operation of TensorFlow may use. None: all cores, and the rounding of the weights then depends on the
+            number of cores.
         loss: Keyword arguments of the task's `build_loss`.
-        initial_weights: Layers of another experiment, or imported ones, to start from.
-        augmentation: Albumentations transforms as a dataset's, applied to the packed training images anew in each epoch.
-        seed: Of initial weights, order, augmentation and dropout, instead of the file's own: the models of an ensemble differ in it.
+        initial_weights: The model and the layers whose weights the training starts from.
+        augmentation: Albumentations transforms, as of a dataset; they are applied to the packed training images anew in each epoch.
+        seed: Seed of initial weights, order, augmentation and dropout, in place of the seed of params.yaml; the models of an ensemble
+            have different ones.
     """
 
     epochs: Count
@@ -59,7 +60,7 @@ class Train(Entry):
     steps_per_execution: Positive = 1
     loss: Arguments = Arguments({})
     initial_weights: InitialWeights
-    # Left out of the dump where it is not used, so that results without it keep their fingerprint.
+    # Left out of the dump if it is not used, so that results without it keep their fingerprint.
     augmentation: Transforms = Field(default=(), exclude_if=lambda transforms: not transforms)
     seed: Seed | None = Field(default=None, exclude_if=lambda seed: seed is None)
     threads: Annotated[int, Field(gt=0, le=MAX_THREADS)] | None = Field(

@@ -1,31 +1,31 @@
-"""Kinds of values that several sections of params.yaml have: names, counts, rates, transforms."""
+"""Types of values in several sections of params.yaml: names, counts, rates, fractions, transforms."""
 
 import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-# A name becomes part of file names, which have at most 255 bytes, with `.partial-` and the like around it.
-_LONGEST_NAME = 100
+# A name becomes part of file names, together with `.partial-` and the like; a file name has at most 255 bytes.
+_MAX_NAME_LENGTH = 100
 
 
-# Of epochs, examples a step, copies, pixels of a side: what exceeds it is a slip. The largest numbers of published recipes are
-# 65,536 examples a step and a few thousand epochs.
-MOST = 1_000_000
+# Maximum of epochs, examples per step, copies and pixels of a side; a larger number is a slip. Published recipes have up to 65,536
+# examples per step and a few thousand epochs.
+MAX_COUNT = 1_000_000
 
 
 def _checked_name(name: str) -> str:
-    """A name that can stand in a path and in a shell command: it is a folder, and DVC puts it into commands unquoted."""
+    """A name that is safe as a folder's name and in a shell command, into which DVC puts it unquoted."""
     if not re.fullmatch("[a-z0-9][a-z0-9_]*", name):
         raise ValueError(f"expected a name of lower-case letters, digits and _; received: {name!r}")
-    if len(name) > _LONGEST_NAME:
-        raise ValueError(f"expected a name of at most {_LONGEST_NAME} characters; received: {len(name)}")
+    if len(name) > _MAX_NAME_LENGTH:
+        raise ValueError(f"expected a name of at most {_MAX_NAME_LENGTH} characters; received: {len(name)}")
     return name
 
 
 Name = Annotated[str, AfterValidator(_checked_name)]
-Count = Annotated[int, Field(ge=0, le=MOST)]
-Positive = Annotated[int, Field(gt=0, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Positive = Annotated[int, Field(gt=0, le=MAX_COUNT)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Transforms = tuple[Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)], ...]

@@ -1,4 +1,4 @@
-"""The whole of params.yaml as one frozen object, and what follows from several of its entries."""
+"""params.yaml as one frozen object, with look-ups that combine several entries."""
 
 from collections.abc import Mapping
 from types import ModuleType
@@ -18,17 +18,17 @@ from pipeline.sources import SourceEntry, Task
 
 
 class Params(Entry):
-    """The whole of params.yaml.
+    """The content of params.yaml: entries by name in each section.
 
     Attributes:
-        seed: Of augmentation and training.
+        seed: Seed of augmentation and training.
         mirror: Folder or URL to try first for every file that a source downloads.
-        sources: Where bytes come from.
+        sources: Archives to fetch, or generators.
         datasets: Sources prepared for a task.
-        experiments: What is trained and measured.
-        ensembles: What is measured of several experiments together.
-        lab: The lecture's claims, measured.
-        imports: Networks that others trained, for `initial_weights`.
+        experiments: Models that are trained and measured.
+        ensembles: Experiments that are measured together.
+        lab: Claims of the lecture that are measured.
+        imports: Models from published weights, for `initial_weights`.
     """
 
     seed: Seed
@@ -61,22 +61,22 @@ class Params(Entry):
         return _entry({**self.experiments, **self.ensembles}, name, "experiment")
 
     def training_seed(self, experiment: str) -> int:
-        """Seed of an experiment's training."""
-        own = self.experiment(experiment).train.seed
-        return self.seed if own is None else own
+        """Seed of an experiment's training: the experiment's seed, or that of params.yaml if it has none."""
+        seed = self.experiment(experiment).train.seed
+        return self.seed if seed is None else seed
 
-    def networks(self, name: str) -> list[str]:
-        """Names of the experiments behind an ensemble, those of the ensembles among its members included; an experiment's own."""
+    def models(self, name: str) -> list[str]:
+        """Names of the experiments whose models an ensemble averages, through ensembles of ensembles; [name] for an experiment."""
         if name not in self.ensembles:
             return [name]
-        return [network for member in self.ensembles[name].members for network in self.networks(member)]
+        return [model for member in self.ensembles[name].members for model in self.models(member)]
 
-    def network(self, name: str) -> Experiment:
-        """Entry of an experiment, or of the first network of an ensemble."""
-        return self.experiment(self.networks(name)[0])
+    def first_experiment(self, name: str) -> Experiment:
+        """Entry of an experiment, or of the first experiment of an ensemble."""
+        return self.experiment(self.models(name)[0])
 
     def stage(self, name: str, entry: str) -> str:
-        """Name of a stage in dvc.yaml: there is one for experiments and one for ensembles."""
+        """Name in dvc.yaml of a stage for an entry: `evaluate` for an experiment, `evaluate_ensemble` for an ensemble."""
         return f"{name}_ensemble" if entry in self.ensembles else name
 
     def claim(self, name: str) -> ClaimEntry:
@@ -84,11 +84,11 @@ class Params(Entry):
         return _entry(self.lab, name, "entry of the lab")
 
     def imported(self, name: str) -> Import:
-        """Entry of an imported network, or an `InputError` that names the known ones."""
+        """Entry of an imported model, or an `InputError` that names the known ones."""
         return _entry(self.imports, name, "import")
 
     def task(self, experiment: str) -> Task:
-        """Task of an experiment or an ensemble: its dataset's."""
+        """Task of the dataset of an experiment or an ensemble."""
         return self.dataset(self.measured(experiment).dataset).task
 
     def classes(self, dataset: str) -> tuple[str, ...]:
@@ -96,9 +96,9 @@ class Params(Entry):
         return tuple(self.source(self.dataset(dataset).source).classes)
 
 
-def _entry(entries: Mapping[str, Any], name: str, what: str) -> Any:
+def _entry(entries: Mapping[str, Any], name: str, noun: str) -> Any:
     if name not in entries:
-        raise InputError(f"{paths.PARAMS}: {unknown(name, entries, what)}")
+        raise InputError(f"{paths.PARAMS}: {unknown(name, entries, noun)}")
     return entries[name]
 
 

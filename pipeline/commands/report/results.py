@@ -183,7 +183,7 @@ def _read(name: str, params: Params) -> Result:
         name=name,
         experiment=experiment,
         dataset=dataset,
-        published=_published(params.network(name), dataset.task, experiment.published),
+        published=_published(params.first_experiment(name), dataset.task, experiment.published),
         metrics=read_metrics(result) if result.is_file() else None,
         parameters=model_files.count_parameters(model) if model.is_file() else None,
         timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,

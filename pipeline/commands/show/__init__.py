@@ -60,7 +60,7 @@ def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None
     params = load_params()
     entry = params.measured(name)
     dataset, classes = params.dataset(entry.dataset), params.classes(entry.dataset)
-    for model in params.networks(name):
+    for model in params.models(name):
         _check_model(params, model)
     is_signal = len(dataset.size) == 1
     images = [read_signal(file, dataset.size[0]) if is_signal else read_image(file) for file in files]
@@ -135,7 +135,7 @@ def _outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> list[np
         return _model_outputs(params, name, images)
     ensemble = params.ensemble(name)
     members = [_outputs(params, member, images) for member in ensemble.members]
-    models = [len(params.networks(member)) for member in ensemble.members]
+    models = [len(params.models(member)) for member in ensemble.members]
     try:
         combined = [combine(outputs, models, ensemble.combine) for outputs in zip(*members, strict=True)]
     except ValueError as error:

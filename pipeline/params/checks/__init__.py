@@ -1,4 +1,4 @@
-"""What is wrong in params.yaml only in view of another entry, of an architecture or of a kind; a file for each section.
+"""Checks of params.yaml that compare an entry with other entries, its architecture or its kind of source; a file for each section.
 
-Each function raises `InputError` with the file, the line and the key, or returns the entry with all its defaults.
+Each function raises an `InputError` with the file, the line and the key. A `checked_*` function returns the entry with all defaults.
 """

@@ -1,4 +1,4 @@
-"""Entries under `datasets:`, in view of their source and their task."""
+"""Checks of the entries under `datasets:` against their source and their task."""
 
 import math
 from types import ModuleType
@@ -11,13 +11,13 @@ from pipeline.params.datasets import Dataset
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
 
-# Values of one input. In float32 they fill 1 GiB; after a first layer of 64 channels, as VGG's, they fill 21 GiB, and a training
-# keeps several such maps.
+# Numbers in one input. In float32 they fill 1 GiB, and the output of a first layer of 64 channels, as VGG's, 21 GiB; a training keeps
+# several such maps.
 MAX_INPUT_VALUES = 2**28
 
 
 def check_dataset(file: ParsedFile, params: Params, name: str) -> None:
-    """Refuse a dataset that its source cannot serve, or that its task has no use for."""
+    """Refuse a dataset that does not fit its source or its task."""
     dataset, location = params.datasets[name], ("datasets", name)
     if dataset.source not in params.sources:
         raise file.error((*location, "source"), unknown(dataset.source, params.sources, "source"))

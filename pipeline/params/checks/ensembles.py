@@ -1,4 +1,4 @@
-"""Entries under `ensembles:`, in view of their members."""
+"""Checks of the entries under `ensembles:` against their members."""
 
 from cnnkeras import tasks
 from cnnkeras.by_name import unknown
@@ -22,7 +22,7 @@ def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
     if not shared:
         known = " or ".join(name for name in tasks.names() if tasks.load(name).COMMON_KEYS)
         raise file.error(location, f"expected a dataset for {known}; received: one for {dataset.task}")
-    for member in _networks(file, params, name, (name,)):
+    for member in _experiments(file, params, name, (name,)):
         other = params.datasets[params.experiments[member].dataset]
         for key in shared:
             if getattr(other, key) != getattr(dataset, key):
@@ -38,9 +38,9 @@ def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
     )
 
 
-def _networks(file: ParsedFile, params: Params, name: str, above: tuple[str, ...]) -> list[str]:
-    """The experiments of an ensemble, each once, those of the ensembles among its members included."""
-    location, found = ("ensembles", above[0], "members"), []
+def _experiments(file: ParsedFile, params: Params, name: str, above: tuple[str, ...]) -> list[str]:
+    """Names of the experiments of an ensemble and of the ensembles among its members; `above` names the ensembles that lead here."""
+    location, experiments = ("ensembles", above[0], "members"), []
     for member in params.ensembles[name].members:
         if member in above:
             raise file.error(
@@ -50,9 +50,9 @@ def _networks(file: ParsedFile, params: Params, name: str, above: tuple[str, ...
         if member not in params.experiments and member not in params.ensembles:
             known = [*params.experiments, *params.ensembles]
             raise file.error(location, unknown(member, known, "experiment"))
-        is_one = member in params.experiments
-        found += [member] if is_one else _networks(file, params, member, (*above, member))
-    twice = sorted({member for member in found if found.count(member) > 1})
-    if twice:
-        raise file.error(location, f"expected every network once; received: {', '.join(twice)} twice")
-    return found
+        is_experiment = member in params.experiments
+        experiments += [member] if is_experiment else _experiments(file, params, member, (*above, member))
+    duplicates = sorted({member for member in experiments if experiments.count(member) > 1})
+    if duplicates:
+        raise file.error(location, f"expected every model once; received: {', '.join(duplicates)} twice")
+    return experiments

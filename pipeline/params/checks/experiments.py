@@ -1,4 +1,4 @@
-"""Entries under `experiments:`, in view of their dataset and architecture."""
+"""Checks of the entries under `experiments:` against their dataset and architecture."""
 
 from cnnkeras import architectures, tasks
 from cnnkeras.by_name import unknown
@@ -16,7 +16,7 @@ from pipeline.runtime.paths import SCRATCH
 
 
 def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experiment:
-    """An entry under `experiments:` with all its defaults."""
+    """An entry under `experiments:` with all defaults; its initial weights are checked later, as they may be of a later entry."""
     experiment, location = params.experiments[name], ("experiments", name)
     if name == SCRATCH:
         raise file.error(location, f"expected another name: {SCRATCH!r} means weights that come from no experiment")
@@ -46,10 +46,10 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
 
 
 def _fitting_model(file: ParsedFile, params: Params, location: tuple[str, ...], experiment: Experiment) -> Arguments:
-    """The checked options of an architecture that can serve the dataset."""
+    """The checked options of the architecture, which fits the dataset's task and size."""
     architecture = known_architecture(file, location, experiment)
     task, cannot = params.datasets[experiment.dataset].task, f"{experiment.architecture} cannot serve dataset"
-    if task not in architecture.TASKS:  # said before its options, which may be those of another architecture
+    if task not in architecture.TASKS:  # before its options, which may be those of another architecture
         expected = f"expected a task of {', '.join(architecture.TASKS)} for {experiment.architecture}"
         message = f"{cannot} {experiment.dataset}: {expected}; received: {task!r}"
         raise file.error((*location, "architecture"), message)
@@ -62,11 +62,11 @@ def _fitting_model(file: ParsedFile, params: Params, location: tuple[str, ...], 
 
 
 def check_published(file: ParsedFile, params: Params, location: tuple[str, str]) -> None:
-    """Refuse a published result that the architecture does not have."""
+    """Refuse a reference to a published result that the architecture does not list."""
     published = params.measured(location[1]).published
     if published is None:
         return
-    rows = architectures.load(params.network(location[1]).architecture).PUBLISHED
+    rows = architectures.load(params.first_experiment(location[1]).architecture).PUBLISHED
     systems = sorted({row.system for row in rows})
     if published.system not in systems:
         raise file.error((*location, "published", "system"), unknown(published.system, systems, "published system"))

@@ -1,4 +1,4 @@
-"""Files that entries name: below the project's folder, and there when stages are to run."""
+"""Checks of the files that entries name: they are below the project's folder, and they exist if stages are to run."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -19,14 +19,14 @@ def check_paths(file: ParsedFile, params: Params) -> None:
 
 
 def check_files(file: ParsedFile, params: Params) -> None:
-    """Refuse a file that is not there."""
+    """Refuse a file that does not exist."""
     for location, name in _named(params):
         if not (paths.root() / name).is_file():
             raise file.error(location, f"expected a file in the project; received: {name!r}, which is not there")
 
 
 def _named(params: Params) -> Iterator[tuple[Location, str]]:
-    """The files that entries name, each with its key's location."""
+    """Paths of the files that entries name, each with the location of its key."""
     for name, dataset in params.datasets.items():
         if dataset.proposals is not None:
             yield ("datasets", name, "proposals", "file"), dataset.proposals.file

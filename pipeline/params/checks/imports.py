@@ -1,4 +1,4 @@
-"""Entries under `imports:`: models that others trained."""
+"""Checks of the entries under `imports:`: models from published weights."""
 
 from cnnkeras import weights
 from cnnkeras.by_name import unknown
@@ -26,10 +26,10 @@ def checked_import(file: ParsedFile, params: Params, name: str) -> Import:
         )
     except ValueError as error:
         raise file.error(location, str(error)) from error
-    given = entry.input or Input(mean=published.mean, std=published.std)
-    check_input(file, location, given, entry.input_shape[-1])
-    if "dataset" in (given.mean, given.std):
+    statistics = entry.input or Input(mean=published.mean, std=published.std)
+    check_input(file, location, statistics, entry.input_shape[-1])
+    if "dataset" in (statistics.mean, statistics.std):
         raise file.error(
-            (*location, "input"), "expected the numbers that the network was trained with; received: 'dataset'"
+            (*location, "input"), "expected the numbers that the model was trained with; received: 'dataset'"
         )
-    return entry.model_copy(update={"model": model, "input": given})
+    return entry.model_copy(update={"model": model, "input": statistics})

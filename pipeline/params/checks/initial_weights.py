@@ -1,4 +1,4 @@
-"""Where the initial weights of an experiment come from."""
+"""Checks of the model that an experiment's initial weights are copied from."""
 
 from fnmatch import fnmatchcase
 
@@ -12,20 +12,20 @@ from pipeline.runtime.paths import SCRATCH
 
 
 def check_initial_weights(file: ParsedFile, params: Params, name: str) -> None:
-    """Refuse weights that come from nowhere, or in a circle."""
-    seen = [name]
+    """Refuse initial weights of an unknown model, experiments that start from each other, and patterns that match no layer."""
+    chain = [name]
     location = ("experiments", name, "train", "initial_weights", "experiment")
     start = params.experiments[name].train.initial_weights
-    while (other := params.experiments[seen[-1]].train.initial_weights.experiment) not in (SCRATCH, *params.imports):
+    while (other := params.experiments[chain[-1]].train.initial_weights.experiment) not in (SCRATCH, *params.imports):
         if other not in params.experiments:
             known = [*params.experiments, *params.imports, SCRATCH]
             raise file.error(location, unknown(other, known, "experiment"))
-        if other in seen:
+        if other in chain:
             raise file.error(
                 location,
-                f"expected experiments that do not start from each other; received: {' <- '.join([*seen, other])}",
+                f"expected experiments that do not start from each other; received: {' <- '.join([*chain, other])}",
             )
-        seen.append(other)
+        chain.append(other)
     if (start.experiment == SCRATCH) == bool(start.layers):
         raise file.error(
             location[:-1],
@@ -38,19 +38,19 @@ def check_initial_weights(file: ParsedFile, params: Params, name: str) -> None:
 
 
 def _check_layers(file: ParsedFile, params: Params, name: str) -> None:
-    """Refuse a pattern that matches no layer of both models, where the table has their layers."""
+    """Refuse a pattern that matches no common layer of the two models, if the table of layers has both."""
     experiment = params.experiments[name]
     start = experiment.train.initial_weights
-    own = layers(experiment.architecture, params.task(name), experiment.model)
+    targets = layers(experiment.architecture, params.task(name), experiment.model)
     if start.experiment in params.imports:
         entry = params.imports[start.experiment]
         donors = layers(entry.architecture, architectures.load(entry.architecture).TASKS[0], entry.model)
     else:
         entry = params.experiments[start.experiment]
         donors = layers(entry.architecture, params.task(start.experiment), entry.model)
-    if own is None or donors is None:
-        return  # an architecture of one's own: the training looks at its layers
-    shared = [layer for layer in own if layer in donors]
+    if targets is None or donors is None:
+        return  # not in the table, such as an architecture of the user's: the training checks the layers
+    shared = [layer for layer in targets if layer in donors]
     for position, pattern in enumerate(start.layers):
         if not any(fnmatchcase(layer, pattern) for layer in shared):
             raise file.error(
@@ -61,7 +61,7 @@ def _check_layers(file: ParsedFile, params: Params, name: str) -> None:
 
 
 def _check_untrained(file: ParsedFile, params: Params, name: str) -> None:
-    """An experiment of no epochs has another's weights, and must see its images as that one did."""
+    """Refuse an experiment of 0 epochs that copies no weights, or whose input statistics differ from those of its imported model."""
     location, experiment = ("experiments", name), params.experiments[name]
     start = experiment.train.initial_weights.experiment
     if start == SCRATCH:
@@ -86,7 +86,7 @@ def _per_channel(value: float | tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _in_yaml(entry: Input) -> str:
-    """An entry as one would write it."""
+    """The entry `input` as YAML in one line."""
     values = {"mean": entry.mean, "std": entry.std}
     parts = (f"{key}: {list(value) if isinstance(value, tuple) else value}" for key, value in values.items())
     return "{" + ", ".join(parts) + "}"

@@ -1,4 +1,4 @@
-"""Entries under `lab:`, by their claim."""
+"""Checks of the entries under `lab:`, each by the settings of its claim."""
 
 from collections.abc import Mapping
 
@@ -8,13 +8,13 @@ from pipeline.lab.claims import ClaimEntry
 from pipeline.params.checks.numbers import check_numbers
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import shown, validate
-from pipeline.params.values import MOST
+from pipeline.params.values import MAX_COUNT
 from pipeline.params.whole import Params
 from pipeline.runtime.paths import SCRATCH
 
 
 def checked_claim(file: ParsedFile, params: Params, name: str) -> ClaimEntry:
-    """An entry under `lab:` as the settings of its claim."""
+    """An entry under `lab:` as the `Settings` of its claim, with all defaults."""
     entry, location = file.plain["lab"][name], ("lab", name)
     known = claims.names()
     if not isinstance(entry, Mapping):
@@ -24,7 +24,7 @@ def checked_claim(file: ParsedFile, params: Params, name: str) -> ClaimEntry:
     if entry["claim"] not in known:
         raise file.error((*location, "claim"), unknown(entry["claim"], known, "claim"))
     settings = validate(file, location, claims.load(entry["claim"]).Settings, entry)
-    check_numbers(file, entry, location, most=MOST)
+    check_numbers(file, entry, location, max_number=MAX_COUNT)
     for role, model in settings.models.model_dump().items():
         if model not in (*params.experiments, SCRATCH):
             known = [*params.experiments, SCRATCH]

@@ -1,4 +1,4 @@
-"""Keys that an entry lacks because a function needs them: named together with those that every entry has."""
+"""Missing keys that are required arguments of a function, so that one error names them together with an entry's other missing keys."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,18 +9,23 @@ from pipeline.runtime.entries import arguments_schema
 
 
 def missing_arguments(plain: Mapping[str, Any], entry: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """Locations of the keys that an entry of a file lacks below `model`, `train.loss` and `postprocess`, as far as can be told."""
+    """Locations of an entry's missing keys below `model`, `train.loss` and `postprocess`.
+
+    Args:
+        plain: Content of the file, not validated.
+        entry: Location of the entry. If its architecture or task is unknown, the arguments of its functions are not checked.
+    """
     return [
         (*entry, *keys, name)
         for keys, function in _functions(plain, entry)
-        if isinstance(given := _value(plain, (*entry, *keys)), Mapping)
+        if isinstance(arguments := _value(plain, (*entry, *keys)), Mapping)
         for name, field in arguments_schema(function, reserved=BUILD_RESERVED).model_fields.items()
-        if field.is_required() and name not in given
+        if field.is_required() and name not in arguments
     ]
 
 
 def _functions(plain: Mapping[str, Any], entry: tuple[Any, ...]) -> Iterator[tuple[tuple[str, ...], Callable]]:
-    """Where an entry gives keyword arguments, and to which functions."""
+    """Keys of an entry that hold keyword arguments, each with the function that takes them."""
     architecture = _value(plain, (*entry, "architecture"))
     if architecture in architectures.names():
         yield ("model",), architectures.load(architecture).build
@@ -31,7 +36,7 @@ def _functions(plain: Mapping[str, Any], entry: tuple[Any, ...]) -> Iterator[tup
 
 
 def _value(plain: Any, location: tuple[Any, ...]) -> Any:
-    """What stands there; None if nothing does."""
+    """The value at a location; None if there is none."""
     for key in location:
         plain = plain.get(key) if isinstance(plain, Mapping) and isinstance(key, str) else None
     return plain

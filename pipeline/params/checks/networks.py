@@ -1,4 +1,4 @@
-"""The architecture of an entry, and what its first layer subtracts and divides by."""
+"""Checks of an entry's architecture and of the statistics of its first layer."""
 
 from types import ModuleType
 
@@ -13,7 +13,7 @@ BUILD_RESERVED = ("input_shape", "output_shape", "input_mean", "input_std")
 
 
 def known_architecture(file: ParsedFile, location: tuple[str, ...], entry: Experiment | Import) -> ModuleType:
-    """The architecture of an entry."""
+    """The module of an entry's architecture."""
     if entry.architecture not in architectures.names():
         raise file.error(
             (*location, "architecture"), unknown(entry.architecture, architectures.names(), "architecture")
@@ -32,9 +32,9 @@ def checked_model(
     return model
 
 
-def check_input(file: ParsedFile, location: tuple[str, ...], given: Input, channels: int) -> None:
-    """Refuse a mean or a deviation that has not one number a channel."""
-    for key, value in (("mean", given.mean), ("std", given.std)):
+def check_input(file: ParsedFile, location: tuple[str, ...], statistics: Input, channels: int) -> None:
+    """Refuse a list of means or standard deviations that does not have one number per channel."""
+    for key, value in (("mean", statistics.mean), ("std", statistics.std)):
         if isinstance(value, tuple) and len(value) != channels:
             raise file.error(
                 (*location, "input", key),

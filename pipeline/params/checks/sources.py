@@ -1,4 +1,4 @@
-"""Entries under `sources:`, by their kind."""
+"""Checks of the entries under `sources:`, each by the fields of its kind."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from pipeline.sources import SourceEntry
 
 
 def checked_source(file: ParsedFile, name: str) -> SourceEntry:
-    """An entry under `sources:` as its kind has it."""
+    """An entry under `sources:` as the `Source` of its kind, with all defaults."""
     entry = file.plain["sources"][name]
     location = ("sources", name)
     known = sources.names()

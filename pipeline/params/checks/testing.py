@@ -1,4 +1,4 @@
-"""How an experiment or an ensemble is tested, in view of its dataset's task."""
+"""Checks of `predict`, `postprocess` and `evaluate` against the task of the dataset."""
 
 from typing import Any
 
@@ -13,20 +13,20 @@ from pipeline.params.testing import Evaluate, Predict
 from pipeline.params.whole import Params
 from pipeline.runtime.entries import Arguments
 
-# Views of an image; the papers' densest protocol, VGG's, has 150 (section 4.4).
+# Views per image; the papers' densest protocol, VGG's, has 150 (section 4.4).
 MAX_VIEWS = 10_000
-# Pixels of the shorter side; a square image of three channels then fills 1.1 GB in float32.
+# Pixels of an image's shorter side; a square image of this size with three channels fills 1.2 GB in float32.
 MAX_SCALE = 10_000
 
 
 def checked_postprocess(file: ParsedFile, location: tuple[str, ...], task: str, entry: Any) -> Arguments:
-    """Keyword arguments of the task's `postprocess`; one that is None, its default, is left out, so that results keep their fingerprint."""
+    """Keyword arguments of the task's `postprocess`. Arguments that are None, their default, are left out, so that results keep their fingerprint."""
     arguments = checked_arguments(file, location, tasks.load(task).postprocess, entry)
     return Arguments({key: value for key, value in arguments.items() if value is not None})
 
 
 def check_predict(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, experiment: Experiment) -> None:
-    """Refuse views or regions that the task does not know, and views of images that are smaller than the model's input."""
+    """Refuse views or regions that the task does not use, and views with images smaller than the model's input."""
     predict, protocol, is_signal = experiment.predict, tasks.load(dataset.task).PROTOCOL, len(dataset.size) != 2
     for key, chosen in (("views", predict.views), ("regions", (predict.regions,) if predict.regions else ())):
         if chosen and (key != protocol or is_signal):
@@ -44,7 +44,7 @@ def check_predict(file: ParsedFile, location: tuple[str, ...], dataset: Dataset,
 
 
 def _check_extent(file: ParsedFile, location: tuple[str, ...], predict: Predict) -> None:
-    """Refuse more views, and larger images, than anybody can mean."""
+    """Refuse views beyond `MAX_VIEWS` and images beyond `MAX_SCALE`, which can only be slips."""
     for position, view in enumerate(named.call(views) for named in predict.views):
         if max(view.scales) > MAX_SCALE:
             message = f"expected shorter sides of at most {MAX_SCALE:,} pixels; received: {max(view.scales)}"
@@ -56,7 +56,7 @@ def _check_extent(file: ParsedFile, location: tuple[str, ...], predict: Predict)
 def check_similar_classes(
     file: ParsedFile, params: Params, location: tuple[str, ...], dataset: str, evaluate: Evaluate
 ) -> None:
-    """Refuse groups of classes where no errors are told apart, and classes that are not there."""
+    """Refuse groups of similar classes for a task without an analysis of errors, and unknown classes in them."""
     groups, location = evaluate.similar_classes, (*location, "evaluate", "similar_classes")
     if groups and not metrics.load(params.datasets[dataset].task).ERROR_KINDS:
         raise file.error(location, f"expected none, as only detections have an analysis of errors; received: {groups}")

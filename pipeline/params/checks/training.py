@@ -1,4 +1,4 @@
-"""The section `train` of an experiment, in view of its dataset: values that cannot be together, or that only a slip explains."""
+"""Checks of an experiment's section `train` against its dataset, and of values that contradict each other or are too large to be meant."""
 
 import math
 from typing import Any
@@ -9,13 +9,13 @@ from pipeline.params.experiments import Experiment
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
 
-# Bytes of the inputs of one step, in float32: the largest published batch, 65,536 images of 160 x 160 pixels, has 19 GiB on
-# 3,456 GPUs together.
+# Bytes of the inputs of one step, in float32. The largest published batch, 65,536 images of 160 x 160 pixels on 3,456 GPUs, has
+# 19 GiB.
 MAX_BATCH_BYTES = 2**35
 
 
 def check_training(file: ParsedFile, params: Params, name: str) -> None:
-    """Refuse a schedule that never acts, and a batch that cannot be."""
+    """Refuse a schedule that does not fit the epochs, and a batch that does not fit the memory or the dataset."""
     experiment = params.experiments[name]
     location = ("experiments", name)
     values = math.prod(params.datasets[experiment.dataset].input_shape)
@@ -49,16 +49,16 @@ def _leaves(value: Any) -> tuple[Any, ...]:
 
 
 def _check_batch(file: ParsedFile, params: Params, location: tuple[str, ...], experiment: Experiment) -> None:
-    """Refuse more examples a step than there are, where that is known before the download."""
+    """Refuse a batch with more examples than the training split, if the number of these is known before the download."""
     dataset = params.datasets[experiment.dataset]
     source = params.sources[dataset.source]
     count = getattr(sources.load(source.kind), "max_training_examples", None)
     if count is None or dataset.examples == "proposals":
         return
-    most = count(source, examples=dataset.examples) * (1 + dataset.copies)
-    if experiment.train.batch_size > most:
+    max_examples = count(source, examples=dataset.examples) * (1 + dataset.copies)
+    if experiment.train.batch_size > max_examples:
         raise file.error(
             location,
-            f"expected at most {most:,} examples, as {experiment.dataset} has no more to train on; "
+            f"expected at most {max_examples:,} examples, as {experiment.dataset} has no more to train on; "
             f"received: {experiment.train.batch_size}",
         )
