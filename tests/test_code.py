@@ -199,7 +199,8 @@ def watched_by_name(name, package=None):
 builtins.__import__, importlib.import_module = watched_statement, watched_by_name
 from pipeline.cli import main
 for command in json.loads(sys.argv[1]):
-    main(command, prog_name="cnnkeras", standalone_mode=False)
+    if code := main(command, prog_name="cnnkeras", standalone_mode=False):
+        sys.exit(code)
 with open(sys.argv[2], "w") as file:
     json.dump(sorted(edges), file)
 """
@@ -240,8 +241,8 @@ imports:
   published: {file: published.weights, format: darknet, architecture: yolo, size: [64, 64], classes: 10,
     model: {variant: rerelease_fast, width: 0.03125}}
 lab:
-  toeplitz: {claim: toeplitz, networks: &none {classifier: scratch, encoder: scratch, segmenter: scratch, detector: scratch}}
-  geometry: {claim: geometry, networks: *none, trials: 5, real: 2, stacks: 2, architectures: [mnist1d_conv]}
+  toeplitz: {claim: toeplitz, models: &none {classifier: scratch, encoder: scratch, segmenter: scratch, detector: scratch}}
+  geometry: {claim: geometry, models: *none, trials: 5, real: 2, stacks: 2, architectures: [mnist1d_conv]}
 """
 OF_DATA = ("download", "augment")
 OF_MODELS = ("train", "predict", "postprocess", "evaluate")
