@@ -236,10 +236,10 @@ def show(experiment: str, images: tuple[Path, ...], output: Path | None) -> None
 @main.command()
 @click.option("--output", type=click.Path(path_type=Path), help="The report's file. Default: results/README.md.")
 def report(output: Path | None) -> None:
-    """Print the table of results, and write it to a file with figures.
+    """Print the table of results, and write it to a file.
 
-    A row has the paper's number and ours, each with its test protocol. The lab's results are written to results/lab/README.md, a
-    paragraph for each claim.
+    A row has the paper's number and ours, each with its test protocol; the file has figures too. The lab's results are written to
+    results/lab/README.md, a paragraph for each claim.
 
     Example: cnnkeras report
     """

@@ -89,7 +89,7 @@ def test_from_the_members_outputs_to_the_metrics():
     evaluate.run("three")
     metrics = json.loads(paths.metrics("three").read_text())
     assert metrics["top1_accuracy"] == pytest.approx(np.mean(expected.argmax(axis=1) == [0, 1, 2]))
-    assert metrics["conditions"] == ["mean of the posteriors of 3 networks: crops, second, third", "second: two looks"]
+    assert metrics["conditions"] == ["mean of the posteriors of 3 models: crops, second, third", "second: two looks"]
     drawn = {path.name for path in paths.figures("three").iterdir()}
     assert drawn == {"per_class.png", "confusion_matrix.png", "predictions.png", "best.png", "worst.png"}
     assert not list(Path().rglob(".partial*"))

@@ -47,7 +47,7 @@ def edited(old: str, new: str) -> str:
         ("seed: 1\n", "seed: 2001-01-01\n", "1: seed: expected a number, text, true, false or null; received: 2001-01-01, a date. Put it in quotes"),
         ("seed: 1\n", 'seed: !!python/object/apply:os.system ["touch FILE"]\n', "1: expected plain numbers, text, lists and mappings; received: the tag !!python/object/apply:os.system"),
         ("seed: 1\n", "seed: !mine 1\n", "1: expected plain numbers, text, lists and mappings; received: the tag !mine"),
-        ("    dataset: crops\n", "    dataset: *experiment\n", "12: expected an alias of what stands above it; received: *experiment within itself"),
+        ("    dataset: crops\n", "    dataset: *experiment\n", "12: expected an alias of an earlier value; received: *experiment within itself"),
         ("<<: *experiment", "<<: *experimen", "26: expected YAML; received: found undefined alias 'experimen'"),
         ("seed: 1\n", f"seed: {'[' * 3000}{']' * 3000}\n", f"1: expected at most {MAX_DEPTH} levels of lists and mappings; received: more"),
         ("seed: 1\n", f"seed: {'{a: ' * 100_000}\n", f"1: expected at most {MAX_DEPTH} levels of lists and mappings; received: more"),

@@ -1,1 +1,1 @@
-"""What dvc.yaml runs: one name, one stage, one command. No stage imports another: they hand over files, not functions."""
+"""The stages of dvc.yaml, a file or folder for each command. No stage imports another: they hand over files, not functions."""

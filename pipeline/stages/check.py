@@ -1,7 +1,7 @@
-"""Stage `check`: params.yaml is validated whole, and what code each stage of each entry runs is written down.
+"""Stage `check`: validates all of params.yaml and writes down which code each stage of each entry runs.
 
-It comes before every other stage: each depends on its own file in results/code, so that DVC itself starts no other command and deletes
-no other output before params.yaml is known to be good, and runs again what other code would make otherwise.
+It runs before every other stage, because each depends on a file in results/code that `check` writes. So DVC starts no other command and
+deletes no other output before params.yaml is valid, and runs a stage again when its code changed.
 """
 
 from pipeline.params import load_params
@@ -11,10 +11,10 @@ from pipeline.runtime.guard import stage
 
 
 def run() -> None:
-    """Validate params.yaml and write a file for each stage of each entry.
+    """Validate params.yaml and write a file into results/code for each stage of each entry.
 
     Raises:
-        InputError: params.yaml is not as it has to be.
+        InputError: params.yaml is not valid.
     """
     params = load_params(with_files=True)
     with stage(definition.CHECK, "", inputs=[paths.params_file()], outputs=[paths.code()]) as (folder,):

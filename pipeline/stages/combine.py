@@ -1,8 +1,7 @@
-"""Stage `combine`: an ensemble's outputs, those that one model with the combined posteriors would have given.
+"""Stage `combine`: an ensemble's outputs, in the format of a single model whose posteriors are the combined ones.
 
-`cnnkeras.protocols.posteriors` says how posteriors are combined. An ensemble has two members; a larger one has ensembles among its
-members, and every model still weighs the same. What follows - `postprocess`, `evaluate`, `log` - takes the outputs as those of an
-experiment.
+`cnnkeras.protocols.posteriors` combines the posteriors. An ensemble has two members; a larger one has ensembles among its members, and
+every model has the same weight. The next stages - `postprocess`, `evaluate`, `log` - read the outputs like those of an experiment.
 """
 
 from dataclasses import dataclass
@@ -18,19 +17,19 @@ from pipeline.runtime import paths, progress
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
 
-_NUMBERS = 1 << 22  # at once
+_NUMBERS = 1 << 22  # of a member's outputs in memory at a time
 
 
 @dataclass(frozen=True)
 class Member:
-    """A member's outputs, with the models behind them and what each of them saw.
+    """The outputs of a member of an ensemble.
 
     Attributes:
-        name: In params.yaml.
+        name: The member's name in params.yaml.
         outputs: float (rows, ..., C), logits or scores.
-        offsets: int (N + 1,), where the rows of each example start; None: an example is a row.
-        models: Names of experiments.
-        protocol: Sentences.
+        offsets: int (N + 1,), the first row of each of N examples, and the number of rows; None if each example has one row.
+        models: Names of the experiments whose models gave the outputs.
+        protocol: Sentences on the views or regions of the test images that the models saw.
     """
 
     name: str
@@ -41,10 +40,13 @@ class Member:
 
 
 def run(name: str) -> None:
-    """Combine the members' outputs.
+    """Combine the outputs of an ensemble's members.
+
+    Args:
+        name: Entry under `ensembles:`.
 
     Raises:
-        InputError: There is no such ensemble, its members have not been predicted, or they do not belong together.
+        InputError: There is no such ensemble, a member has no outputs yet, or the members' outputs have different shapes.
     """
     ensemble = load_params().ensemble(name)
     index_file = paths.augmented(ensemble.dataset) / INDEX
@@ -76,12 +78,12 @@ def _require_equal_shapes(name: str, members: list[Member]) -> None:
         raise InputError(f"ensembles.{name}.members: {error}") from error
     if not np.array_equal(members[0].offsets, members[1].offsets):
         raise InputError(
-            f"ensembles.{name}.members: expected score maps of the same sizes; received: others. Predict both again"
+            f"ensembles.{name}.members: expected score maps of the same sizes; received: different sizes. Predict both again"
         )
 
 
 def _write(writer: OutputsWriter, members: list[Member], ensemble: Ensemble) -> None:
-    """Write the logarithms of the combined posteriors, whose softmax they are."""
+    """Write the logarithms of the combined posteriors; their softmax gives the posteriors."""
     count, *item = members[0].outputs.shape
     step = max(1, _NUMBERS // int(np.prod(item)))
     with progress.bar("combine", count, unit="rows") as bar:
@@ -93,9 +95,10 @@ def _write(writer: OutputsWriter, members: list[Member], ensemble: Ensemble) -> 
 
 
 def _protocol(ensemble: Ensemble, members: list[Member], models: list[str]) -> list[str]:
-    """Which models are combined, then what each of them sees; an ensemble among the members lists its own models."""
-    sentences = [f"{ensemble.combine} of the posteriors of {len(models)} networks: {', '.join(models)}"]
+    """Sentences that name the combined models, then the views or regions of each; the first sentence of a nested ensemble is left out."""
+    sentences = [f"{ensemble.combine} of the posteriors of {len(models)} models: {', '.join(models)}"]
     for member in members:
-        seen = member.protocol[1:] if len(member.models) > 1 else [f"{member.name}: {'; '.join(member.protocol)}"]
-        sentences += [sentence for sentence in seen if member.protocol]
+        is_ensemble = len(member.models) > 1
+        protocol = member.protocol[1:] if is_ensemble else [f"{member.name}: {'; '.join(member.protocol)}"]
+        sentences += [sentence for sentence in protocol if member.protocol]
     return sentences

@@ -1,4 +1,4 @@
-"""Stage `download`: a source's archives, as published or as generated, verified, in data/raw/SOURCE."""
+"""Stage `download`: fetches or generates a source's archives, verifies them and puts them into data/raw/SOURCE."""
 
 import os
 
@@ -11,20 +11,22 @@ MIRROR_VARIABLE = "CNNKERAS_MIRROR"
 
 
 def run(name: str) -> None:
-    """Fetch or generate the source `name`.
+    """Fetch or generate the files of a source.
 
-    Files are looked for where they already lie, then in the mirror that the environment variable CNNKERAS_MIRROR or the
-    key `mirror` of params.yaml names (a URL, or a folder: relative ones are below the project), then at their own
-    addresses.
+    A file is taken from data/raw/SOURCE, if it is there; else from the mirror that the environment variable CNNKERAS_MIRROR or the
+    key `mirror` of params.yaml names (a URL, or a folder, relative to the project's folder); else from its own addresses.
+
+    Args:
+        name: Entry under `sources:`.
 
     Raises:
-        InputError: The source is unknown, or a file could not be had as its entry describes it.
+        InputError: There is no such source, or no address has a file with the checksum in its entry.
     """
     params = load_params()
     source = params.source(name)
-    for what, text in (("licence", source.license), ("please cite", source.citation)):
+    for label, text in (("licence", source.license), ("please cite", source.citation)):
         if text:
-            print(f"{name}: {what}: {' '.join(text.split())}")
+            print(f"{name}: {label}: {' '.join(text.split())}")
     mirrors = [str(paths.raw(name))]
     if mirror := os.environ.get(MIRROR_VARIABLE) or params.mirror:
         mirrors.append(mirror if "://" in mirror else str(paths.root() / mirror))

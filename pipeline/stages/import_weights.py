@@ -1,4 +1,4 @@
-"""`cnnkeras import-weights NAME`: a file of published weights becomes a model like those that are trained here."""
+"""Stage `import-weights`: writes a model from a file of published weights, in the same format as a trained model."""
 
 from typing import TYPE_CHECKING
 
@@ -16,23 +16,26 @@ _SEED = 0  # every weight comes from the file
 
 
 def run(name: str) -> None:
-    """Write the model of an entry under `imports:`.
+    """Write the model of an import.
+
+    Args:
+        name: Entry under `imports:`.
 
     Raises:
-        InputError: No such entry; its file does not exist, is none of its format, or of another architecture.
+        InputError: There is no such entry; its file does not exist, has another format, or has weights of another architecture.
     """
     entry = load_params().imported(name)
     file = paths.imported(entry.file)
     if not file.is_file():
         raise InputError(
-            f"imports.{name}.file: expected the file {entry.file}; received: none. Put the published one there, "
+            f"imports.{name}.file: expected the file {entry.file}; received: none. Put the published file there, "
             f"for example with `dvc import-url URL {entry.file}`, or name another"
         )
     with (
         stage("import-weights", name, inputs=[file], outputs=[paths.model_folder(name)]) as (folder,),
         devices.set_up(seed=_SEED),
     ):
-        # Keras is imported this late so that wrong input is answered before those seconds.
+        # Importing Keras takes seconds: the errors above come first.
         from pipeline.backend import model_files
 
         model = _build(entry)

@@ -1,7 +1,7 @@
-"""`cnnkeras lab CLAIM`: one statement of the lecture, measured, drawn, and shown in MLflow.
+"""Stage `lab`: measures a claim of the lecture, draws the result and shows it in MLflow.
 
-Writes `results/lab/CLAIM/numbers.json` and `figure.png`, and shows them as one MLflow run. The files are the record: where the
-tracking store does not answer, they stay, a line says so, and `cnnkeras lab CLAIM --log-only` shows them later.
+Writes `results/lab/CLAIM/numbers.json` and `figure.png`, and shows them as one MLflow run. If the tracking store does not answer, the
+files stay, a warning is printed, and `cnnkeras lab CLAIM --log-only` shows them later.
 """
 
 import json
@@ -27,10 +27,11 @@ def run(name: str, *, log_only: bool = False) -> None:
 
     Args:
         name: Entry under `lab:`.
-        log_only: Measure nothing.
+        log_only: Show the last result and measure nothing.
 
     Raises:
-        InputError: No such entry; a model that it looks into is not trained; with `log_only`, no result or no store.
+        InputError: There is no such entry; one of its models is not trained; with `log_only`: there is no result, or the tracking store
+            does not answer.
     """
     params = load_params()
     entry = params.claim(name)
@@ -58,7 +59,7 @@ def _measure(name: str, entry: ClaimEntry, seed: int) -> None:
     inputs = [paths.model_folder(model) for model in entry.trained_models]
     outputs = [paths.claim_numbers(name), paths.claim_figure(name)]
     with stage("lab", name, inputs=inputs, outputs=outputs) as (numbers_file, figure_file):
-        # Small matrices are not worth a second thread, and the sums of several come in another order.
+        # One thread: small matrices gain nothing from a second, and the order of sums depends on the number of threads.
         with threadpool_limits(1, "blas"):
             findings = claims.load(entry.claim).measure(entry, seed=seed)
         numbers.write(numbers_file, findings)
@@ -73,7 +74,7 @@ def _require_result(name: str) -> None:
 
 
 def _result(name: str, entry: ClaimEntry, seed: int, content: Numbers) -> "Result":
-    """The result as MLflow is to show it."""
+    """The result, its settings and its files for MLflow."""
     from pipeline.tracking import fingerprints, provenance
     from pipeline.tracking.results import Result
 
@@ -94,7 +95,7 @@ def _result(name: str, entry: ClaimEntry, seed: int, content: Numbers) -> "Resul
 
 
 def _metrics(content: Numbers) -> dict[str, float]:
-    """What MLflow can compare: the numbers measured, their spread, and the verdict."""
+    """Metrics for MLflow: the measured numbers, their spreads as KEY_spread, and the verdict as `holds`, 0 or 1."""
     metrics = {key: value for key, value in content.measured.items() if isinstance(value, int | float)}
     metrics |= {f"{key}_spread": value for key, value in content.spread.items() if value is not None}
     return {key: float(value) for key, value in metrics.items()} | {"holds": float(content.holds)}

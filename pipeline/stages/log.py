@@ -1,7 +1,7 @@
-"""Stage `log`: show a result in MLflow, once, however often it is logged.
+"""Stage `log`: shows a result in MLflow; a result that is logged again adds no second run.
 
-A result is everything that `fingerprints.result_fingerprint` covers. The receipt that the stage leaves holds no run id, which would
-differ from one store to the next.
+A result is everything that `fingerprints.result_fingerprint` covers. The stage's output, the receipt, names the run without its id,
+which is different in each store.
 """
 
 import json
@@ -28,14 +28,17 @@ from pipeline.tracking.models import TrainedModel
 from pipeline.tracking.results import Result, show
 from pipeline.tracking.runs import Data
 
-_LARGEST_FILE = 10_000_000  # bytes of a predictions file that is logged as it is, so that the UI can show it
+_MAX_FILE_BYTES = 10_000_000  # of a predictions file that is logged unzipped, so that the UI can show it
 
 
 def run(experiment: str) -> None:
-    """Log an experiment's or ensemble's result to MLflow and leave a receipt, `results/EXPERIMENT/mlflow.json`.
+    """Log the result of an experiment or ensemble to MLflow and write a receipt, `results/EXPERIMENT/mlflow.json`.
+
+    Args:
+        experiment: Entry under `experiments:` or `ensembles:`.
 
     Raises:
-        InputError: Something is missing, or the tracking server does not answer.
+        InputError: There is no such entry, a file of the result is missing, or the tracking store does not answer.
     """
     params = load_params()
     trained = () if experiment in params.ensembles else (paths.model_folder, paths.history)
@@ -59,7 +62,7 @@ def run(experiment: str) -> None:
 
 
 def _read(params: Params, experiment: str, temporary: Path) -> Result:
-    """The result as its files have it; `temporary` is a folder for what is packed to be logged."""
+    """The result, read from its files; `temporary` is a folder for zipped predictions."""
     is_trained = experiment not in params.ensembles
     fingerprint, facts = fingerprints.result_fingerprint(params, experiment), provenance.facts()
     if is_trained:
@@ -80,26 +83,26 @@ def _read(params: Params, experiment: str, temporary: Path) -> Result:
 
 
 def _figures_of_merit(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The fractions that metrics.json opens with.
+    """The finite numbers at the top level of metrics.json.
 
-    Its rows per class are left to the artifacts plots/ and figures/: as metrics, the UI would draw a chart for every class
-    above those of the result.
+    Its numbers per class are logged as the artifacts plots/ and figures/ only: as metrics, the UI would draw a chart for each class
+    above the charts of the result.
     """
     return {key: value for key, value in metrics.items() if isinstance(value, float) and math.isfinite(value)}
 
 
 def _description(params: Params, experiment: str, metrics: Mapping[str, float]) -> str:
-    """Markdown at the top of the run's page: what it is, and its figures of merit."""
+    """Markdown at the top of the run's page: architecture or ensemble, dataset, task and figures of merit."""
     entry, task = params.measured(experiment), params.task(experiment)
     is_trained = experiment not in params.ensembles
-    what = entry.architecture if is_trained else f"{entry.combine} of {' and '.join(entry.members)}"
+    subject = entry.architecture if is_trained else f"{entry.combine} of {' and '.join(entry.members)}"
     rows = [f"| {key} | {value:.4g} |" for key, value in metrics.items()]
-    about = f"**{what}** on **{entry.dataset}** ({task}), measured on the test split."
-    return "\n".join([about, "", "| metric | value |", "| --- | --- |", *rows])
+    sentence = f"**{subject}** on **{entry.dataset}** ({task}), measured on the test split."
+    return "\n".join([sentence, "", "| metric | value |", "| --- | --- |", *rows])
 
 
 def _data(dataset: str) -> Data:
-    """A dataset as MLflow is to show it."""
+    """Facts on a dataset for MLflow."""
     folder = paths.augmented(dataset)
     index = packed.open_index(folder)
     return Data(
@@ -124,7 +127,7 @@ def _model(params: Params, experiment: str) -> TrainedModel:
 
 
 def _files(experiment: str, dataset: str, temporary: Path) -> Iterator[tuple[Path, str | None]]:
-    """Files and folders to be logged, each with its folder in the run."""
+    """Files and folders to log, each with its folder in the run; None for the run's top folder."""
     for file in filter(Path.is_file, (paths.metrics(experiment), paths.history(experiment))):
         yield file, None
     yield paths.figures(experiment), "figures"
@@ -135,14 +138,14 @@ def _files(experiment: str, dataset: str, temporary: Path) -> Iterator[tuple[Pat
 
 
 def _few_files(folder: Path, temporary: Path) -> list[Path]:
-    """The files right in a folder that are small, and one archive with all others, such as thousands of label maps."""
+    """The small files directly in a folder, and an archive of all others, such as thousands of label maps in a subfolder."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    single = [file for file in files if file.parent == folder and file.stat().st_size <= _LARGEST_FILE]
-    if len(single) == len(files):
-        return single
+    small = [file for file in files if file.parent == folder and file.stat().st_size <= _MAX_FILE_BYTES]
+    if len(small) == len(files):
+        return small
     archive = temporary / "others.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
         for file in files:
-            if file not in single:
+            if file not in small:
                 zipped.write(file, file.relative_to(folder))
-    return [*single, archive]
+    return [*small, archive]

@@ -1,4 +1,4 @@
-"""Stage `predict`: the trained model's outputs for the test split, before any post-processing."""
+"""Stage `predict`: computes a model's outputs for the test split, before any post-processing."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 
 def run(name: str) -> None:
-    """Compute the outputs of an experiment's model for the test split (pipeline/formats/outputs.py).
+    """Compute the outputs of an experiment's model for the test split (format: pipeline/formats/outputs.py).
+
+    Args:
+        name: Entry under `experiments:`.
 
     Raises:
-        InputError: No such experiment, or its model or its data do not exist or do not belong together.
+        InputError: There is no such experiment, its model or dataset does not exist, or the dataset has another input shape than the
+            model.
     """
     params = load_params()
     experiment = params.experiment(name)
@@ -43,23 +47,23 @@ def run(name: str) -> None:
 
 def _require_inputs(model: "keras.Model", index: Index, name: str, experiment: Experiment) -> None:
     if model.input_shape[1:] != index.shape:
-        place = paths.augmented(experiment.dataset).relative_to(paths.root())
+        folder = paths.augmented(experiment.dataset).relative_to(paths.root())
         raise InputError(
-            f"{place}: expected inputs {model.input_shape[1:]}, as the network of {name} was trained with; "
+            f"{folder}: expected inputs {model.input_shape[1:]}, as the model of {name} was trained with; "
             f"received: {index.shape}. Run `cnnkeras train {name}` again"
         )
 
 
 def _describe(model: "keras.Model", index: Index, name: str, experiment: Experiment) -> tuple[Facts, tuple[int, ...]]:
-    """What the outputs are of, and the shape of one row of them."""
+    """Facts on the outputs, and the shape of one row of them."""
     shape, settings = model.output_shape[1:], experiment.predict
     facts = {"experiment": name, "dataset": experiment.dataset, "task": index.task, "classes": index.classes}
     facts |= tasks.load(index.task).describe_outputs(shape, len(index.classes))
     if settings.views:
-        seen = [view.call(views) for view in settings.views]
-        facts |= {"views": [view.count for view in seen]}
-        facts |= {"protocol": [view.describe(index.shape[:2]) for view in seen]}
-        shape = (sum(view.count for view in seen), *shape)
+        protocols = [view.call(views) for view in settings.views]
+        facts |= {"views": [protocol.count for protocol in protocols]}
+        facts |= {"protocol": [protocol.describe(index.shape[:2]) for protocol in protocols]}
+        shape = (sum(protocol.count for protocol in protocols), *shape)
     elif settings.regions:
         facts |= {"protocol": [settings.regions.call(regions).describe()]}
         shape = shape[-1:]
@@ -69,19 +73,19 @@ def _describe(model: "keras.Model", index: Index, name: str, experiment: Experim
 def _write(
     model: "keras.Model", test: Split, settings: Predict, writer: OutputsWriter, show: Callable[[int], None]
 ) -> list[int] | None:
-    """Append the outputs of all examples; returns where the rows of each start, if they are not one each."""
+    """Append the outputs of all examples; returns the first row of each example and the number of rows, None if each has one row."""
     if settings.regions:
         return _write_regions(model, test, settings, writer, show)
     if settings.views:
-        seen = [view.call(views) for view in settings.views]
-        outputs = inference.view_outputs(model, _originals(test), seen, settings.batch_size)
-        rows = (of_image[None] for of_image in outputs)
+        protocols = [view.call(views) for view in settings.views]
+        image_outputs = inference.view_outputs(model, _originals(test), protocols, settings.batch_size)
+        batches = (outputs[None] for outputs in image_outputs)
     else:
-        rows = inference.batch_outputs(model, test["inputs"], settings.batch_size)
+        batches = inference.batch_outputs(model, test["inputs"], settings.batch_size)
     count = 0
-    for some in rows:
-        writer.append(some)
-        count += len(some)
+    for outputs in batches:
+        writer.append(outputs)
+        count += len(outputs)
         show(count)
     return None
 
@@ -89,19 +93,19 @@ def _write(
 def _write_regions(
     model: "keras.Model", test: Split, settings: Predict, writer: OutputsWriter, show: Callable[[int], None]
 ) -> list[int]:
-    """Append the merged score map of every image, (height x width, C + 1); returns where each one starts."""
-    seen = settings.regions.call(regions)
-    proposals = read_proposals(seen.file, seen.sha256) if seen.file else {}
+    """Append the merged score map of each image, (height x width, C + 1); returns the first row of each image and the number of rows."""
+    protocol = settings.regions.call(regions)
+    proposals = read_proposals(protocol.file, protocol.sha256) if protocol.file else {}
     offsets = [0]
     for id, image in zip(test["ids"], _originals(test), strict=True):
-        own = proposals.get(str(id), ())
-        merged = inference.region_outputs(model, image, seen, settings.batch_size, own)
-        writer.append(merged.reshape(-1, merged.shape[-1]))
-        offsets.append(offsets[-1] + merged.shape[0] * merged.shape[1])
+        boxes = proposals.get(str(id), ())
+        scores = inference.region_outputs(model, image, protocol, settings.batch_size, boxes)
+        writer.append(scores.reshape(-1, scores.shape[-1]))
+        offsets.append(offsets[-1] + scores.shape[0] * scores.shape[1])
         show(len(offsets) - 1)
     return offsets
 
 
 def _originals(test: Split) -> Iterator[np.ndarray]:
-    """The images of a split as they were published, at their own size."""
+    """The published images of a split, at their own sizes."""
     return (read_image(file, str(id)) for id, file in zip(test["ids"], test["originals"], strict=True))

@@ -1,11 +1,11 @@
-"""Stage `postprocess`: from a model's outputs for the test split to predictions (pipeline/formats/predictions.py).
+"""Stage `postprocess`: turns a model's outputs for the test split into predictions (format: pipeline/formats/predictions.py).
 
-What is made of the outputs differs by task: one file each, with the same `write`.
+Each task has a file with a function
 
     write(outputs, split, classes, settings, folder)
 
-takes the outputs of the split's examples, the test split of the packed dataset, the class names and the experiment's `postprocess` params,
-keyword arguments of the task's own `postprocess`, and writes the predictions into the folder.
+that writes the predictions into the folder. It takes the outputs of the split's examples, the packed test split, the class names, and
+the keyword arguments of the task's `postprocess`, the section `postprocess` of the experiment.
 """
 
 from cnnkeras.by_name import Files
@@ -23,9 +23,12 @@ names, load = _files.names, _files.load
 def run(name: str) -> None:
     """Post-process the outputs of an experiment or an ensemble.
 
+    Args:
+        name: Entry under `experiments:` or `ensembles:`.
+
     Raises:
-        InputError: There is no such experiment, what it needs has not been made or does not fit together, or the
-            outputs are no numbers.
+        InputError: There is no such entry, the outputs or the dataset do not exist or do not fit each other, or the outputs are not
+            finite.
     """
     params = load_params()
     entry = params.measured(name)

@@ -1,4 +1,4 @@
-"""Class probabilities, and the most probable classes by name."""
+"""Predictions of classification: class probabilities, and the names of the most probable classes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,6 @@ from pipeline.formats.predictions import write_probabilities
 
 
 def write(outputs: np.ndarray, split: Split, classes: Sequence[str], settings: Mapping[str, Any], folder: Path) -> None:
-    """Write the predictions of logits, float (N, C)."""
+    """Write the predictions of logits, float (N, C); `pipeline.stages.postprocess` describes the arguments."""
     probabilities, best = classification.postprocess(outputs, **settings)
     write_probabilities(folder, probabilities, best, ids=split["ids"], classes=classes)

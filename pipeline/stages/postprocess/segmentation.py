@@ -1,4 +1,4 @@
-"""A label map for each image, at its own size."""
+"""Predictions of segmentation: a label map for each image, at the image's own size."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipeline.runtime import progress
 def write(
     outputs: np.ndarray | Ragged, split: Split, _classes: Sequence[str], settings: Mapping[str, Any], folder: Path
 ) -> None:
-    """Write the predictions of scores, background first: float (N, H, W, C + 1), or of each image (pixels, C + 1) at its own size."""
+    """Write the predictions of scores, background first: float (N, H, W, C + 1), or (height x width, C + 1) for each image at its own size."""
     with progress.bar("postprocess", len(outputs), unit="images") as bar:
         for number, (id, size) in enumerate(zip(split["ids"], split["sizes"], strict=True)):
             scores = outputs[number]

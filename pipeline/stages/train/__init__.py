@@ -1,4 +1,4 @@
-"""`cnnkeras train EXPERIMENT`: from a packed dataset to a trained model and the history of its training."""
+"""Stage `train`: trains an experiment's model on its packed dataset; writes the model and the history of the training."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 def run(name: str, *, workers: int | None = None) -> None:
     """Train an experiment's model.
 
-    Writes the model, `history.csv` (a row an epoch; no times, so that the same training gives the same file), and to
-    `.cnnkeras/timings/` how long it took. With no epochs, the model is the one that it starts from.
+    Writes the model; `history.csv`, a row per epoch, without times, so that the same training gives the same file; and the duration of
+    each epoch into `.cnnkeras/timings/`. With `epochs: 0` the model keeps its initial weights.
 
     Args:
         name: Entry under `experiments:`.
-        workers: Processes that augment images; any number gives the same model. Default: as many as there are cores.
+        workers: Number of processes that augment images; any number gives the same model. None: one per core.
 
     Raises:
-        InputError: No such experiment, its data do not exist or belong to other params, the layers to start from do not
-            fit, the augmentation is wrong, or the loss is no number any more.
+        InputError: There is no such experiment, its dataset does not exist or was packed with other settings, the layers of the
+            initial weights do not fit, the augmentation is wrong, or the loss became infinite or not a number.
     """
     params = load_params()
     training = resolve(params, name)
@@ -51,12 +51,12 @@ def run(name: str, *, workers: int | None = None) -> None:
 def _train(
     training: Training, model_file: Path, history_file: Path, curves: AbstractContextManager, *, workers: int
 ) -> list[float]:
-    """Train and save; returns the seconds that each epoch took."""
+    """Train and save; returns the duration of each epoch in seconds."""
     index, settings = _checked_index(training), training.settings
-    # The workers first: no fork copies the threads that Keras' backend starts.
+    # The workers are forked first: a fork does not copy the threads that Keras' backend starts.
     with (
         feed.workers(training, workers) as ahead,
-        # Keras is imported here, not before: wrong input is answered without those seconds.
+        # Importing Keras takes seconds: the errors above come first.
         devices.set_up(seed=training.seed, precision=settings.precision, xla=settings.xla, threads=settings.threads),
     ):
         model = _build(training, index)
@@ -76,7 +76,11 @@ def _train(
 
 
 def _checked_index(training: Training) -> Index:
-    """The dataset's index, after a look at whether it is of these params, and enough to train on."""
+    """The dataset's index.
+
+    Raises:
+        InputError: The dataset was packed with another task, classes or size, or a split that the training needs is empty.
+    """
     index = open_index(training.folder)
     expected = (training.task, training.classes, training.input_shape)
     received = (index.task, index.classes, index.shape)
@@ -105,7 +109,7 @@ def _build(training: Training, index: Index) -> "keras.Model":
 
 
 def _copy_initial_weights(model: "keras.Model", training: Training) -> list[str]:
-    """Give the model the weights that it starts from; returns the names of the layers that have them."""
+    """Copy the initial weights into the model; returns the names of the layers that were copied."""
     from cnnkeras.training.initial_weights import copy_weights
 
     if training.initial_model is None:
@@ -114,16 +118,16 @@ def _copy_initial_weights(model: "keras.Model", training: Training) -> list[str]
     try:
         return copy_weights(source, model, training.settings.initial_weights.layers)
     except ValueError as error:
-        raise InputError(f"{training.where}.initial_weights: {error}") from error
+        raise InputError(f"{training.location}.initial_weights: {error}") from error
 
 
 def _require_all(copied: list[str], model: "keras.Model", training: Training) -> None:
-    """A model that is not trained has every layer from elsewhere."""
-    others = [layer.name for layer in model.layers if layer.weights and layer.name not in copied]
-    if others:
+    """Refuse `epochs: 0` if a layer with weights was not copied."""
+    missing = [layer.name for layer in model.layers if layer.weights and layer.name not in copied]
+    if missing:
         raise InputError(
-            f"{training.where}: expected initial_weights for every layer, with epochs: 0; received: none for "
-            f'{", ".join(others)}. Write layers: ["*"] and take a model that has them all'
+            f"{training.location}: expected initial_weights for every layer, with epochs: 0; received: none for "
+            f'{", ".join(missing)}. Write layers: ["*"] and take a model that has them all'
         )
 
 
@@ -134,8 +138,8 @@ def _fit(
 
     from cnnkeras.training.fit import DivergedError, fit
 
-    follow = keras.callbacks.LambdaCallback(on_train_batch_end=watch.on_step, on_epoch_end=watch.on_epoch)
-    follow.async_safe = True  # the step need not wait for it
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=watch.on_step, on_epoch_end=watch.on_epoch)
+    callback.async_safe = True  # Keras need not wait for it after a step
     settings, task = training.settings, tasks.load(training.task)
     try:
         fit(
@@ -150,8 +154,8 @@ def _fit(
             patience_epochs=settings.early_stopping.patience_epochs if settings.early_stopping else None,
             xla=settings.xla,
             steps_per_execution=settings.steps_per_execution,
-            callbacks=[follow],
+            callbacks=[callback],
             feed=devices.feed,
         )
     except DivergedError as error:
-        raise InputError(f"{training.where}: {error}") from error
+        raise InputError(f"{training.location}: {error}") from error

@@ -1,4 +1,4 @@
-"""From a training's dataset to the batches that `fit` takes; the README beside this file says how and why."""
+"""Batches for `fit` from a training's dataset; the README beside this file explains the design."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _reader(training: Training, split: str) -> Reader:
-    """Reads a split: the training split augmented, if the experiment says so."""
+    """A reader of a split, which augments the training split if the experiment has an augmentation."""
     columns = open_split(training.folder, split)
     settings = {
         "seed": training.seed,
@@ -24,12 +24,12 @@ def _reader(training: Training, split: str) -> Reader:
     transforms = training.settings.augmentation
     if split != "train" or not transforms:
         return Reader(columns, training.task, **settings)
-    where = f"{paths.PARAMS}: {training.where}.augmentation"
-    return augmenting_reader(columns, training.task, transforms, where, **settings)
+    location = f"{paths.PARAMS}: {training.location}.augmentation"
+    return augmenting_reader(columns, training.task, transforms, location, **settings)
 
 
 def workers(training: Training, count: int) -> AbstractContextManager[ReadAhead | None]:
-    """Processes that prepare the training batches, where there is more to do than to read."""
+    """Worker processes that prepare the training batches while the block runs; None if reading is only copying, or nothing is trained."""
     settings = training.settings
     if not settings.epochs or not (read := _reader(training, "train")).is_slow:
         return nullcontext()
@@ -37,7 +37,7 @@ def workers(training: Training, count: int) -> AbstractContextManager[ReadAhead 
 
 
 def training_batches(training: Training, ahead: ReadAhead | None) -> "Batches | PreparedBatches":
-    """The training split's batches, shuffled."""
+    """Batches of the training split, in an order that depends on seed and epoch; `ahead` prepares them, if it is not None."""
     from cnnkeras.training.batches import Batches, PreparedBatches
 
     options = {"batch_size": training.settings.batch_size, "seed": training.seed}
@@ -48,7 +48,7 @@ def training_batches(training: Training, ahead: ReadAhead | None) -> "Batches | 
 
 
 def validation_batches(training: Training) -> "Batches":
-    """The validation split's batches, in its own order."""
+    """Batches of the validation split, in its own order."""
     from cnnkeras.training.batches import Batches
 
     read = _reader(training, "val")

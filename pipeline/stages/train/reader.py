@@ -1,7 +1,7 @@
-"""Inputs and targets of a packed split's rows, augmented anew in each epoch where the experiment says so.
+"""Inputs and targets of rows of a packed split, augmented anew in each epoch if the experiment has an augmentation.
 
-An image's random numbers depend on (seed, epoch, its row in the split) alone, so batches are the same for any number of worker
-processes, and for a training that starts again at any epoch.
+An image's random numbers depend only on the seed, the epoch and its row in the split, so batches are the same for any number of worker
+processes, whichever epoch is read first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,20 +21,23 @@ if TYPE_CHECKING:
 TRIED = 32  # images that a policy is tried on before the training
 
 Batch = tuple[np.ndarray, np.ndarray]
-Row = Mapping[str, np.ndarray]  # the annotations of an example by their columns
+Row = Mapping[str, np.ndarray]  # annotations of one example, by column
 
 
 class Reader:
-    """Inputs and targets of some examples of a split.
+    """Reads inputs and targets of a split's rows.
 
     Args:
         columns: The split.
-        task: Its file says which columns are annotations, and encodes them.
-        seed: Of the training.
-        output_shape: Of one output of the model.
-        classes: How many there are, without background.
-        policy: Augments the images; None: they are as they are packed.
-        where: The policy's keys in params.yaml, for messages.
+        task: Name of the task, whose file lists the columns of annotations and encodes them as targets.
+        seed: Seed of the training.
+        output_shape: Shape of one output of the model.
+        classes: Number of classes, without background.
+        policy: Augments the images; None leaves them as packed.
+        location: File and key of the policy, for messages: `params.yaml: experiments.yolo.train.augmentation`.
+
+    Attributes:
+        inputs: Column of packed inputs (N, ...).
     """
 
     def __init__(
@@ -46,18 +49,18 @@ class Reader:
         output_shape: Sequence[int],
         classes: int,
         policy: "Policy | None" = None,
-        where: str = "",
+        location: str = "",
     ):
         self.inputs, self._task, self._seed = columns["inputs"], tasks.load(task), seed
         self._annotations = {name: columns[name] for name in self._task.ANNOTATIONS}
         self._output_shape, self._classes = output_shape, classes
-        self._policy, self._where = policy, where
+        self._policy, self._location = policy, location
 
     def __call__(self, indices: np.ndarray, epoch: int) -> Batch:
-        """Inputs and targets of these rows, int64 (batch,), in an epoch.
+        """Inputs (batch, ...) and targets (batch, ...) of the rows `indices`, int64 (batch,), in an epoch, counted from 0.
 
         Raises:
-            InputError: The policy does not fit an image.
+            InputError: The policy cannot be applied to an image, or changes its size.
         """
         if self._policy is None:
             return self.inputs[indices], self.targets(indices, epoch)
@@ -67,11 +70,11 @@ class Reader:
 
     @property
     def is_slow(self) -> bool:
-        """Whether there is more to do than to read."""
+        """Whether reading is more than copying: images are augmented or decoded."""
         return self._policy is not None or isinstance(self.inputs, Images)
 
     def targets(self, indices: np.ndarray, epoch: int) -> np.ndarray:
-        """Targets of these rows, of the images as they are packed."""
+        """Targets (batch, ...) of the rows `indices`, without augmentation."""
         annotations = {
             name: column[indices] if isinstance(column, np.ndarray) else [column[index] for index in indices]
             for name, column in self._annotations.items()
@@ -85,30 +88,30 @@ class Reader:
         )
 
     def _augmented(self, policy: "Policy", index: int, epoch: int) -> tuple[np.ndarray, Row]:
-        """The image of a row and its annotations, after the policy."""
+        """The image of a row and its annotations, augmented."""
         row = {name: column[index] for name, column in self._annotations.items()}
         # A copy: an image mapped from the disk cannot be written to, as some transforms do.
-        whole = _annotated(np.array(self.inputs[index]), row)
-        # A key of its own, so that no stream is that of the order, (seed, epoch), or of the shuffled objects.
-        part = policy.apply(whole, np.random.SeedSequence([self._seed, epoch, index], spawn_key=(1,)))
-        (height, width), size = part.image.shape[:2], whole.image.shape[:2]
+        packed = _annotated(np.array(self.inputs[index]), row)
+        # `spawn_key` keeps this stream apart from that of the batches' order, (seed, epoch), and that of the shuffled objects.
+        augmented = policy.apply(packed, np.random.SeedSequence([self._seed, epoch, index], spawn_key=(1,)))
+        (height, width), size = augmented.image.shape[:2], packed.image.shape[:2]
         if (height, width) != size:
             raise InputError(
-                f"{self._where}: expected transforms that leave {size[0]} x {size[1]} pixels, the dataset's size; "
+                f"{self._location}: expected transforms that leave {size[0]} x {size[1]} pixels, the dataset's size; "
                 f"received: {height} x {width}. End with RandomResizedCrop or Resize to that "
                 "size, or enlarge the image (PadIfNeeded, Resize) before a RandomCrop of it"
             )
-        return part.image, row | _row(part)
+        return augmented.image, row | _row(augmented)
 
 
 def _sides(image: np.ndarray) -> list[int]:
-    """What the corners of a box, x0, y0, x1, y1, are fractions of."""
+    """Width, height, width, height in pixels: packed corners of a box, x0, y0, x1, y1, are fractions of them."""
     height, width = image.shape[:2]
     return [width, height, width, height]
 
 
 def _annotated(image: np.ndarray, row: Row) -> AnnotatedImage:
-    """An image with those of its annotations that move with its pixels."""
+    """An image with the annotations that a transform of its pixels changes: boxes in pixels, with their labels, and the mask."""
     return AnnotatedImage(
         image,
         boxes=row["boxes"].astype(np.float64) * _sides(image) if "boxes" in row else None,
@@ -118,35 +121,34 @@ def _annotated(image: np.ndarray, row: Row) -> AnnotatedImage:
     )
 
 
-def _row(part: AnnotatedImage) -> Row:
-    """The annotations that an image has, as columns."""
-    boxes = None if part.boxes is None else (part.boxes / _sides(part.image)).astype(np.float32)
-    columns = {"boxes": boxes, "box_labels": part.labels, "difficult": part.difficult, "masks": part.mask}
+def _row(image: AnnotatedImage) -> Row:
+    """The annotations of an image by column, with boxes as fractions."""
+    boxes = None if image.boxes is None else (image.boxes / _sides(image.image)).astype(np.float32)
+    columns = {"boxes": boxes, "box_labels": image.labels, "difficult": image.difficult, "masks": image.mask}
     return {name: value for name, value in columns.items() if value is not None}
 
 
-def augmenting_reader(columns: Split, task: str, transforms: "Transforms", where: str, **settings: Any) -> Reader:
-    """A reader with a policy, fitted on the split's images where it has to be, and tried on some.
+def augmenting_reader(columns: Split, task: str, transforms: "Transforms", location: str, **settings: Any) -> Reader:
+    """A reader with an augmentation policy, which is fitted on the split's images if it has to be, and tried on `TRIED` of them.
 
     Args:
         columns: As for `Reader`.
         task: As for `Reader`.
-        transforms: Of the policy.
-        where: Their keys in params.yaml, for messages.
-        seed: As for `Reader`.
-        settings: What else a `Reader` takes.
+        transforms: Transforms of the policy, as in params.yaml.
+        location: As for `Reader`.
+        settings: The other arguments of `Reader`.
 
     Raises:
-        InputError: The policy is wrong, or does not fit an image.
+        InputError: The policy is wrong, cannot be applied to an image, or changes its size.
     """
     from pipeline.images.augmentation import Policy  # imports albumentations: 2.4 s
 
-    policy = Policy(transforms, where, boxes="boxes" in tasks.load(task).ANNOTATIONS)
-    read = Reader(columns, task, policy=policy, where=where, **settings)
+    policy = Policy(transforms, location, boxes="boxes" in tasks.load(task).ANNOTATIONS)
+    read = Reader(columns, task, policy=policy, location=location, **settings)
     count = len(read.inputs)
     policy.fit(count, lambda row: np.asarray(read.inputs[row]))
-    some = evenly_spaced(count, TRIED)
+    rows = evenly_spaced(count, TRIED)
     with policy.certain():
-        read(some, 0)
-    read(some, 0)
+        read(rows, 0)
+    read(rows, 0)
     return read

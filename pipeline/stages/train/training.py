@@ -1,4 +1,4 @@
-"""Everything that a training is made of, looked up once."""
+"""The settings of a training in one object, resolved once from params.yaml."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ class Training:
     """An experiment's training, resolved from params.yaml.
 
     Attributes:
-        name: The experiment's.
+        name: Name of the experiment.
         dataset: Name of its dataset.
-        task: The dataset's.
-        classes: The dataset's, in order, without background.
-        input_shape: Of one input of the model.
-        output_shape: Of one output.
-        architecture: Builds the model.
+        task: Task of the dataset.
+        classes: Class names of the dataset, in order, without background.
+        input_shape: Shape of one input of the model.
+        output_shape: Shape of one output of the model.
+        architecture: Module of the architecture, whose `build` makes the model.
         model: Keyword arguments of `build`, besides the shapes and the input's statistics.
-        input: What the first layer subtracts and divides by.
+        input: Mean and standard deviation that the first layer subtracts and divides by.
         initial_model: File of the model that layers are copied from; None to start from scratch.
-        seed: Of initial weights, order, augmentation and dropout.
-        settings: The section `train`.
+        seed: Seed of initial weights, order, augmentation and dropout.
+        settings: The section `train` of the experiment.
     """
 
     name: str
@@ -45,22 +45,22 @@ class Training:
 
     @property
     def folder(self) -> Path:
-        """The packed dataset's."""
+        """Folder of the packed dataset."""
         return paths.augmented(self.dataset)
 
     @property
     def inputs(self) -> list[Path]:
-        """What the stage reads."""
+        """Folders that the stage reads."""
         return [self.folder, *([self.initial_model.parent] if self.initial_model else [])]
 
     @property
-    def where(self) -> str:
-        """The section's keys in params.yaml, for messages."""
+    def location(self) -> str:
+        """Dotted key of the section `train` in params.yaml, for messages."""
         return f"experiments.{self.name}.train"
 
 
 def resolve(params: Params, name: str) -> Training:
-    """The training of an experiment.
+    """The training of the experiment `name`.
 
     Raises:
         InputError: There is no such experiment.

@@ -1,4 +1,4 @@
-"""Follows a training: its history, its bar on the terminal, its times."""
+"""Records a training: its history, its progress on the terminal, the duration of its epochs."""
 
 import json
 import time
@@ -11,30 +11,30 @@ from pipeline.runtime.progress import Bar
 
 
 class Watch:
-    """Writes the history, moves the bar and takes the time of each epoch, as Keras calls it.
+    """Writes the history, moves the progress bar and measures the duration of each epoch; Keras calls its methods.
 
     Args:
-        file: The history.
-        bar: Counts steps.
-        steps: Of an epoch.
-        epochs: Of the whole training.
+        file: File of the history.
+        bar: Progress bar that counts steps.
+        steps: Number of steps in an epoch.
+        epochs: Number of epochs of the training.
 
     Attributes:
-        seconds: How long each epoch took, its validation included.
+        seconds: Duration of each epoch, with its validation.
     """
 
     def __init__(self, file: Path, bar: Bar, *, steps: int, epochs: int):
         self._file, self._bar, self._steps, self._epochs = file, bar, steps, epochs
         self._epoch, self._last = 0, time.monotonic()
-        self._figures: dict[str, float] = {}
+        self._metrics: dict[str, float] = {}
         self.seconds: list[float] = []
 
     def on_step(self, step: int, logs: Mapping[str, float]) -> None:
-        """Show the figures of the epoch so far. `step` counts from 0; the last one ends with the validation."""
+        """Show the metrics of the epoch so far. `step` counts from 0. The bar counts the last step only after the validation."""
         self._show(min(step + 1, self._steps - 1), logs)
 
     def on_epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Keep and show the figures of an epoch, which counts from 0."""
+        """Record and show the metrics of an epoch, which counts from 0."""
         now = time.monotonic()
         self.seconds.append(now - self._last)
         self._last = now
@@ -43,15 +43,15 @@ class Watch:
         self._epoch = epoch + 1
 
     def _show(self, steps: int, logs: Mapping[str, float]) -> None:
-        self._figures |= logs  # those of the last validation stay until there is another
-        names = sorted(self._figures, key=lambda name: (name not in ("loss", "val_loss"), name))
-        figures = "  ".join(f"{name} {self._figures[name]:.3g}" for name in names)
+        self._metrics |= logs  # the metrics of a validation are shown until the next one
+        names = sorted(self._metrics, key=lambda name: (name not in ("loss", "val_loss"), name))
+        metrics = "  ".join(f"{name} {self._metrics[name]:.3g}" for name in names)
         epoch = self._epoch + 1
-        self._bar.update(self._epoch * self._steps + steps, f"epoch {epoch}/{self._epochs}  {figures}")
+        self._bar.update(self._epoch * self._steps + steps, f"epoch {epoch}/{self._epochs}  {metrics}")
 
 
 def write_timings(path: Path, seconds: list[float]) -> None:
-    """Write how long each epoch took (the first one: with the compilation) and on what machine. Differs from run to run."""
+    """Write the machine and the duration of each epoch as JSON; `seconds` holds a duration per epoch, the first with the compilation."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "machine": devices.describe(),

@@ -1,4 +1,4 @@
-"""Batches read by worker processes while the model trains on those before them; the README beside this file says how and why."""
+"""Batches prepared by worker processes while the current one is trained on; the README beside this file explains the design."""
 
 import math
 import mmap
@@ -11,16 +11,16 @@ import numpy as np
 from pipeline.runtime.workers import pool
 from pipeline.stages.train.reader import Batch, Reader
 
-CHUNK = 16  # images of a worker's task: few enough for several workers to share a batch
+CHUNK = 16  # images in a task of a worker; small, so that several workers share a batch
 
 
 class ReadAhead:
-    """Batches prepared by worker processes; `read_ahead` makes one.
+    """Batches prepared by worker processes; made by the function `read_ahead`.
 
     Attributes:
-        examples: Number of the split's examples.
-        ahead: Number of batches that keep all workers busy.
-        failure: The exception of a batch that could not be read: Keras raises one of its own, which does not name the reason.
+        examples: Number of examples in the split.
+        ahead: Number of batches to start in advance, enough to keep all workers busy.
+        failure: Exception of a batch that could not be read, or None. Keras raises another one, which does not name the reason.
     """
 
     def __init__(self, examples: int, executor: ProcessPoolExecutor, slots: list[Batch]):
@@ -29,14 +29,14 @@ class ReadAhead:
         self._executor, self._slots, self._free = executor, slots, list(range(len(slots)))
 
     def start(self, indices: np.ndarray, epoch: int) -> Callable[[], Batch]:
-        """Start to read these rows of an epoch; returns a function that waits for their inputs and targets."""
+        """Start to read the rows `indices` of an epoch; returns a function that waits for their inputs and targets and returns them."""
         slot = self._free.pop()
         parts = [
             self._executor.submit(_fill, slot, start, indices[start : start + CHUNK], epoch)
             for start in range(0, len(indices), CHUNK)
         ]
 
-        def ready() -> Batch:
+        def wait() -> Batch:
             try:
                 for part in parts:
                     part.result()
@@ -47,20 +47,20 @@ class ReadAhead:
             self._free.append(slot)
             return inputs, targets
 
-        return ready
+        return wait
 
 
 @contextmanager
 def read_ahead(read: Reader, *, batch_size: int, workers: int) -> Iterator[ReadAhead]:
-    """Worker processes that read batches while the block runs.
+    """Start worker processes that read batches while the block runs.
 
     Args:
-        read: Reads rows.
-        batch_size: Rows of a batch, at most.
-        workers: At least 1; any number gives the same batches.
+        read: Reads the inputs and targets of rows.
+        batch_size: Maximum number of rows in a batch.
+        workers: Number of processes, at least 1; any number gives the same batches.
 
     Raises:
-        Exception: That of `read`, when the block fails because of it.
+        Exception: The exception of `read`, if it made the block fail.
     """
     batch_size = min(batch_size, len(read.inputs))
     ahead = math.ceil(2 * workers * CHUNK / batch_size)
@@ -77,7 +77,7 @@ def read_ahead(read: Reader, *, batch_size: int, workers: int) -> Iterator[ReadA
 
 
 def _shared(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array that processes forked from this one write to as well."""
+    """An array in memory that this process shares with the processes forked from it."""
     memory = mmap.mmap(-1, max(1, math.prod(shape) * dtype.itemsize))
     return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
 
