@@ -208,7 +208,7 @@ MORE = """\
   again:
     <<: *experiment
     train:
-      epochs: 1
+      epochs: 2
       seed: 2
       batch_size: 1
       optimizer: {name: adam, learning_rate: 0.1}
@@ -242,7 +242,7 @@ imports:
     model: {variant: rerelease_fast, width: 0.03125}}
 lab:
   toeplitz: {claim: toeplitz, models: &none {classifier: scratch, encoder: scratch, segmenter: scratch, detector: scratch}}
-  geometry: {claim: geometry, models: *none, trials: 5, real: 2, stacks: 2, architectures: [mnist1d_conv]}
+  geometry: {claim: geometry, models: *none, trials: 10, real: 2, stacks: 2, architectures: [mnist1d_conv]}
 """
 OF_DATA = ("download", "augment")
 OF_MODELS = ("train", "predict", "postprocess", "evaluate")

@@ -1,7 +1,7 @@
-"""`cnnkeras plan`: what `dvc repro` would run, and why, one line a stage.
+"""`cnnkeras plan`: the stages that `dvc repro` would run, and the reasons, a line per stage.
 
-The code that each stage runs is looked at as it is now, whether or not the stage `check` has written it down since. `check` itself,
-which takes half a second and makes no result, is not listed.
+Digests of the code are computed from its current files, not read from the files that the stage `check` wrote. `check` itself takes half
+a second and makes no result; it is not listed.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ _NEVER_RUN = "never run"
 
 @dataclass(frozen=True)
 class Plan:
-    """What `dvc repro` would run.
+    """The stages that `dvc repro` would run.
 
     Attributes:
-        reasons: Why each stage would run, in DVC's order. A stage that only follows another one is skipped by DVC if that one makes
-            the same bytes again.
-        graph: From each of these stages to those that follow it.
-        is_checked: Whether `check` has written down the code as it is.
+        reasons: Reasons of each stage, in the order in which DVC would run the stages. DVC skips a stage whose only reason is
+            `follows ...` if the stages before it make the same bytes again.
+        graph: The same stages, with an edge from each stage to every stage that depends on it.
+        is_checked: Whether the files that `check` wrote have the current code.
     """
 
     reasons: dict[str, list[str]]
@@ -55,12 +55,12 @@ def run() -> None:
         click.echo(NOTHING_TO_DO)
         return
     width = max(map(len, reasons))
-    for stage, why in reasons.items():
-        click.echo(f"{stage:{width}}  {'; '.join(why)}")
+    for stage, stage_reasons in reasons.items():
+        click.echo(f"{stage:{width}}  {'; '.join(stage_reasons)}")
 
 
 def make_plan() -> Plan:
-    """Compare params.yaml, the code and all files with what DVC has recorded.
+    """Compare params.yaml, the code and all files with what dvc.lock records.
 
     Raises:
         InputError: params.yaml is wrong, or DVC cannot read the project.
@@ -77,27 +77,27 @@ def make_plan() -> Plan:
 
 
 def _is_written(label: str, text: str) -> bool:
-    """Whether the file of a stage's code says what the stage `check` would write."""
+    """Whether the file on a stage's code has the text that the stage `check` would write."""
     file = paths.code(label)
     return file.is_file() and file.read_text(encoding="utf-8") == text
 
 
 def _reasons(repo: Repo, code: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Why each stale stage runs, in the order in which DVC would run them."""
+    """The reasons of each stale stage, in the order in which DVC would run the stages."""
     reasons: dict[str, list[str]] = {}
-    unchanged: dict[str, str] = {}  # outputs, and their hashes
-    graph = repo.index.graph  # a stage points at those that it depends on
-    position = {stage: place for place, stage in enumerate(repo.index.stages)}
-    for stage in networkx.lexicographical_topological_sort(graph.reverse(), key=position.__getitem__):
+    unchanged: dict[str, str] = {}  # hashes of outputs that are up to date, by path
+    graph = repo.index.graph  # with an edge from each stage to every stage that it depends on
+    positions = {stage: position for position, stage in enumerate(repo.index.stages)}
+    for stage in networkx.lexicographical_topological_sort(graph.reverse(), key=positions.__getitem__):
         if stage.addressing == definition.CHECK:
             continue
-        rerun = [before for before in graph.successors(stage) if before.addressing in reasons]
-        made_again = [Path(output.fs_path) for before in rerun for output in before.outs]
-        why = list(_own_reasons(stage, made_again, unchanged, code[stage.addressing], values))
-        if rerun and why != [_NEVER_RUN]:
-            why.append(f"follows {', '.join(before.addressing for before in rerun)}")
-        if why:
-            reasons[stage.addressing] = why
+        stale_before = [before for before in graph.successors(stage) if before.addressing in reasons]
+        remade = [Path(output.fs_path) for before in stale_before for output in before.outs]
+        stage_reasons = list(_own_reasons(stage, remade, unchanged, code[stage.addressing], values))
+        if stale_before and stage_reasons != [_NEVER_RUN]:
+            stage_reasons.append(f"follows {', '.join(before.addressing for before in stale_before)}")
+        if stage_reasons:
+            reasons[stage.addressing] = stage_reasons
         else:
             unchanged |= {output.fs_path: output.hash_info.value for output in stage.outs}
     return reasons
@@ -105,12 +105,12 @@ def _reasons(repo: Repo, code: Mapping[str, str], values: Mapping[str, Any]) -> 
 
 def _own_reasons(
     stage: Stage,
-    made_again: Sequence[Path],
+    remade: Sequence[Path],
     unchanged: Mapping[str, str],
     code: str,
     values: Mapping[str, Any],
 ) -> Iterator[str]:
-    """What changed for a stage itself; inputs that an earlier stage makes again are that one's reason."""
+    """Changes of a stage's definition, params, code, inputs and outputs, without inputs in `remade`, which stale stages make again."""
     if not any(output.hash_info for output in stage.outs):
         yield _NEVER_RUN
         return
@@ -119,36 +119,36 @@ def _own_reasons(
     for dependency in stage.deps:
         path = Path(dependency.fs_path)
         if isinstance(dependency, ParamsDependency):
-            # Not by DVC, which reads params.yaml anew for each stage.
-            now = {key: definition.lookup(values, key) for key in dependency.params}
-            yield from _changes(dict(leaves(dependency.hash_info.value)), dict(leaves(now)))
+            # Compared here: DVC would read params.yaml once for each stage.
+            current = {key: definition.lookup(values, key) for key in dependency.params}
+            yield from _changes(dict(leaves(dependency.hash_info.value)), dict(leaves(current)))
         elif path == paths.code(stage.addressing):
             yield from _code_changes(dependency, code)
         elif unchanged.get(dependency.fs_path) != dependency.hash_info.value and not any(
-            _overlap(output, path) for output in made_again
+            _overlap(output, path) for output in remade
         ):
             yield from _file_change(dependency)
     for output in stage.outs:
         yield from _file_change(output)
 
 
-def _code_changes(dependency: Any, now: str) -> Iterator[str]:
-    """Which files of code, and which values beside those that DVC compares, changed since the result was made."""
-    if dependency.hash_info.value == hashlib.md5(now.encode()).hexdigest():
+def _code_changes(dependency: Any, current: str) -> Iterator[str]:
+    """Files of code, and values that `check` writes for DVC to compare, that changed since the result was made."""
+    if dependency.hash_info.value == hashlib.md5(current.encode()).hexdigest():
         return
-    then = _recorded_text(dependency)
-    if then is None:
+    recorded = _recorded_text(dependency)
+    if recorded is None:
         yield "its code changed"
         return
-    before, after = definition.read_code(then), definition.read_code(now)
+    before, after = definition.read_code(recorded), definition.read_code(current)
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) != after.get(path):
             yield f"{path} {'changed' if path in before and path in after else 'is new' if path in after else 'is no more'}"
-    yield from _changes(definition.read_values(then), definition.read_values(now))
+    yield from _changes(definition.read_values(recorded), definition.read_values(current))
 
 
 def _recorded_text(dependency: Any) -> str | None:
-    """The content of a dependency as dvc.lock names it: of the file, or from DVC's cache; None where neither has it."""
+    """The text of a dependency that dvc.lock records, from the file or from DVC's cache; None if neither has it any more."""
     digest = dependency.hash_info.value
     for file in (Path(dependency.fs_path), Path(dependency.repo.cache.local.oid_to_path(digest or "00"))):
         if file.is_file() and hashlib.md5(content := file.read_bytes()).hexdigest() == digest:
@@ -157,19 +157,19 @@ def _recorded_text(dependency: Any) -> str | None:
 
 
 def _overlap(output: Path, dependency: Path) -> bool:
-    """Whether a stage that makes the one makes the other, or some of it."""
+    """Whether the two paths are equal, or one is inside the other."""
     return output.is_relative_to(dependency) or dependency.is_relative_to(output)
 
 
 def _file_change(file: Any) -> Iterator[str]:
-    """How a dependency or an output differs from what dvc.lock says."""
+    """Difference of a dependency or an output from the hash in dvc.lock."""
     words = {"deleted": "is missing", "modified": "changed", "new": "is new", "not in cache": "is not in DVC's cache"}
     for path, state in file.status().items():
         yield f"{path} {words[state]}"
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """Each value of params.yaml that changed, old -> new."""
+    """Changed values of params.yaml as `key: old -> new`."""
     for key in {**before, **after}:
         if before.get(key, _MISSING) != after.get(key, _MISSING):
             yield f"{key}: {before.get(key, _MISSING)} -> {after.get(key, _MISSING)}"

@@ -1,12 +1,12 @@
-"""`cnnkeras repro`: `dvc repro`, with stages that do not need each other side by side.
+"""`cnnkeras repro`: `dvc repro`, with independent stages in parallel.
 
-DVC runs one stage after another, and is started several times by those who want more, each time for stages that share nothing
-but what they read (https://dvc.org/doc/command-reference/repro, "Parallel stage execution"). Here the stages that
-`cnnkeras plan` names are cut into chains of which each has one `dvc repro --single-item`, started when what it follows is over. At
-the end a plain `dvc repro` has the last word: it runs what is stale all the same, as a rule nothing.
+DVC runs one stage after another. Its manual recommends starting DVC several times, each time for stages that share only inputs
+(https://dvc.org/doc/command-reference/repro, "Parallel stage execution"). Here the stages that `cnnkeras plan` lists are cut into
+chains. Each chain is one `dvc repro --single-item`, started when the chains before it have ended. At the end a plain `dvc repro` runs
+whatever is still stale, normally nothing.
 
-Nearly all that is not training uses one core, and so does a training with `threads: 1`. The bytes are those of one job: nothing
-that a stage reads depends on what runs beside it.
+Nearly all stages except training use one core, and so does a training with `threads: 1`. The bytes of the results do not depend on the
+number of jobs: nothing that a stage reads is written by a stage beside it.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from pipeline.runtime import definition, paths
 from pipeline.runtime.signals import ends_on_sigterm
 from pipeline.runtime.workers import available
 
-MOST_JOBS = 4  # unless asked for: each may train, which takes a gigabyte
+MAX_DEFAULT_JOBS = 4  # each job may be a training, which takes a gigabyte of memory
 
 _DVC = (sys.executable, "-m", "dvc")
 _DVC_BESIDE = "\n".join(
@@ -43,17 +43,17 @@ _DVC_BESIDE = "\n".join(
     )
 )
 _HINTS = re.compile(r"\s*$|To (track|enable)|Use `dvc push`|Updating lock file|\t(git add|dvc config) ")
-_LEAVE_SECONDS = 10.0  # for a run to end by itself after Ctrl-C
+_INTERRUPT_SECONDS = 10.0  # how long a run may take to end by itself after Ctrl-C
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Stages that only follow one another.
+    """Stages that run one after another in one DVC process.
 
     Attributes:
-        stages: As DVC names them, in their order.
-        follows: First stages of the chains that come before.
-        depth: How many stages the longest way through it and what follows has.
+        stages: DVC's names of the stages, in the order of running.
+        follows: First stages of the chains that must end before.
+        depth: Number of stages on the longest path from the chain's first stage to the end of the graph.
     """
 
     stages: tuple[str, ...]
@@ -62,26 +62,26 @@ class Chain:
 
 
 def run(jobs: int | None) -> None:
-    """Run what is stale, then become a plain `dvc repro`.
+    """Run the stale stages, then replace this process by a plain `dvc repro`.
 
     Args:
-        jobs: How many stages run at a time. Default: one a core, at most `MOST_JOBS`.
+        jobs: Number of stages at a time. None: one per core, at most `MAX_DEFAULT_JOBS`.
 
     Raises:
         InputError: As `plan.make_plan`.
-        SystemExit: A stage failed, with DVC's exit code, once those beside it are over.
+        SystemExit: A stage failed; raised with DVC's exit code when the stages beside it have ended.
     """
     os.chdir(paths.root())
     if not shutil.which("cnnkeras"):  # an environment that is not activated
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    jobs = jobs or min(available(), MOST_JOBS)
+    jobs = jobs or min(available(), MAX_DEFAULT_JOBS)
     if jobs > 1:
-        found = plan.make_plan()
-        if not found.reasons and found.is_checked:
+        stale = plan.make_plan()
+        if not stale.reasons and stale.is_checked:
             click.echo(plan.NOTHING_TO_DO)
             return
-        # A stage by itself does not start what it follows: `check` is the first of all.
-        graph = networkx.DiGraph(found.graph)
+        # With --single-item DVC does not run the stages before: `check` becomes the first stage of the graph.
+        graph = networkx.DiGraph(stale.graph)
         graph.add_edges_from([(definition.CHECK, name) for name in list(graph)])
         parts = chains(graph)
         if len(parts) > 1:
@@ -91,7 +91,7 @@ def run(jobs: int | None) -> None:
 
 
 def chains(graph: networkx.DiGraph) -> dict[str, Chain]:
-    """Cut a graph, from each stage to those that follow it, into chains, by their first stage."""
+    """Cut a graph, with edges from each stage to those that follow it, into chains; returns the chains by their first stage."""
     graph = networkx.transitive_reduction(graph)
     order = list(networkx.lexicographical_topological_sort(graph))
     depths: dict[str, int] = {}
@@ -111,13 +111,13 @@ def chains(graph: networkx.DiGraph) -> dict[str, Chain]:
 
 
 def _run_chains(parts: Mapping[str, Chain], jobs: int) -> None:
-    """Run all, up to `jobs` at a time, the one with the longest way to go first; after a failure none is started."""
-    waiting, over, failure = dict(parts), set[str](), 0
+    """Run all chains, up to `jobs` at a time, the deepest first; after a failure no further chain is started."""
+    waiting, done, failure = dict(parts), set[str](), 0
     running: dict[str, subprocess.Popen] = {}
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     try:
         while (waiting and not failure) or running:
-            ready = [name for name, chain in waiting.items() if chain.follows <= over]
+            ready = [name for name, chain in waiting.items() if chain.follows <= done]
             ready.sort(key=lambda name: -waiting[name].depth)
             for name in ready[: 0 if failure else jobs - len(running)]:
                 running[name] = _start(waiting.pop(name).stages)
@@ -125,12 +125,12 @@ def _run_chains(parts: Mapping[str, Chain], jobs: int) -> None:
             name = ended.get()
             code = running.pop(name).returncode
             failure = failure or code
-            over.add(name)
+            done.add(name)
     except KeyboardInterrupt:
-        # The terminal has told them too.
+        # The terminal has sent Ctrl-C to the child processes too.
         with contextlib.suppress(subprocess.TimeoutExpired):
             for process in running.values():
-                process.wait(_LEAVE_SECONDS)
+                process.wait(_INTERRUPT_SECONDS)
         raise
     finally:
         for process in running.values():
@@ -152,12 +152,12 @@ def _start(stages: Sequence[str]) -> subprocess.Popen:
 
 
 def _relay(name: str, process: subprocess.Popen, ended: "queue.SimpleQueue[str]") -> None:
-    """Pass on what a run says, but for DVC's hints, line by line; then say that it ended."""
+    """Print the output of a run line by line, without DVC's hints; then put the name into the queue `ended`."""
     try:
         for line in process.stdout:
             if not _HINTS.match(line):
                 click.echo(line.rstrip("\n"))
-    except BrokenPipeError:  # who read our output left
+    except BrokenPipeError:  # the reader of our output (head, less) has ended
         process.terminate()
     process.wait()
     ended.put(name)

@@ -1,4 +1,4 @@
-"""`cnnkeras summary`: an architecture's layer table, at the paper's sizes."""
+"""`cnnkeras summary`: the table of an architecture's layers, at the paper's input and output sizes."""
 
 import inspect
 import json
@@ -27,13 +27,13 @@ def run(architecture: str, *, variant: str | None = None, width: float | None = 
     """Print every layer's output shape, parameters, multiply-adds, receptive field and memory.
 
     Args:
-        architecture: One of `cnnkeras/architectures`.
-        variant: A row of its paper's table; its own default if None.
-        width: Factor on the hidden layers' channels; the paper's 1 if None.
+        architecture: Name of a file of `cnnkeras/architectures`.
+        variant: A row of the paper's table; None: the architecture's default.
+        width: Factor on the hidden layers' channels, in (0, 1]; None: 1, as in the paper.
         as_json: Print JSON instead of a table.
 
     Raises:
-        InputError: An unknown architecture or variant, or a width outside (0, 1].
+        InputError: The architecture or the variant is unknown, or the width is outside (0, 1].
     """
     if architecture not in architectures.names():
         raise InputError(unknown(architecture, architectures.names(), "architecture"))
@@ -50,7 +50,7 @@ def run(architecture: str, *, variant: str | None = None, width: float | None = 
 
 
 def summarize(module: ModuleType, variant: str, width: float) -> dict[str, Any]:
-    """The table's rows (`layers`) and their sums, for a variant at its paper's input and output."""
+    """The table's rows (`layers`) and their sums, for a variant at the paper's input and output sizes."""
     devices.import_keras()
     from cnnkeras.summary import build_outline, layer_table
 
@@ -66,7 +66,8 @@ def summarize(module: ModuleType, variant: str, width: float) -> dict[str, Any]:
         "input_shape": input_shape,
         "output_shape": output_shape,
         "parameters": parameters,
-        "statistics": model.count_params() - parameters,  # of batch normalisation: not trained
+        "statistics": model.count_params()
+        - parameters,  # running statistics of batch normalisation, which are not trained
         "multiply_adds": sum(row.multiply_adds for row in rows),
         "activation_bytes": sum(row.activation_bytes for row in rows),
         "layers": rows,
@@ -96,7 +97,7 @@ def _table(title: str, rows: "Sequence[LayerRow]") -> Table:
     table.add_column("layer", no_wrap=True)
     table.add_column(
         "kind", no_wrap=False, overflow="ellipsis"
-    )  # the only one that may shrink: numbers are shown whole
+    )  # may be cut on a narrow terminal; columns of numbers are not
     for column in ("output", "parameters", "mult-adds", "field", "KiB"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
@@ -131,5 +132,5 @@ def _sizes(shape: Sequence[int]) -> str:
 
 
 def _field(receptive_field: Sequence[int]) -> str:
-    """One number where the field is as wide as high."""
+    """A receptive field as text: one number if it is square."""
     return _sizes(receptive_field[:1] if len(set(receptive_field)) == 1 else receptive_field)

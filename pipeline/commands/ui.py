@@ -1,4 +1,4 @@
-"""The MLflow UI on this project's store, for this machine only."""
+"""`cnnkeras ui`: the MLflow UI for this project's store, on this machine only."""
 
 import socket
 import sys
@@ -11,10 +11,13 @@ _HOST = "127.0.0.1"
 
 
 def run(port: int = 5000) -> None:
-    """Become the server of the UI; Ctrl-C ends it.
+    """Replace this process by the server of the UI, which Ctrl-C ends; if the store is a server itself, print its address.
+
+    Args:
+        port: Port on the loopback interface.
 
     Raises:
-        InputError: Something else listens at the port, or the store cannot be used.
+        InputError: The port is in use, or the store cannot be used.
     """
     from pipeline.tracking import server  # takes seconds to import
 

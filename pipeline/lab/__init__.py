@@ -1,1 +1,1 @@
-"""The lecture as a lab: one claim, one file; what its trainings and figures share."""
+"""The lab: the lecture's claims, a file for each, with the trainings and the drawing that they share."""

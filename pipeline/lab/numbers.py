@@ -1,4 +1,4 @@
-"""numbers.json: what a claim of the lecture was measured to be, and its verdict."""
+"""The file numbers.json: the measured and published numbers of a claim, and the verdict."""
 
 import json
 import math
@@ -11,12 +11,12 @@ import numpy as np
 
 from pipeline.lab.claims import Findings
 
-DIGITS = 6  # significant ones of every number: beyond them processors differ
+DIGITS = 6  # significant digits of every number; further digits depend on the processor
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The content of a numbers.json; the fields are those of `Findings`, numbers rounded, None where one is not finite."""
+    """The content of a numbers.json: fields of `Findings`, with numbers rounded to `DIGITS` and None for numbers that are not finite."""
 
     claim: str
     published: Mapping[str, Any]
@@ -32,13 +32,13 @@ class Numbers:
 
 
 def write(file: Path, findings: Findings) -> None:
-    """Write the numbers of a measurement."""
+    """Write the findings of a claim as JSON."""
     content = {field.name: _plain(getattr(findings, field.name)) for field in fields(Numbers)}
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read(file: Path) -> Numbers:
-    """Read what `write` wrote."""
+    """Read a file that `write` has written."""
     return Numbers(**json.loads(file.read_text(encoding="utf-8")))
 
 

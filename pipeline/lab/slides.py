@@ -1,4 +1,4 @@
-"""Figures for a lecture hall: 16:9, few and large letters, equal data giving equal bytes."""
+"""Figures for a lecture hall: 16:9, with few and large letters. Equal data give equal bytes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COLORS = FIRST, SECOND, THIRD, FOURTH, FIFTH = colors.SERIES
 SIZE = (12.8, 7.2)  # inches; at DPI dots per inch 1,920 x 1,080 pixels
 DPI = 150
-STYLE = {  # over that of pipeline.drawing.diagrams
+STYLE = {  # replaces values of pipeline.drawing.diagrams.STYLE
     "font.size": 19,
     "axes.titlesize": 19,
     "axes.linewidth": 1.4,
@@ -31,8 +31,8 @@ STYLE = {  # over that of pipeline.drawing.diagrams
 
 @contextmanager
 def slide(path: Path, title: str) -> "Iterator[Figure]":
-    """A figure with its heading, saved when the block ends; the software's version in a PNG would change its hash."""
-    # Here, so that the claims' settings can be read without it: matplotlib takes half a second.
+    """Yields an empty figure with a heading; it is saved as PNG when the block ends, without the version of matplotlib in the file."""
+    # Imported here, because matplotlib takes half a second and the settings of claims are read without it.
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -49,7 +49,7 @@ def slide(path: Path, title: str) -> "Iterator[Figure]":
 def show_numbers(
     axes: "Axes", values: np.ndarray, title: str, *, marked: np.ndarray | None = None, size: float = 20
 ) -> None:
-    """A small matrix as a table of numbers on the colours of their size; `marked` cells stand out."""
+    """Draw a small matrix (rows, columns) as numbers on cells coloured by value; cells in the mask `marked` are bold and coloured."""
     values = np.asarray(values, float)
     axes.imshow(values, cmap="Blues", vmin=0, vmax=max(values.max(), 1e-9) * 2.4)
     for (row, column), value in np.ndenumerate(values):
@@ -69,14 +69,14 @@ def show_numbers(
 
 
 def show_image(axes: "Axes", image: np.ndarray, title: str = "", *, cmap: str = "gray", **options) -> None:
-    """An image without axes."""
+    """Draw an image (H, W) or (H, W, 3) without ticks; `options` are those of `imshow`."""
     axes.imshow(image, cmap=cmap, **options)
     axes.set_title(title, loc="center")
     bare(axes)
 
 
 def bare(axes: "Axes") -> None:
-    """No ticks, no grid, a thin frame."""
+    """Remove ticks and grid, and draw a thin frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
@@ -95,16 +95,28 @@ def bars(
     form: str = ".3g",
     **options,
 ) -> None:
-    """Bars with their numbers above them, and their spread as whiskers; number `index` of `of` bars side by side for each name."""
+    """Draw bars with their values above them and their spread as whiskers.
+
+    Args:
+        axes: Axes to draw on.
+        names: Names below the bars.
+        values: Heights of the bars.
+        spread: Half lengths of the whiskers; None draws no whiskers.
+        index: Position of these bars among the bars of a name, from 0.
+        of: Number of bars side by side for each name.
+        size: Font size of the values.
+        form: Format of the values.
+        options: Further options of `bar`.
+    """
     width = 0.68 if of == 1 else 0.84 / of
     centres = np.arange(len(names)) + (index - (of - 1) / 2) * width
     errors = np.zeros(len(names)) if spread is None else np.asarray(spread)
     whiskers = {"yerr": errors, "capsize": 8 / of, "error_kw": {"linewidth": 2.5, "ecolor": colors.GREY}}
     axes.bar(centres, values, width, **{"color": FIRST} | options | ({} if spread is None else whiskers))
-    for at, value, error in zip(centres, values, errors, strict=True):
+    for centre, value, error in zip(centres, values, errors, strict=True):
         axes.annotate(
             f"{value:{form}}",
-            (at, value + error),
+            (centre, value + error),
             xytext=(0, 6),
             textcoords="offset points",
             ha="center",

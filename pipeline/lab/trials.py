@@ -1,4 +1,4 @@
-"""What the lab's trainings share: small data, the lecture's small networks, and many trainings spread over the cores."""
+"""Trainings of the lab: small data sets, the lecture's small networks, and many trainings spread over the cores."""
 
 import functools
 import tempfile
@@ -21,10 +21,14 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class Data:
-    """Examples (n, positions, 1), float32, with their labels (n,).
+    """A data set with a training and a test split.
 
     Attributes:
-        sizes: Length, or height and width, of an example.
+        inputs: Training examples, float32 (n, positions, 1); the positions of an image are its pixels, row by row.
+        labels: Their classes, int (n,).
+        test_inputs: Test examples, float32 (m, positions, 1).
+        test_labels: Their classes, int (m,).
+        sizes: Length of a signal, or height and width of an image.
     """
 
     inputs: np.ndarray
@@ -34,13 +38,13 @@ class Data:
     sizes: tuple[int, ...]
 
     def permuted(self, order: np.ndarray) -> "Data":
-        """The same examples with their positions in another order."""
+        """The same examples with their positions in the order `order`, int (positions,)."""
         return Data(self.inputs[:, order], self.labels, self.test_inputs[:, order], self.test_labels, self.sizes)
 
 
 @functools.cache
 def load_signals() -> Data:
-    """MNIST-1D, all 4,000 training and 1,000 test signals, as published."""
+    """MNIST-1D: all 4,000 published training signals and 1,000 test signals, of 40 positions."""
     with tempfile.TemporaryDirectory() as folder:
         mnist1d.fetch(mnist1d.Source(kind="mnist1d"), Path(folder), mirrors=())
         with np.load(Path(folder) / mnist1d.ARCHIVE) as data:
@@ -51,7 +55,7 @@ def load_signals() -> Data:
 
 @functools.cache
 def load_digits(side: int = 8) -> Data:
-    """scikit-learn's 1,797 digits of 8x8 pixels in the middle of images of this side, from 0 to 1; every third is for testing."""
+    """scikit-learn's 1,797 digits of 8x8 pixels, in the middle of images of `side` x `side` pixels, 0..1; every third is a test image."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -63,7 +67,7 @@ def load_digits(side: int = 8) -> Data:
 
 
 def lecture_convolutional() -> list[Layer]:
-    """The book's network of 2,050 parameters (`cnnkeras.architectures.mnist1d_conv`)."""
+    """Layers of the book's convolutional network of 2,050 parameters (`cnnkeras.architectures.mnist1d_conv`)."""
     layers: list[Layer] = []
     length, channels = 40, 1
     for row in mnist1d_conv.VARIANTS["udl"]:
@@ -74,7 +78,7 @@ def lecture_convolutional() -> list[Layer]:
 
 
 def lecture_fully_connected() -> list[Layer]:
-    """The book's network of 59,065 parameters (`cnnkeras.architectures.mnist1d_fc`)."""
+    """Layers of the book's fully connected network of 59,065 parameters (`cnnkeras.architectures.mnist1d_fc`)."""
     layers: list[Layer] = []
     inputs = 40
     for units in mnist1d_fc.VARIANTS["udl"]:
@@ -84,9 +88,10 @@ def lecture_fully_connected() -> list[Layer]:
 
 
 def benchmark_networks() -> dict[str, list[Layer]]:
-    """The networks of MNIST-1D's own table: greydanus/mnist1d, notebooks/models.py; 410, 15,210, 5,210 and 5,134 parameters.
+    """Layers of the networks in the table of MNIST-1D's authors: greydanus/mnist1d, notebooks/models.py.
 
-    Departure: He normal weights and biases of 0 but for the GRU; the authors start from PyTorch's own values.
+    Logistic, MLP, CNN and GRU have 410, 15,210, 5,210 and 5,134 parameters. Departure: except in the GRU, initial weights are He normal
+    and biases 0; the authors use PyTorch's defaults.
     """
     first = Convolution((40,), 1, 25, (5,), 2, 1)
     second = Convolution((19,), 25, 25, (3,), 2, 1)
@@ -100,7 +105,7 @@ def benchmark_networks() -> dict[str, list[Layer]]:
 
 
 def image_networks(side: int) -> dict[str, list[Layer]]:
-    """For images of one channel: fully connected, convolutional, and convolutional with a mean over all places at its end."""
+    """Layers of three networks for images of one channel: fully connected, convolutional, and convolutional with a final mean over positions."""
     first = Convolution((side, side), 1, 8, (3, 3), padding=1)
     second = Convolution((side, side), 8, 16, (3, 3), 2, 1)
     half = (side + 1) // 2
@@ -115,14 +120,17 @@ def image_networks(side: int) -> dict[str, list[Layer]]:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of one network, measured on the test examples.
+    """A training of a network.
 
     Attributes:
-        layers: Of the network.
-        data: What it learns from.
-        seed: Of its weights and its order.
+        layers: Layers of the network.
+        data: Training and test examples.
+        seed: Seed of the initial weights and of the examples' order.
+        steps: Number of steps.
+        rate: Learning rate.
+        batch_size: Examples per step.
         optimizer: "sgd" without momentum, or "adam".
-        shuffled: A new order each epoch, instead of the examples' own.
+        shuffled: Whether each epoch has a new order of the examples; if not, they keep their order.
     """
 
     layers: list[Layer]
@@ -135,7 +143,7 @@ class Trial:
     shuffled: bool = True
 
     def train(self) -> tuple[Network, np.ndarray]:
-        """The trained network, and its loss at each step."""
+        """The trained network, and the loss of each step (steps,)."""
         network = Network(self.layers, self.seed)
         optimizer = SGD(self.rate) if self.optimizer == "sgd" else Adam(self.rate)
         batches = orders(len(self.data.inputs), self.batch_size, self.seed if self.shuffled else None)
@@ -143,13 +151,13 @@ class Trial:
 
 
 def test_error(trial: Trial) -> float:
-    """Of the trained network."""
+    """Train a network; returns its error on the test examples, 0..1."""
     network, _ = trial.train()
     return network.error(trial.data.test_inputs, trial.data.test_labels)
 
 
 def run_all(function: Callable[[Trial], Any], trials: Iterable[Trial]) -> list[Any]:
-    """`function` of every trial, in order; as many at once as there are cores, each on one."""
+    """Results of `function` for each trial, in order, computed by a process per core."""
     with ordered_map(function, list(trials), workers=available(), initializer=_use_one_core) as results:
         return list(results)
 

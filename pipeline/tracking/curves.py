@@ -12,7 +12,8 @@ Points = Mapping[tuple[str, int], float]  # (metric, step) -> value
 def read_curves(file: Path) -> dict[tuple[str, int], float]:
     """Finite values of a history file by (metric, epoch).
 
-    The metric of the column `loss` is `training/loss`: metrics.json has a `top1_accuracy` too, measured on the test split.
+    The column `loss` becomes the metric `training/loss`, because metrics.json has columns' names too, such as `top1_accuracy`, for
+    numbers measured on the test split.
     """
     columns = history.read(file)
     epochs = columns.pop("epoch", ())

@@ -1,7 +1,7 @@
-"""What makes two trainings, or two results, the same: fingerprints over params and over the bytes of files.
+"""Fingerprints: digests of params and files that are equal for equal trainings or equal results.
 
-A training's fingerprint is known before it starts, so that the curves shown while it runs and the result logged after it
-find each other. A result's fingerprint covers its params and everything that came out of it.
+A training's fingerprint is known before the training starts, so that `log` finds the run with its curves again. A result's
+fingerprint covers its params and its files.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from pipeline.runtime.entries import Entry
 from pipeline.runtime.nested import leaves
 
 _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
-_ORIGIN = ("source.", "import.")  # where bytes came from; the digests of the bytes are in the fingerprint
-# What happens to damaged or leaked examples: without effect on a result at these values.
+_ORIGIN = ("source.", "import.")  # params of the bytes' origin; the fingerprint has digests of the bytes themselves
+# Params on damaged or leaked examples; at these values they do not change a result.
 _AT_DEFAULT = {"dataset.on_error": "fail", "dataset.leaks": "fail"}
 
 
 def result_params(params: Params, experiment: str) -> dict[str, str]:
-    """Every number that an experiment's or ensemble's result depends on, by its key: `train.epochs`, `dataset.size`, `seed`."""
+    """All params that the result of an experiment or ensemble depends on, as text, by key: `train.epochs`, `dataset.size`, `seed`."""
     entry = params.measured(experiment)
     dataset = params.dataset(entry.dataset)
     numbers = {
@@ -42,7 +42,7 @@ def result_params(params: Params, experiment: str) -> dict[str, str]:
 
 
 def _numbers(entry: Entry, prefix: str = "") -> dict[str, Any]:
-    """Values of an entry by their keys. Without keys, a mapping counts within a list alone: a transform without arguments is one."""
+    """Values of an entry by dotted key. An empty mapping is left out, except in a list, where it is a transform without arguments."""
     return {
         key: value
         for key, value in leaves(entry.model_dump(mode="json"), prefix, into_lists=True)
@@ -51,15 +51,15 @@ def _numbers(entry: Entry, prefix: str = "") -> dict[str, Any]:
 
 
 def training_params(params: Params, experiment: str) -> dict[str, str]:
-    """Those of `result_params` that are in force before anything is predicted."""
+    """The params of `result_params` without those of `predict`, `postprocess` and `evaluate`."""
     numbers = result_params(params, experiment)
     return {key: value for key, value in numbers.items() if not key.startswith(_AFTER_TRAINING)}
 
 
 def training_fingerprint(params: Params, experiment: str) -> str:
-    """SHA-256 (hexadecimal) of a training's params, those of the trainings that it starts from, and its dataset's index.
+    """SHA-256 (hexadecimal) of a training's params, the params of the trainings that it starts from, and its dataset's index.
 
-    The index holds a digest of every column, so it stands for the data.
+    The index holds a digest of every column of the dataset.
     """
     chain = [experiment]
     while (start := params.experiment(chain[-1]).train.initial_weights.experiment) in params.experiments:
@@ -74,10 +74,10 @@ def training_fingerprint(params: Params, experiment: str) -> str:
 def result_fingerprint(params: Params, experiment: str) -> str:
     """SHA-256 (hexadecimal) of a result: its params, and the content of its model, history, predictions and metrics.
 
-    An ensemble has no model and no history of its own; its predictions stand for its members'.
+    An ensemble has no model and no history; its predictions depend on those of its members.
 
-    Neither the source's entry nor an import's is part of it. Another address of the same files gives the same result, and DVC does
-    not run `log` again for it: the receipt would name a fingerprint that no longer exists.
+    The entries of the source and of an import are left out. Another address of the same files gives the same result, and DVC does not
+    run `log` again for it: the receipt would name a fingerprint that no longer exists.
     """
     trained = () if experiment in params.ensembles else (paths.model_folder, paths.history)
     numbers = result_params(params, experiment)

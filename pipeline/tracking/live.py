@@ -1,16 +1,16 @@
 """Curves in MLflow while a training runs.
 
-In a training, with the file that gets a row after every epoch:
+Used by a training, with the history file, which gets a row after every epoch:
 
     with live.mirror(params, experiment, history_file):
         model.fit(...)
 
-The training itself never talks to a tracking server: a process of its own reads the file and passes on what is new. It is
-nice to the training's processors, retries in silence when the server fails, and ends by itself soon after the training,
-however that ended. Whatever it did not manage, `cnnkeras log` adds. What went wrong is in `.cnnkeras/live/EXPERIMENT.log`.
+The training itself never talks to a tracking server. A child process reads the file and logs the new rows. It runs at a low priority,
+retries silently if the server fails, and ends soon after the training, however the training ended. `cnnkeras log` adds the points that
+are missing. Errors are written to `.cnnkeras/live/EXPERIMENT.log`.
 
-The run is found by its tag `cnnkeras.training`. A training that is started again goes on in the same run; `cnnkeras log`
-turns it into the run of the result.
+The run is found by its tag `cnnkeras.training`. A training that is started again uses the same run, and `cnnkeras log` turns it into
+the run of the result.
 """
 
 import contextlib
@@ -32,20 +32,20 @@ from pipeline.runtime import paths
 from pipeline.tracking import fingerprints
 from pipeline.tracking.curves import read_curves
 
-_PATIENCE_SECONDS = 2  # that a finished training waits for its last epoch to be passed on
-_FAREWELL_SECONDS = 60  # that the process may live on after that
-_LOOK_SECONDS = 1
-_RETRY_SECONDS = 30
+_WAIT_SECONDS = 2  # how long a finished training waits for the child process
+_MAX_REMAINING_SECONDS = 60  # until the child process is ended, after the end of the training
+_POLL_SECONDS = 1  # between two looks at the history file
+_RETRY_SECONDS = 30  # between two tries after an error
 
 
 @contextmanager
 def mirror(params: Params, experiment: str, history: Path) -> Iterator[None]:
-    """Show a training's curves in MLflow while the block runs (see the top of this file). Never raises anything of its own.
+    """Show a training's curves in MLflow while the block runs (see the top of this file). Errors of MLflow never reach the training.
 
     Args:
-        params: The project's.
-        experiment: That is trained.
-        history: CSV file with a header, a column `epoch` and a row for each epoch that is over. It need not exist yet.
+        params: Params of the project.
+        experiment: Name of the experiment that is trained.
+        history: CSV file with a header, a column `epoch` and a row for each finished epoch. It need not exist yet.
     """
     child = _start(params, experiment, history)
     try:
@@ -67,7 +67,7 @@ def _start(params: Params, experiment: str, history: Path) -> subprocess.Popen |
         "params": fingerprints.training_params(params, experiment),
     }
     log = paths.state() / "live" / f"{experiment}.log"
-    # The child must run this very code, wherever the training was started from.
+    # The child process must run the code of this copy of the project.
     search_path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -78,10 +78,10 @@ def _start(params: Params, experiment: str, history: Path) -> subprocess.Popen |
                 stdout=output,
                 stderr=output,
                 env={**os.environ, "PYTHONPATH": search_path},
-                start_new_session=True,  # Ctrl-C is the training's; this process hears of it through its input
+                start_new_session=True,  # Ctrl-C then reaches only the training, which tells the child through its standard input
             )
     except OSError:
-        return None  # no memory, no disk: a training is worth more than its curves
+        return None  # no memory or disk for the child: the training goes on without curves
 
 
 def _end(child: subprocess.Popen | None, ending: str) -> None:
@@ -92,43 +92,43 @@ def _end(child: subprocess.Popen | None, ending: str) -> None:
     with contextlib.suppress(OSError):
         child.stdin.close()
     try:
-        child.wait(_PATIENCE_SECONDS)
+        child.wait(_WAIT_SECONDS)
     except subprocess.TimeoutExpired:
         threading.Thread(target=child.wait, daemon=True).start()  # it ends by itself
 
 
-def _pass_on(order: Mapping, parent: int) -> None:
-    """The child process: mirror until the training has said how it ended, or is gone."""
+def _show_until_end(order: Mapping, parent: int) -> None:
+    """Main function of the child process: show new points until the training ends. `parent` is the training's process number."""
     os.nice(10)
-    history, mirrored, next_try = Path(order["history"]), None, 0.0
+    history, run, next_try = Path(order["history"]), None, 0.0
     ending = None
     while ending is None:
-        ending = _word_from(parent)
+        ending = _ending(parent)
         if ending:
-            signal.alarm(_FAREWELL_SECONDS)  # its default action ends this process
+            signal.alarm(_MAX_REMAINING_SECONDS)  # the signal's default action ends this process
         if time.monotonic() < next_try and not ending:
             continue
         try:
-            mirrored = mirrored or _Mirrored(order)
-            mirrored.update(history)
+            run = run or _LiveRun(order)
+            run.update(history)
             if ending:
-                mirrored.finish(ending)
-        except Exception:  # a server that is down must not end this: it may come back
+                run.finish(ending)
+        except Exception:  # a server that is down may come back
             traceback.print_exc()
-            mirrored = None
+            run = None
             next_try = time.monotonic() + _RETRY_SECONDS
 
 
-def _word_from(parent: int) -> str | None:
-    """How the training ended, or None when it has not within a second."""
-    readable, _, _ = select.select([0], [], [], _LOOK_SECONDS)
+def _ending(parent: int) -> str | None:
+    """How the training ended: finished, failed or killed; None if it still runs after a second."""
+    readable, _, _ = select.select([0], [], [], _POLL_SECONDS)
     if readable:
         return os.read(0, 64).decode() or "killed"
     return None if os.getppid() == parent else "killed"
 
 
-class _Mirrored:
-    """The run that shows a training, and the points that it shows so far."""
+class _LiveRun:
+    """The run that shows a training, with the points that it shows so far."""
 
     def __init__(self, order: Mapping):
         self._order = order
@@ -149,12 +149,12 @@ class _Mirrored:
         self._shown = self._run.points()
 
     def update(self, history: Path) -> None:
-        """Show the epochs that are new."""
+        """Show the points of new epochs."""
         if not history.is_file():
-            return  # before the first epoch, or published under its final name
+            return  # before the first epoch, or after the guard has moved it to its final path
         points = read_curves(history)
         if any(self._shown.get(point, value) != value for point, value in points.items()):
-            self._run.delete()  # of an earlier training whose numbers this one does not repeat
+            self._run.delete()  # it shows an earlier training, which gave other numbers
             self._open()
         new = {point: value for point, value in points.items() if point not in self._shown}
         if new:
@@ -166,4 +166,4 @@ class _Mirrored:
 
 
 if __name__ == "__main__":
-    _pass_on(json.loads(sys.argv[1]), os.getppid())
+    _show_until_end(json.loads(sys.argv[1]), os.getppid())

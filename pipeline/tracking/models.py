@@ -19,13 +19,13 @@ from pipeline.tracking import serving
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model as it is to be shown.
+    """A trained model for the tracking store.
 
     Attributes:
-        name: Its name in the store.
-        file: In Keras' format.
-        example: Inputs (n, ...) that it takes.
-        output_shape: Of one output.
+        name: Name in the store.
+        file: File of the model in Keras' format.
+        example: Example inputs (n, ...), with the model's input dtype.
+        output_shape: Shape of one output, without the batch.
     """
 
     name: str
@@ -35,15 +35,15 @@ class TrainedModel:
 
 
 def add_model(client: mlflow.MlflowClient, run: entities.Run, trained: TrainedModel) -> str:
-    """Add a model to a run, whose params it gets, without loading it; returns its id.
+    """Add a model to a run without loading it; returns the model's id. The model gets the run's params.
 
-    `mlflow.pyfunc.log_model` would load it to try its example.
+    `mlflow.pyfunc.log_model` would load the model to run it on the example.
     """
     run_id, experiment_id = run.info.run_id, run.info.experiment_id
     for former in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         if former.status == entities.LoggedModelStatus.READY:
             return former.model_id
-        client.delete_logged_model(former.model_id)  # half-written when an earlier log was interrupted
+        client.delete_logged_model(former.model_id)  # incomplete: an earlier `log` was interrupted
     params = client.get_run(run_id).data.params
     logged = client.create_logged_model(experiment_id, trained.name, run_id, params=params)
     with tempfile.TemporaryDirectory() as temporary:
@@ -56,7 +56,7 @@ def add_model(client: mlflow.MlflowClient, run: entities.Run, trained: TrainedMo
 
 
 def _save(folder: Path, trained: TrainedModel, logged: entities.LoggedModel) -> None:
-    """Write the model as MLflow stores it: its file, code that loads it, its shapes and an example."""
+    """Write a folder in MLflow's format: the model's file, code that loads it, its signature and an example."""
     inputs = TensorSpec(trained.example.dtype, (-1, *trained.example.shape[1:]))
     outputs = TensorSpec(np.dtype(np.float32), (-1, *trained.output_shape))
     mlflow.pyfunc.save_model(
@@ -77,7 +77,7 @@ def _save(folder: Path, trained: TrainedModel, logged: entities.LoggedModel) -> 
 
 
 def _requirements() -> list[str]:
-    """What loading the model takes, in the versions that are installed here."""
+    """Packages that are needed to load the model, in the installed versions: `numpy==2.3.1`."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     names = [
         "keras",

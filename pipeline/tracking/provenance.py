@@ -1,4 +1,4 @@
-"""Where a result comes from, in the words of git and DVC: the commit, the lock, the hash of the data."""
+"""Origin of a result: git's commit, the digest of dvc.lock, and DVC's hash of the dataset."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ from ruamel.yaml import YAML
 from pipeline.formats.packed import INDEX
 from pipeline.runtime import paths
 
-# What a run of the pipeline itself writes: a tree that differs from its commit only there is that commit's code.
+# Paths that the pipeline itself writes. A working tree that differs from its commit only here has the commit's code.
 _MADE_BY_THE_PIPELINE = (":(exclude)dvc.lock", ":(exclude)results")
 
 
 def facts() -> dict[str, str]:
-    """Commit, whether files differ from it, and lock, as far as there are any: `git_commit`, `git_dirty`, `dvc_lock`."""
+    """Facts on the origin by key: `git_commit`, `git_dirty` (`true` or `false`) and `dvc_lock`, without those that do not exist."""
     commit, lock = git_commit(), lock_digest()
     return {
         **({"git_commit": commit, "git_dirty": str(git_is_dirty()).lower()} if commit else {}),
@@ -26,17 +26,17 @@ def facts() -> dict[str, str]:
 
 
 def home() -> Path:
-    """The project's folder, also for a run in a copy of it: `dvc exp run --temp` and `--queue` name it in DVC_ROOT."""
+    """The project's folder. In a copy made by `dvc exp run --temp` or `--queue`: the original folder, which DVC_ROOT names."""
     return Path(os.environ.get("DVC_ROOT") or paths.root())
 
 
 def git_commit() -> str | None:
-    """The commit that the project's folder is at; None without git or before the first commit."""
+    """Hash of the current commit; None without git or before the first commit."""
     return _git("rev-parse", "--verify", "HEAD")
 
 
 def git_is_dirty() -> bool:
-    """Whether a file outside the pipeline's own outputs differs from the commit, or is unknown to it."""
+    """Whether a file, other than an output of the pipeline, differs from the commit or is not in it."""
     return bool(_git("status", "--porcelain", "--", ".", *_MADE_BY_THE_PIPELINE))
 
 
@@ -49,7 +49,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def lock_digest() -> str | None:
-    """SHA-256 (hexadecimal) of dvc.lock as it is now; None where there is none."""
+    """SHA-256 (hexadecimal) of dvc.lock; None if there is no dvc.lock."""
     lock = paths.root() / "dvc.lock"
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None
 
@@ -57,8 +57,8 @@ def lock_digest() -> str | None:
 def dvc_hash(dataset: Path) -> str:
     """DVC's hash of a packed dataset's folder: 32 hexadecimal digits and `.dir`, as in dvc.lock.
 
-    Read from dvc.lock where DVC's cache confirms that it is of this very data; computed as DVC does otherwise, because the
-    folder may have been made by hand since.
+    The hash is read from dvc.lock if DVC's cache confirms that it belongs to this data. If not, as after a stage run without DVC, it is
+    computed as DVC does.
     """
     index = _md5(dataset / INDEX)
     for recorded in _hashes_in_lock(dataset):

@@ -1,7 +1,7 @@
-"""Shows a result in the tracking store, once, however often it is logged.
+"""Shows a result as one run in the tracking store; showing it again adds no second run.
 
-The run of a result is found by its fingerprint. A finished one is left alone, one that an interrupted log left is completed, and
-otherwise the run that showed the training's curves while it ran becomes the run of its first result.
+The run of a result is found by its fingerprint. A finished run is not changed, and an unfinished run of an interrupted `log` is
+completed. If there is none, the run that showed the curves during the training becomes the result's run, or a new one is created.
 """
 
 import time
@@ -14,26 +14,27 @@ from pipeline.tracking.models import TrainedModel
 from pipeline.tracking.runs import Data, Run
 from pipeline.tracking.store import Store, exclusive, outage_is_input_error
 
-_LIVE_SECONDS = 5  # to wait for the process that shows the curves of a training that has just ended
+_LIVE_SECONDS = 5  # how long to wait for the process of `live`, if the training has just ended
 
 
 @dataclass(frozen=True)
 class Result:
-    """A result as it is to be shown, read from the local files.
+    """The content of a result's run, read from the local files.
 
     Attributes:
-        run_name: Of its run.
-        facts: Tags of the run; `fingerprint` finds it again, `training`, where there was one, the run of its curves.
-        command: The command that logs it.
-        description: Markdown.
-        params: By their keys in params.yaml.
-        metrics: Its figures of merit.
-        files: Files and folders, each with its folder in the run, None for the uppermost. Taken only when the result is to be
-            shown.
-        part: Of the store: "" or "lab".
-        curves: Of its training.
-        data: The data that it was trained on. Called only when the result is to be shown: it may read gigabytes.
-        model: The trained model. Called only then.
+        run_name: Name of the run.
+        facts: Tags of the run. `fingerprint` is used to find the run again; `training`, if the result has a training, to find the run
+            with its curves.
+        command: Command that logs the result.
+        description: Markdown at the top of the run's page.
+        params: Params as text, by key.
+        metrics: Figures of merit.
+        files: Files and folders to log, each with its folder in the run, None for the top folder. Iterated over only if the result is
+            not shown yet.
+        part: Part of the store: "" for experiments, "lab" for claims.
+        curves: Points of the training's curves.
+        data: Returns the data that the model was trained on. Called only if the result is not shown yet, as it may read gigabytes.
+        model: Returns the trained model. Called only if the result is not shown yet.
     """
 
     run_name: str
@@ -50,7 +51,7 @@ class Result:
 
 
 def show(result: Result) -> str:
-    """Make sure that one finished run shows a result; returns what to say of it.
+    """Make sure that one finished run shows a result; returns a message: `logged as RUN in STORE`.
 
     Raises:
         InputError: The store cannot be used, or stopped answering.
@@ -70,13 +71,13 @@ def _show(store: Store, result: Result) -> bool:
         run = runs[0] if runs else (training and _adopt(store, training, result.curves))
         _complete(run or store.create(result.run_name, **result.facts), result)
     for repetition in store.unlogged(training) if training else ():
-        if not repetition.is_running:  # its curves are those of this result, or of none that can be shown
+        if not repetition.is_running:  # it repeats the curves of this result, or has curves of no result
             repetition.delete()
     return is_new
 
 
 def _adopt(store: Store, training: str, curves: Points) -> Run | None:
-    """The run that showed this result's training while it ran."""
+    """The run that showed this result's training while it ran; None if there is none with the same points."""
     deadline = time.monotonic() + _LIVE_SECONDS
     while any(run.is_running for run in store.unlogged(training)) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -87,7 +88,7 @@ def _adopt(store: Store, training: str, curves: Points) -> Run | None:
 
 
 def _complete(run: Run, result: Result) -> None:
-    """Log whatever the run does not show yet. It is finished only when everything is there."""
+    """Log everything that the run does not show yet, then mark it as finished."""
     run.describe(result.facts, command=result.command, description=result.description)
     run.begin(result.run_name)
     run.add_params(result.params)

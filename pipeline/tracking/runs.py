@@ -1,4 +1,4 @@
-"""A run in the tracking store, and all that can be done with it. What is there already is left alone."""
+"""A run in the tracking store: reading it, adding to it, ending it. Content that the run already has is not changed."""
 
 import json
 import time
@@ -22,15 +22,15 @@ _PARAM_LENGTH = 6000
 
 @dataclass(frozen=True)
 class Data:
-    """The data that a run was trained on.
+    """The dataset that a run was trained on.
 
     Attributes:
-        name: Of the dataset.
-        digest: At most 36 characters.
-        source: Its folder in the project.
-        dtype: Of the inputs.
-        shape: Of one input.
-        profile: Figures for people.
+        name: Name of the dataset.
+        digest: DVC's hash of the packed dataset; MLflow takes at most 36 characters.
+        source: Folder of the packed dataset, relative to the project's.
+        dtype: NumPy's name for the dtype of the inputs.
+        shape: Shape of one input.
+        profile: Numbers to show: examples in each split, classes.
     """
 
     name: str
@@ -42,48 +42,48 @@ class Data:
 
 
 class Run:
-    """A run as it was when it was found or created, with verbs that change it."""
+    """A run in the tracking store. Its properties are those at the time when it was found or created; its methods change the store."""
 
     def __init__(self, client: mlflow.MlflowClient, run: entities.Run):
         self._client, self._run, self.id = client, run, run.info.run_id
 
     @property
     def is_running(self) -> bool:
-        """Whether it is being written, or was interrupted while it was."""
+        """Whether the run is marked as running: it is being written, or its writer was interrupted."""
         return self._run.info.status == "RUNNING"
 
     @property
     def is_finished(self) -> bool:
-        """Whether it shows everything."""
+        """Whether the run is marked as finished: all of the result is logged."""
         return self._run.info.status == "FINISHED"
 
     def fact(self, key: str) -> str | None:
-        """What the tag `cnnkeras.KEY` says."""
+        """Value of the tag `cnnkeras.KEY`; None if the run does not have it."""
         return self._run.data.tags.get(f"cnnkeras.{key}")
 
     def points(self) -> dict[tuple[str, int], float]:
-        """All values of all metrics."""
+        """All values of all metrics, by (metric, step)."""
         histories = (self._client.get_metric_history(self.id, key) for key in self._run.data.metrics)
         return {(metric.key, metric.step): metric.value for history in histories for metric in history}
 
     def begin(self, name: str | None = None) -> None:
-        """Mark it as running, under a name."""
+        """Mark the run as running, and rename it if a name is given."""
         self._client.update_run(self.id, status="RUNNING", name=name)
 
     def finish(self, ending: Ending = "finished") -> None:
-        """Mark it as ended."""
+        """Mark the run as ended in this way."""
         self._client.set_terminated(self.id, ending.upper())
 
     def delete(self) -> None:
-        """Delete it."""
+        """Delete the run."""
         self._client.delete_run(self.id)
 
     def describe(self, facts: Mapping[str, str], *, command: str, description: str) -> None:
-        """Say what it shows.
+        """Set the run's tags.
 
         Args:
-            facts: Each becomes the tag `cnnkeras.KEY`; `git_commit` is also shown as the source's version.
-            command: The command that logs the result.
+            facts: Each becomes a tag `cnnkeras.KEY`; `git_commit` is also shown as the source's version.
+            command: Command that logs the result.
             description: Markdown at the top of the run's page.
         """
         tags = {f"cnnkeras.{key}": value for key, value in facts.items()}
@@ -93,7 +93,7 @@ class Run:
         self._client.log_batch(self.id, tags=[entities.RunTag(key, value) for key, value in tags.items()])
 
     def add_params(self, params: Mapping[str, str]) -> None:
-        """Add params; the ones that the run has already are the same or cannot be changed."""
+        """Add the params that the run does not have yet; MLflow does not allow changing the others."""
         new = [
             entities.Param(key, value[:_PARAM_LENGTH])
             for key, value in params.items()
@@ -106,9 +106,9 @@ class Run:
         """Add values of metrics.
 
         Args:
-            points: Finite values by metric and step; MLflow draws no others.
-            model_id: Of the model that was measured.
-            data: The dataset that it was measured on.
+            points: Values by (metric, step); finite, as MLflow draws no others.
+            model_id: Id of the measured model.
+            data: Dataset that the values belong to.
         """
         belongs_to = {"model_id": model_id} if model_id else {}
         if data:
@@ -119,7 +119,7 @@ class Run:
             self._client.log_batch(self.id, metrics=metrics[start : start + _METRICS_PER_BATCH])
 
     def add_files(self, path: Path, folder: str | None = None) -> None:
-        """Add a file, or all files below a folder, under a folder of the run's."""
+        """Add a file, or all files below a folder, to a folder of the run; None for the run's top folder."""
         add = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         add(self.id, str(path), folder)
 
@@ -128,7 +128,7 @@ class Run:
         return add_model(self._client, self._run, trained)
 
     def add_data(self, data: Data) -> None:
-        """Add the data that it was trained on."""
+        """Add the dataset that the model was trained on."""
         tensor = {"dtype": data.dtype, "shape": [-1, *data.shape]}
         inputs = [{"name": "inputs", "type": "tensor", "tensor-spec": tensor}]
         schema = {"mlflow_tensorspec": {"features": json.dumps(inputs), "targets": None}}

@@ -1,4 +1,4 @@
-"""The MLflow UI on this project's store."""
+"""The server of the MLflow UI, for this project's store."""
 
 import os
 import sys
@@ -8,12 +8,12 @@ from pipeline.tracking.store import Store, artifacts_uri, exclusive, store_uri
 
 
 def remote_address() -> str | None:
-    """Address of the tracking server that shows this project's runs; None if their store is the project's own."""
+    """Address of the tracking server that has this project's runs; None if the runs are in a local store."""
     return store_uri() if store_uri().startswith("http") else None
 
 
 def charts_page() -> str:
-    """The page with the charts of the runs, below the UI's address: MLflow's own front page is about language models.
+    """Path, below the UI's address, of the page with the runs' charts; MLflow's front page is about language models.
 
     Raises:
         InputError: The store cannot be used.
@@ -26,7 +26,7 @@ def charts_page() -> str:
 def become(host: str, port: int) -> NoReturn:
     """Replace this process by the server of the UI."""
     server = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
-    where = ["--backend-store-uri", store_uri(), "--default-artifact-root", artifacts_uri()]
-    # By default it starts four servers of 250 MB each, and a runner of jobs that this project does not have.
+    stores = ["--backend-store-uri", store_uri(), "--default-artifact-root", artifacts_uri()]
+    # By default MLflow starts four worker processes of 250 MB each, and a runner for jobs, which this project does not have.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    os.execve(sys.executable, [*server, *where, "--workers", "1"], environment)
+    os.execve(sys.executable, [*server, *stores, "--workers", "1"], environment)

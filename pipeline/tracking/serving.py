@@ -1,6 +1,6 @@
-"""The trained model as an MLflow model: MLflow copies this file beside the `.keras` file and runs it to load the two.
+"""A trained model as an MLflow model: MLflow copies this file beside the `.keras` file and runs it to load the model.
 
-It may import nothing of `pipeline`, and Keras only when a model is loaded: `cnnkeras log` runs it too, without Keras.
+It must not import `pipeline`, and must import Keras only when a model is loaded, because `cnnkeras log` runs it too, without Keras.
 """
 
 from pathlib import Path
@@ -8,17 +8,17 @@ from pathlib import Path
 import mlflow
 import numpy as np
 
-MODEL = "network"  # the name of the `.keras` file among MLflow's artifacts of the model
+MODEL = "model"  # name of the `.keras` file among the artifacts of the MLflow model
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):
-    """A trained model. `predict` gives its outputs: the numbers that the stage `predict` stores."""
+    """A trained model. `predict` returns its outputs, the same numbers that the stage `predict` stores."""
 
     def load_context(self, context: mlflow.pyfunc.PythonModelContext) -> None:
         """Load the model.
 
         Raises:
-            ValueError: The file is damaged or holds something else than layers of Keras and of cnnkeras and their numbers.
+            ValueError: The file is damaged, or holds anything but layers of Keras and cnnkeras and their numbers.
         """
         import keras
 
@@ -29,9 +29,9 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         layers.register()
         self._model = keras.saving.load_model(context.artifacts[MODEL], compile=False, safe_mode=True)
 
-    # MLflow takes the annotation as "see the signature" and warns without one.
+    # MLflow takes this annotation to mean "see the signature", and warns if there is none.
     def predict(self, model_input: np.ndarray) -> np.ndarray:
-        """Outputs, float32 (N, ...), of inputs (N, H, W, 3) uint8 or (N, L, 1) float32."""
+        """Outputs, float32 (N, ...), of inputs, uint8 (N, H, W, 3) or float32 (N, L, 1)."""
         return self._model.predict(model_input, verbose=0)
 
 

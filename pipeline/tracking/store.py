@@ -1,12 +1,12 @@
 """The tracking store and the runs in it.
 
-The store is `mlflow.db` with `mlartifacts/` in the project's folder, or the one that MLFLOW_TRACKING_URI names. All results are in
-one MLflow experiment, `cnnkeras` (or MLFLOW_EXPERIMENT_NAME), so that its table of runs is the project's table of results; the lab's
-claims, which have no curves, are in another, `cnnkeras lab`.
+The store is `mlflow.db` with `mlartifacts/` in the project's folder, or the store that MLFLOW_TRACKING_URI names. All results of
+experiments and ensembles are in one MLflow experiment, `cnnkeras` (or MLFLOW_EXPERIMENT_NAME), so that its table of runs is the
+project's table of results. The results of the lab, which have no curves, are in another one, `cnnkeras lab`.
 
-Tags by which runs are found again:
+Runs are found again by tags:
     cnnkeras.training: `fingerprints.training_fingerprint`; set by `live` when the training starts.
-    cnnkeras.fingerprint: of the result; set by `results` when it is logged.
+    cnnkeras.fingerprint: `fingerprints.result_fingerprint`, or `claim_fingerprint`; set by `results` when the result is logged.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ from pipeline.runtime.errors import InputError, first_reason
 from pipeline.tracking import LIMITS, provenance
 from pipeline.tracking.runs import Run
 
-# Until a server has answered once it gets one short try; then it may be slow, for example to store a model of 500 MB.
+# The first request gets one short try; later requests may take longer, for example to store a model of 500 MB.
 _FIRST_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
-# What goes wrong in a database is raised as well, and need not fill the terminal.
+# This logger repeats errors of the database that are raised as exceptions.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
@@ -42,13 +42,13 @@ def store_uri() -> str:
 
 
 def artifacts_uri() -> str:
-    """Address of the folder that holds the files of the project's own store."""
+    """Address of the folder for the files of the project's own store."""
     return (provenance.home() / "mlartifacts").as_uri()
 
 
 @contextlib.contextmanager
 def exclusive() -> Iterator[None]:
-    """Keep other processes of this project, `dvc exp run --temp` included, from deciding which runs there are."""
+    """Hold a lock, so that no other process of this project, `dvc exp run --temp` included, finds or creates runs meanwhile."""
     file = provenance.home() / ".cnnkeras" / "mlflow.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as lock:
@@ -57,17 +57,17 @@ def exclusive() -> Iterator[None]:
 
 
 class Store:
-    """A tracking store that has answered. Open it within `exclusive()`: two processes must not create it at once.
+    """A tracking store that has answered. Create it inside `exclusive()`: two processes must not create the database at once.
 
     Args:
-        part: Ends the name of the MLflow experiment: results other than those of experiments have a table of their own.
+        part: Last word of the MLflow experiment's name: "" for results of experiments, "lab" for claims.
 
     Attributes:
-        uri: Its address.
-        experiment_id: Of the MLflow experiment.
+        uri: Address of the store.
+        experiment_id: Id of the MLflow experiment.
 
     Raises:
-        InputError: It does not answer within seconds, or cannot be used.
+        InputError: The store does not answer within seconds, or cannot be used.
     """
 
     def __init__(self, part: str = "") -> None:
@@ -86,7 +86,9 @@ class Store:
         name = " ".join(filter(None, (os.environ.get("MLFLOW_EXPERIMENT_NAME") or "cnnkeras", part)))
         if experiment := self._client.get_experiment_by_name(name):
             if experiment.lifecycle_stage == entities.LifecycleStage.DELETED:
-                self._client.restore_experiment(experiment.experiment_id)  # its name cannot be given to another one
+                self._client.restore_experiment(
+                    experiment.experiment_id
+                )  # a new one cannot have the name of a deleted one
             return experiment.experiment_id
         return self._client.create_experiment(
             name,
@@ -96,7 +98,7 @@ class Store:
         )
 
     def find(self, **facts: str) -> list[Run]:
-        """Runs with all these facts, newest first: `training`, `fingerprint` or `experiment`."""
+        """Runs with all these tags, newest first: `training`, `fingerprint` or `experiment`."""
         conditions = [f"tags.`cnnkeras.{key}` = '{value}'" for key, value in facts.items()]
         runs = self._client.search_runs(
             [self.experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"]
@@ -108,14 +110,14 @@ class Store:
         return [run for run in self.find(training=training) if run.fact("fingerprint") is None]
 
     def create(self, name: str, **facts: str) -> Run:
-        """Create a run with these facts, which is running."""
+        """Create a run with these facts as tags; it is marked as running."""
         tags = {**_user(), "mlflow.source.type": "LOCAL", **{f"cnnkeras.{key}": value for key, value in facts.items()}}
         return Run(self._client, self._client.create_run(self.experiment_id, run_name=name, tags=tags))
 
 
 @contextlib.contextmanager
 def _first_limits() -> Iterator[None]:
-    """Have MLflow, which reads its limits at every request, try once and shortly; limits that the user has set stay."""
+    """Let MLflow try once, for a short time, while the block runs; limits that the user has set stay. MLflow reads them at each request."""
     ours = {key: value for key, value in LIMITS.items() if os.environ.get(key) == value}
     os.environ.update({key: _FIRST_LIMITS[key] for key in ours})
     try:
@@ -126,7 +128,7 @@ def _first_limits() -> Iterator[None]:
 
 @contextlib.contextmanager
 def outage_is_input_error(uri: str) -> Iterator[None]:
-    """Turn the end of a conversation with a tracking server into one clear line; other failures stay what they are."""
+    """Turn exceptions that mean that the tracking server stopped answering into an `InputError`; other exceptions pass unchanged."""
     try:
         yield
     except (MlflowException, RequestException) as error:

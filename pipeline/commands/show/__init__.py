@@ -1,10 +1,11 @@
-"""`cnnkeras show`: a trained experiment on the user's own images (or signals), drawn.
+"""`cnnkeras show`: draws the predictions of a trained experiment on the user's own images or signals.
 
-What is drawn and said differs by task: one file each, with the same `show`.
+Each task has a file with a function
 
     show(image, outputs, classes, settings) -> Shown
 
-takes an image (or a signal), what `postprocess` would be given of it, the class names and the experiment's `postprocess` params.
+that takes an image (or a signal), the model's outputs for it, the class names, and the keyword arguments of the task's `postprocess`,
+the section `postprocess` of the experiment.
 """
 
 from collections.abc import Sequence
@@ -31,31 +32,36 @@ _files = Files(__name__, "a task")
 names, load = _files.names, _files.load
 
 FOLDER = "show"  # in the current folder
-SIDES = 480, 1600  # pixels, smallest and largest: the longer side of a drawing is the image's own, within these
+SIDES = 480, 1600  # pixels, min and max: the longer side of a drawing is that of the image, clipped to these
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A drawn image, and what was found on it, a line each."""
+    """A drawing of an image's predictions.
+
+    Attributes:
+        image: uint8 RGB (H, W, 3).
+        lines: Predictions as text, a line each.
+    """
 
     image: np.ndarray
     lines: list[str]
 
 
 def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None:
-    """Run an experiment's model, or those of an ensemble, on files, print what it finds and draw it.
+    """Run the models of an experiment or ensemble on files; print and draw the predictions.
 
-    An image is seen as `predict` sees it, by the experiment's `views` or `regions`, and an ensemble's models are combined as
-    `combine` does. Everything is read before a model is loaded, and everything is drawn before the first file is written.
+    Outputs are computed as in the stages `predict`, with the experiment's `views` or `regions`, and `combine`. All files are read before
+    a model is loaded, and all drawings are made before the first one is written.
 
     Args:
         name: Entry under `experiments:` or `ensembles:`.
-        files: Images in any format; for a model of signals, .npy or .csv files of as many numbers as it takes.
-        output: Folder for FILE-EXPERIMENT.png. Default: show/ here.
+        files: Image files in any format; for a model of signals, .npy or .csv files with the model's number of values.
+        output: Folder for the drawings, FILE-EXPERIMENT.png. None: show/ in the current folder.
 
     Raises:
-        InputError: The experiment is unknown or not trained, sees only regions of the test split's images, or a file is not
-            what it should be.
+        InputError: There is no such entry; a model is not trained, or needs proposals, which the user's images do not have; a file
+            cannot be read, or does not fit the model; or a drawing cannot be written.
     """
     params = load_params()
     entry = params.measured(name)
@@ -65,25 +71,25 @@ def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None
     is_signal = len(dataset.size) == 1
     images = [read_signal(file, dataset.size[0]) if is_signal else read_image(file) for file in files]
     show = load(dataset.task).show
-    shown = [
+    drawings = [
         show(image, outputs, classes, entry.postprocess)
         for image, outputs in zip(images, _outputs(params, name, images), strict=True)
     ]
     folder = Path(FOLDER) if output is None else output
     console = Console(highlight=False, soft_wrap=True)
-    for file, target, result in zip(files, _targets(files, name, folder), shown, strict=True):
-        _write(target, result.image)
+    for file, target, drawing in zip(files, _targets(files, name, folder), drawings, strict=True):
+        _write(target, drawing.image)
         console.print(f"{file}", style="bold", markup=False)
-        for line in result.lines:
+        for line in drawing.lines:
             console.print(f"  {line}", markup=False)
         console.print(f"  drawn in {target}", markup=False)
 
 
 def read_image(file: Path) -> np.ndarray:
-    """An image file of the user's, uint8 RGB (H, W, 3), as image viewers show it.
+    """An image file as uint8 RGB (H, W, 3), turned as its EXIF orientation says, like in image viewers.
 
     Raises:
-        InputError: It does not exist, is no image, or is damaged.
+        InputError: The file does not exist, is no image, or is damaged.
     """
     try:
         return reading.read_image(file.read_bytes(), str(file), as_seen=True)
@@ -94,10 +100,10 @@ def read_image(file: Path) -> np.ndarray:
 
 
 def read_signal(file: Path, length: int) -> np.ndarray:
-    """A signal, float32 (length, 1), from a .npy file or from numbers in text, separated by commas or lines.
+    """A signal, float32 (length, 1), from a .npy file, or from a text file of numbers separated by commas, spaces or lines.
 
     Raises:
-        InputError: It does not exist, holds anything else than numbers, or another count of them.
+        InputError: The file does not exist, does not hold numbers, or does not hold `length` finite ones.
     """
     try:
         if file.suffix == ".npy":
@@ -113,15 +119,15 @@ def read_signal(file: Path, length: int) -> np.ndarray:
 
 
 def _check_model(params: Params, name: str) -> None:
-    """Refuse a model that is not there, and one that sees images by what is known of the test split's alone."""
+    """Refuse a model that is not trained, or that needs proposals, which exist only for the images of the dataset."""
     if not paths.model_file(name).is_file():
-        place = paths.model_file(name).relative_to(paths.root())
+        file = paths.model_file(name).relative_to(paths.root())
         raise InputError(
-            f"expected the trained model {place}; received: no such file. "
+            f"expected the trained model {file}; received: no such file. "
             f"Run `cnnkeras train {name}` or `dvc repro train@{name}` first"
         )
-    chosen = params.experiment(name).predict.regions
-    regions = chosen.call(region_kinds) if chosen else None
+    settings = params.experiment(name).predict.regions
+    regions = settings.call(region_kinds) if settings else None
     if regions and regions.file:
         raise InputError(
             f"experiments.{name}.predict.regions: expected regions that every image has; received: proposals, and "
@@ -130,7 +136,7 @@ def _check_model(params: Params, name: str) -> None:
 
 
 def _outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What `postprocess` would be given of each image or signal: views averaged, regions merged, models combined."""
+    """Outputs for each image or signal, as the task's `postprocess` takes them: averaged over views, merged over regions and combined over models."""
     if name not in params.ensembles:
         return _model_outputs(params, name, images)
     ensemble = params.ensemble(name)
@@ -156,14 +162,14 @@ def _model_outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> l
     else:
         inputs = images if len(size) == 1 else [annotated.resize(image, size) for image in images]
         outputs = (model.predict_on_batch(item[None])[0] for item in inputs)
-    # The numbers that the file of outputs would hold.
-    outputs = [np.asarray(seen, tasks.load(params.task(name)).OUTPUT_DTYPE) for seen in outputs]
+    # The same dtype as in the file of outputs that the stage `predict` writes.
+    outputs = [np.asarray(values, tasks.load(params.task(name)).OUTPUT_DTYPE) for values in outputs]
     counts = [view.count for view in views]
-    return [average_views(seen[None], counts)[0] for seen in outputs] if counts else outputs
+    return [average_views(values[None], counts)[0] for values in outputs] if counts else outputs
 
 
 def _targets(files: Sequence[Path], name: str, folder: Path) -> list[Path]:
-    """Where each drawing goes: FILE-EXPERIMENT.png, numbered where several files share a name."""
+    """Path of each drawing: FILE-EXPERIMENT.png, with a number if several files have the same name."""
     targets: list[Path] = []
     for file in files:
         target, number = folder / f"{file.stem}-{name}.png", 1
@@ -175,7 +181,7 @@ def _targets(files: Sequence[Path], name: str, folder: Path) -> list[Path]:
 
 
 def _write(target: Path, image: np.ndarray) -> None:
-    """Write a drawing in one step, so that an interruption leaves no half of one."""
+    """Write a drawing in one step, so that an interruption leaves no partial file."""
     try:
         with replacing(target) as partial:
             overlays.write_png(partial, image)
@@ -184,7 +190,7 @@ def _write(target: Path, image: np.ndarray) -> None:
 
 
 def drawn_side(image: np.ndarray) -> int:
-    """The longer side of the drawing of an image, in pixels."""
+    """Longer side, in pixels, of the drawing of an image (H, W, 3)."""
     return int(np.clip(max(image.shape[:2]), *SIDES))
 
 

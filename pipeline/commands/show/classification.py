@@ -1,4 +1,4 @@
-"""The most probable classes, as bars under the image or the signal."""
+"""Drawings of classification: bars of the most probable classes under the image or the signal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from pipeline.drawing import overlays
 
 
 def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: Mapping[str, Any]) -> Shown:
-    """The image, or the signal, over bars of its most probable classes."""
+    """Draw an image (H, W, 3) or a signal (L, 1) over bars of its most probable classes; `outputs` are logits (C,)."""
     (probabilities,), (best,) = classification.postprocess(outputs[None], **settings)
     names, values = [classes[label] for label in best], probabilities[best]
     side = SIDES[0]

@@ -1,4 +1,4 @@
-"""The boxes that are sure enough to be displayed."""
+"""Drawings of detection: the boxes with a score of at least `display_threshold`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,14 +12,14 @@ from pipeline.drawing import overlays
 
 
 def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: Mapping[str, Any]) -> Shown:
-    """The image with its boxes, and where they are in its own pixels."""
-    _, shown = detection.postprocess(outputs[None], len(classes), **settings)
-    shown = shown[np.argsort(-shown.scores, kind="stable")]
+    """Draw the boxes on an image (H, W, 3), and list them in the image's pixels; `outputs` are one grid of boxes (S, S, C + 5B)."""
+    _, detections = detection.postprocess(outputs[None], len(classes), **settings)
+    detections = detections[np.argsort(-detections.scores, kind="stable")]
     height, width = image.shape[:2]
-    boxes = clip_boxes(shown.boxes * [width, height, width, height], np.array([height, width]))
-    drawn = overlays.draw_boxes(image, boxes, shown.labels, classes, shown.scores, side=drawn_side(image))
+    boxes = clip_boxes(detections.boxes * [width, height, width, height], np.array([height, width]))
+    drawn = overlays.draw_boxes(image, boxes, detections.labels, classes, detections.scores, side=drawn_side(image))
     lines = [
         f"{classes[label]} {score:.3f} from ({box[0]:.0f}, {box[1]:.0f}) to ({box[2]:.0f}, {box[3]:.0f})"
-        for label, score, box in zip(shown.labels, shown.scores, boxes, strict=True)
+        for label, score, box in zip(detections.labels, detections.scores, boxes, strict=True)
     ]
     return Shown(drawn, lines or [f"nothing with a score of at least {settings['display_threshold']:g}"])

@@ -1,4 +1,4 @@
-"""The label map, and which fraction of the image each class takes."""
+"""Drawings of segmentation: the label map over the image, and the fraction of pixels of each class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from pipeline.drawing import overlays
 
 
 def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: Mapping[str, Any]) -> Shown:
-    """The image under its label map."""
+    """Draw the label map over an image (H, W, 3); `outputs` are scores (h, w, C + 1), background first."""
     labels = segmentation.postprocess(outputs, image.shape[:2], **settings)
     drawn = overlays.draw_mask(image, labels, classes, side=drawn_side(image))
     fractions = np.bincount(labels.reshape(-1), minlength=len(classes) + 1) / labels.size

@@ -1,11 +1,11 @@
-"""The lecture's claims: one file each, found by its name (`claim: size` in params.yaml is `pipeline/lab/claims/size.py`).
+"""The lecture's claims: a file for each, found by its name (`claim: size` in params.yaml is `pipeline/lab/claims/size.py`).
 
 A claim's file defines
 
 - `class Settings(ClaimEntry)`: the keys of its entry under `lab:`;
 - `measure(settings, *, seed)`: the measurement, as `Findings`. Equal arguments give equal numbers.
 
-What is arithmetic or a definition is in `cnnkeras/`; a claim's file compares it with what happens.
+Formulas and definitions are in `cnnkeras/`; a claim's file compares them with measurements.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Models(Entry):
-    """Trained experiments that a claim looks into; `scratch` where it needs none."""
+    """Names of the trained experiments whose models a claim examines; `scratch` if it needs no model."""
 
     classifier: str
     encoder: str
@@ -30,11 +30,11 @@ class Models(Entry):
 
 
 class ClaimEntry(Entry):
-    """What every entry under `lab:` has; a claim adds its own keys.
+    """Keys of every entry under `lab:`; a claim adds its own keys.
 
     Attributes:
-        claim: Its file.
-        models: Those that it depends on, all four for any claim: dvc.yaml names them.
+        claim: Name of the claim's file.
+        models: The experiments that the entry depends on. Every entry has all four keys, because dvc.yaml names them.
     """
 
     claim: str
@@ -42,23 +42,23 @@ class ClaimEntry(Entry):
 
     @property
     def trained_models(self) -> list[str]:
-        """Names of the experiments whose models it looks into."""
+        """Names of the experiments whose models the claim examines."""
         return [name for name in self.models.model_dump().values() if name != SCRATCH]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a measurement found.
+    """The result of a measurement.
 
     Attributes:
         claim: The lecture's statement.
-        published: Numbers from the literature, by the names of `measured`; only those that there are.
-        measured: Ours; the mean where there are several seeds.
-        spread: Standard deviation over the seeds, by the names of `measured`; empty where nothing is random.
+        published: Published numbers, by the same names as in `measured`; names without a published number are missing.
+        measured: Our numbers; means, if there are several seeds.
         holds: Whether the measurement agrees with the claim.
-        paragraph: Measurement and verdict, as the report prints them after the claim.
+        paragraph: The measurement in words; the report prints it after the claim.
         title: Heading of the figure.
-        draw: Draws it.
+        draw: Function that draws on the figure.
+        spread: Standard deviations over the seeds, by the same names as in `measured`; empty if nothing is random.
     """
 
     claim: str

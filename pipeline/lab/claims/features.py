@@ -1,8 +1,8 @@
 """Claim 9: what the convolutions see, in the trained default experiments.
 
-Filters of the first layer (Krizhevsky et al. 2012, figure 3); feature maps of one scene down the encoder and up the decoder with the
-poolings' switches (Noh et al. 2015, figure 4); YOLO's grid with its boxes before and after threshold and non-maximum suppression,
-the line as wide as the box is sure (Redmon et al. 2016, figure 2).
+Filters of the first layer (Krizhevsky et al. 2012, figure 3); feature maps of one scene in the encoder and in the decoder with the
+poolings' switches (Noh et al. 2015, figure 4); YOLO's grid with its boxes before and after threshold and non-maximum suppression, drawn
+with lines as wide as the score is high (Redmon et al. 2016, figure 2).
 """
 
 from collections.abc import Callable
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TEST_SCENES = 400  # of the default params.yaml
-SEED = 2  # of the default scenes, so that the digits of the test split are new to the models
+TEST_SCENES = 400  # in the default params.yaml
+SEED = 2  # of the scenes in the default params.yaml; with it, the models have not seen the digits of the test split
 CLASSES = len(DIGITS)
 
 
 class Settings(ClaimEntry):
-    """Which scene, and what counts as a detection.
+    """The scene, and the thresholds of the detector.
 
     Attributes:
         scene: Number of a scene of the test split, from 0.
-        confidence_threshold: Boxes below it are not kept.
-        nms_iou: Of two boxes of a class that overlap more, the less sure one is not kept.
+        confidence_threshold: Boxes with a lower score are dropped.
+        nms_iou: Of two boxes of a class with a higher intersection over union, the one with the lower score is dropped.
     """
 
     scene: Annotated[int, Field(ge=0, lt=TEST_SCENES)] = 3
@@ -54,7 +54,7 @@ class Settings(ClaimEntry):
 
 
 def measure(settings: Settings, *, seed: int) -> Findings:
-    """Run one scene through the four models and count what the figure shows."""
+    """Run one scene through the four models, and measure the filters, maps and boxes of the figure."""
     with devices.set_up(seed=seed):
         models = {role: model_files.load(paths.model_file(name)) for role, name in settings.models.model_dump().items()}
         scene = _scene(settings.scene)
@@ -84,7 +84,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
 
 
 def _boxes(settings: Settings, outputs: np.ndarray) -> dict[str, Detections]:
-    """The detector's boxes: all, those above the threshold, and those that suppression leaves of them."""
+    """The detector's boxes: all of them, those above the threshold, and those left after suppression."""
     threshold = settings.confidence_threshold
     return {
         "all": detection.detect(outputs, classes=CLASSES, confidence_threshold=0.0, nms_iou=1.0),
@@ -105,7 +105,7 @@ def _findings(
     holds = (
         measured["boxes_before"] > measured["boxes_above_threshold"] >= measured["boxes_after_nms"] >= 1
         and measured["misplaced_unpooled_values"] == 0
-        and all(list(each) == sorted(each, reverse=True) for each in (widths["classifier"], widths["encoder"]))
+        and all(list(sizes) == sorted(sizes, reverse=True) for sizes in (widths["classifier"], widths["encoder"]))
         and segmenter[: narrowest + 1] == sorted(segmenter[: narrowest + 1], reverse=True)
         and segmenter[narrowest:] == sorted(segmenter[narrowest:])
         and smoothness > 4 * error
@@ -146,7 +146,7 @@ def _scene(number: int) -> Scene:
 
 
 def _fitted(model: "keras.Model", scene: Scene) -> np.ndarray:
-    """The scene as a batch of one in the model's size."""
+    """The scene's image, resized to the model's input, as a batch of one: uint8 (1, H, W, 3)."""
     height, width = model.input_shape[1:3]
     return cv2.resize(scene.image, (width, height), interpolation=cv2.INTER_AREA)[None]
 
@@ -157,9 +157,10 @@ def _first_filters(model: "keras.Model") -> np.ndarray:
 
 
 def _smoothness(filters: np.ndarray) -> tuple[float, float]:
-    """Correlation of neighbouring weights over all filters (K, K, 3, n): 0 for independent ones, and the standard error of that 0.
+    """Correlation of neighbouring weights over all filters (K, K, 3, n), 0 for independent weights; and the standard error of that 0.
 
-    Each filter's mean is taken off, which by itself makes the correlation of any two of its weights -1 / (K K - 1).
+    Each filter's mean is subtracted, which alone gives any two of its weights a correlation of -1 / (K K - 1); the result is corrected
+    for it.
     """
     centred = filters - filters.mean(axis=(0, 1))
     products = np.concatenate([(centred[:-1] * centred[1:]).ravel(), (centred[:, :-1] * centred[:, 1:]).ravel()])
@@ -168,7 +169,7 @@ def _smoothness(filters: np.ndarray) -> tuple[float, float]:
 
 
 def _maps(model: "keras.Model", scene: Scene) -> dict[str, np.ndarray]:
-    """Maps (1, H, W, C) of every convolution, pooling and unpooling, in order."""
+    """Feature maps (1, H, W, C) of every convolution, pooling and unpooling, by layer, in order."""
     import keras
 
     layers = [layer for layer in model.layers if hasattr(layer, "kernel_size") or hasattr(layer, "pool_size")]
@@ -178,7 +179,7 @@ def _maps(model: "keras.Model", scene: Scene) -> dict[str, np.ndarray]:
 
 
 def _unpooling(model: "keras.Model", scene: Scene) -> dict[str, Any]:
-    """Of the last unpooling: the fraction of places filled, and how many lie elsewhere than the first pooling's maxima."""
+    """Of the last unpooling's output: the fraction of filled positions, and the number of those that are no maximum of the first pooling."""
     import keras
 
     from cnnkeras.layers import MaxPoolingWithSwitches, MaxUnpooling
@@ -214,12 +215,12 @@ def _draw(
 
 
 def _draw_boxes(axes: "Axes", detections: Detections, size: tuple[int, int]) -> None:
-    """Every pair of a box and a class, the surest on top; lines as wide as it is sure."""
+    """Draw every pair of a box and a class, those with the highest scores on top, with lines as wide as the score is high."""
     from matplotlib.patches import Rectangle
 
     height, width = size
     for label, box, score in sorted(
-        zip(detections.labels, detections.boxes, detections.scores, strict=True), key=lambda each: each[2]
+        zip(detections.labels, detections.boxes, detections.scores, strict=True), key=lambda detection: detection[2]
     ):
         left, upper, right, lower = box * [width, height, width, height] - 0.5
         axes.add_patch(
@@ -236,14 +237,14 @@ def _draw_boxes(axes: "Axes", detections: Detections, size: tuple[int, int]) -> 
 
 
 def _scaled_colours(filters: np.ndarray) -> np.ndarray:
-    """Weights (K, K, 3, n) as images (n, K, K, 3), each from its smallest to its largest weight."""
+    """Weights (K, K, 3, n) as images (n, K, K, 3) in 0..1; each filter's min becomes 0 and its max 1."""
     images = np.moveaxis(filters, -1, 0)
     low, high = images.min(axis=(1, 2, 3), keepdims=True), images.max(axis=(1, 2, 3), keepdims=True)
     return (images - low) / np.maximum(high - low, 1e-9)
 
 
 def _tiled(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images (n, K, K, 3) side by side in rows, with white between them."""
+    """One image of images (n, K, K, 3) in rows of `columns`, with white lines between them."""
     rows = -(-len(images) // columns)
     side = images.shape[1]
     sheet = np.ones((rows * (side + 1) + 1, columns * (side + 1) + 1, 3))
@@ -254,7 +255,7 @@ def _tiled(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def _strip(axes: "Axes", maps: dict[str, np.ndarray], names, title: str) -> None:
-    """The liveliest channel of each of some maps, side by side at one size."""
+    """Draw the named maps side by side at one size, each by the channel with the highest standard deviation."""
     strip = []
     for name in names:
         channels = maps[name][0]

@@ -1,8 +1,9 @@
 """Claim 8: on MNIST-1D a convolutional network beats a fully connected one that has 29 times its parameters.
 
 Prince, Understanding Deep Learning, section 10.2.7 and figures 10.7 and 10.8: plain SGD, rate 0.01, batches of 100, 100,000 steps,
-all 4,000 training signals. And the data set's own table (github.com/greydanus/mnist1d, README; recipe in notebooks/train.py): Adam,
-rate 0.01, batches of 100 in a fixed order, 6,000 steps; once with the positions of all signals in another order.
+all 4,000 training signals. And the table of the data set's authors (github.com/greydanus/mnist1d, README; recipe in
+notebooks/train.py): Adam, rate 0.01, batches of 100 in a fixed order, 6,000 steps; with the signals' positions in their order and in
+one other order.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BOOK = {"book_convolutional_error": 0.17, "book_fully_connected_error": 0.40}
-TABLE = {"logistic": (0.32, 0.32), "mlp": (0.68, 0.68), "cnn": (0.94, 0.56), "gru": (0.91, 0.57)}  # shuffled second
-BOOK_RECIPE, TABLE_RECIPE = (100_000, 0.01), (6_000, 0.01)
+# Accuracies, with the positions in their order and shuffled.
+TABLE = {"logistic": (0.32, 0.32), "mlp": (0.68, 0.68), "cnn": (0.94, 0.56), "gru": (0.91, 0.57)}
+BOOK_RECIPE, TABLE_RECIPE = (100_000, 0.01), (6_000, 0.01)  # steps and learning rate
 
 Steps = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
@@ -35,12 +37,12 @@ class Recipe(Entry):
 
 
 class Settings(ClaimEntry):
-    """How long, and how often.
+    """Settings of the trainings.
 
     Attributes:
-        seeds: Trainings of each network.
-        book: The book's recipe has 100,000 steps of plain SGD at 0.01.
-        table: The table's has 6,000 steps of Adam at 0.01.
+        seeds: Number of trainings of each network.
+        book: Plain SGD for the book's networks; published: 100,000 steps at 0.01.
+        table: Adam for the table's networks; published: 6,000 steps at 0.01.
     """
 
     seeds: Annotated[int, Field(ge=2)]
@@ -49,7 +51,7 @@ class Settings(ClaimEntry):
 
 
 def measure(settings: Settings, *, seed: int) -> Findings:
-    """Train every network from every seed."""
+    """Train every network with every seed."""
     signals = trials.load_signals()
     shuffled = signals.permuted(np.random.default_rng(seed).permutation(40))
     plan: dict[str, list[trials.Trial]] = {}
@@ -59,12 +61,15 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         ("book_fully_connected_error", trials.lecture_fully_connected()),
     ):
         recipe = {"steps": settings.book.steps, "rate": settings.book.learning_rate}
-        plan[name] = [trials.Trial(layers, signals, each, **recipe) for each in seeds]
+        plan[name] = [trials.Trial(layers, signals, trial_seed, **recipe) for trial_seed in seeds]
     for name, layers in trials.benchmark_networks().items():
         recipe = {"steps": settings.table.steps, "rate": settings.table.learning_rate}
         for key, data in ((f"{name}_accuracy", signals), (f"{name}_shuffled_accuracy", shuffled)):
-            plan[key] = [trials.Trial(layers, data, each, **recipe, optimizer="adam", shuffled=False) for each in seeds]
-    # The longest first, so that no core waits for another at the end.
+            plan[key] = [
+                trials.Trial(layers, data, trial_seed, **recipe, optimizer="adam", shuffled=False)
+                for trial_seed in seeds
+            ]
+    # The longest trainings first, so that all cores end at about the same time.
     order = sorted(plan, key=lambda key: -_cost(key))
     results = iter(trials.run_all(trials.test_error, [trial for key in order for trial in plan[key]]))
     errors = {key: np.array([next(results) for _ in seeds]) for key in order}
@@ -73,7 +78,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
 
 
 def _findings(settings: Settings, values: dict[str, np.ndarray]) -> Findings:
-    measured = {key: float(each.mean()) for key, each in values.items()}
+    measured = {key: float(results.mean()) for key, results in values.items()}
     published = {**BOOK}
     for name, (plain, shuffled) in TABLE.items():
         published |= {f"{name}_accuracy": plain, f"{name}_shuffled_accuracy": shuffled}
@@ -81,12 +86,12 @@ def _findings(settings: Settings, values: dict[str, np.ndarray]) -> Findings:
         Network(layers, 0).count for layers in (trials.lecture_convolutional(), trials.lecture_fully_connected())
     ]
     convolutional, connected = values["book_convolutional_error"], values["book_fully_connected_error"]
-    lost = measured["cnn_accuracy"] - measured["cnn_shuffled_accuracy"]
+    drop = measured["cnn_accuracy"] - measured["cnn_shuffled_accuracy"]
     holds = (
         parameters == [2_050, 59_065]
         and convolutional.max() < connected.min()
         and measured["logistic_accuracy"] < measured["mlp_accuracy"] < measured["cnn_accuracy"]
-        and lost > 0.1
+        and drop > 0.1
         and abs(measured["mlp_accuracy"] - measured["mlp_shuffled_accuracy"]) < 0.05
     )
     is_published = (settings.book.steps, settings.book.learning_rate) == BOOK_RECIPE
@@ -97,7 +102,7 @@ def _findings(settings: Settings, values: dict[str, np.ndarray]) -> Findings:
         else f"A shorter recipe than the published ones (SGD {settings.book.steps:,} steps at {settings.book.learning_rate:g}, "
         f"Adam {settings.table.steps:,} at {settings.table.learning_rate:g}; recipes/lab.yaml has those): "
     )
-    spread = {key: float(each.std(ddof=1)) for key, each in values.items()}
+    spread = {key: float(results.std(ddof=1)) for key, results in values.items()}
     return Findings(
         claim=(
             "On MNIST-1D a convolutional network of 2,050 parameters makes fewer errors than a fully connected one of 59,065, and "
@@ -147,7 +152,7 @@ def _draw(figure: "Figure", values: dict[str, np.ndarray]) -> None:
 
 
 def _pairs(axes: "Axes", names: list[str], pairs: list[tuple[np.ndarray, float]], title: str) -> None:
-    """Ours, with their spread, each beside the published number."""
+    """Draw our means with their standard deviations, each beside the published number, in percent."""
     means = [100 * values.mean() for values, _ in pairs]
     deviations = [100 * values.std(ddof=1) for values, _ in pairs]
     slides.bars(axes, names, means, deviations, index=0, of=2, form=".0f", label="ours")

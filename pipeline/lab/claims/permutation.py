@@ -1,7 +1,7 @@
 """Claim 2: fully connected networks learn the same from any fixed order of the inputs; convolutional ones need neighbours.
 
-Prince, Understanding Deep Learning, section 10.1 and problem 10.1. With the columns of the first layer permuted too, the whole
-training is the same but for rounding; from independent first weights it is the same in distribution. Measured on MNIST-1D and on
+Prince, Understanding Deep Learning, section 10.1 and problem 10.1. If the weights of the first layer are permuted like the inputs, the
+training is the same except for rounding; with independent initial weights it is the same in distribution. Measured on MNIST-1D and on
 images of digits.
 """
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 IMAGE_RECIPE = {"optimizer": "adam", "batch_size": 50}
 KINDS = ("fully_connected", "convolutional")
-# MNIST-1D's own table (github.com/greydanus/mnist1d): other networks and more steps; accuracies 68 and 68, 94 and 56 %.
+# From the table of MNIST-1D's authors (github.com/greydanus/mnist1d), of other networks and more steps: accuracies 68 and 68, 94 and 56 %.
 PUBLISHED = {
     "signals_fully_connected_error": 0.32,
     "signals_fully_connected_permuted_error": 0.32,
     "signals_convolutional_error": 0.06,
     "signals_convolutional_permuted_error": 0.44,
 }
-ROUNDING = 1e-9  # of the loss: float64 sums in another order, over the steps that are compared
+ROUNDING = 1e-9  # max difference of losses that is due to float64 sums in another order, over the compared steps
 
 
 class Settings(ClaimEntry):
-    """How long, and how often.
+    """Settings of the trainings.
 
     Attributes:
-        seeds: Trainings of each network.
-        exact_steps: Steps over which two trainings are compared loss by loss.
-        signal_steps: Of a training on MNIST-1D (plain SGD, batches of 100).
-        signal_rate: Its learning rate.
-        image_steps: Of a training on digits (Adam, batches of 50).
-        image_rate: Its learning rate.
+        seeds: Number of trainings of each network.
+        exact_steps: Number of steps whose losses are compared between two trainings.
+        signal_steps: Steps of a training on MNIST-1D (plain SGD, batches of 100).
+        signal_rate: Learning rate on MNIST-1D.
+        image_steps: Steps of a training on digits (Adam, batches of 50).
+        image_rate: Learning rate on digits.
     """
 
     seeds: Annotated[int, Field(ge=2)]
@@ -51,7 +51,7 @@ class Settings(ClaimEntry):
 
 
 def measure(settings: Settings, *, seed: int) -> Findings:
-    """Train on the examples as they are and with all their positions in another order."""
+    """Train on the examples with their positions in their own order and in another one."""
     rng = np.random.default_rng(seed)
     signals, digits = trials.load_signals(), trials.load_digits()
     images = trials.image_networks(8)
@@ -84,10 +84,10 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         for suffix, examples in (("", data), ("_permuted", data.permuted(order))):
             recipe = IMAGE_RECIPE if data is digits else {}
             plan[name + suffix] = [
-                trials.Trial(layers, examples, seed + each, steps, rate, **recipe) for each in range(settings.seeds)
+                trials.Trial(layers, examples, seed + number, steps, rate, **recipe) for number in range(settings.seeds)
             ]
-    results = iter(trials.run_all(trials.test_error, [trial for each in plan.values() for trial in each]))
-    errors = {key: np.array([next(results) for _ in each]) for key, each in plan.items()}
+    results = iter(trials.run_all(trials.test_error, [trial for repeats in plan.values() for trial in repeats]))
+    errors = {key: np.array([next(results) for _ in repeats]) for key, repeats in plan.items()}
     exact = {
         name: _same_trajectory(
             replace(plan[f"{name}_fully_connected"][0], steps=settings.exact_steps),
@@ -99,7 +99,11 @@ def measure(settings: Settings, *, seed: int) -> Findings:
 
 
 def _same_trajectory(trial: trials.Trial, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Losses, in float64 by plain SGD, of a training, of one on permuted inputs with the first weights permuted alike, and of one with them left."""
+    """Losses (steps,) of three trainings by plain SGD in float64.
+
+    The first is on the inputs in their order, the second on permuted inputs with the first layer's weights permuted alike, the third on
+    permuted inputs with the first layer's weights unchanged.
+    """
     losses = []
     for data, permuted in (
         (trial.data, False),
@@ -130,13 +134,13 @@ def _findings(
     difference, control = (
         {name: float(np.abs(losses[0] - losses[other]).max()) for name, losses in exact.items()} for other in (1, 2)
     )
-    measured = {f"{key}_error": float(each.mean()) for key, each in errors.items()}
+    measured = {f"{key}_error": float(values.mean()) for key, values in errors.items()}
     rise = {
         f"{data}_{kind}": measured[f"{data}_{kind}_permuted_error"] - measured[f"{data}_{kind}_error"]
         for data in ("signals", "images")
         for kind in KINDS
     }
-    # Four standard errors of the difference of two means of `seeds` trainings, with the larger of both spreads; and no less than 2 %.
+    # Four standard errors of the difference between two means over `seeds` trainings, from the larger spread; at least 2 %.
     noise = {
         key: max(
             0.02, 4 * (2 / settings.seeds) ** 0.5 * max(errors[key].std(ddof=1), errors[f"{key}_permuted"].std(ddof=1))
@@ -154,7 +158,7 @@ def _findings(
         | {f"{key}_rise": value for key, value in rise.items()}
         | {f"{name}_max_difference": value for name, value in difference.items()}
         | {f"{name}_difference_with_other_weights": value for name, value in control.items()},
-        spread={f"{key}_error": float(each.std(ddof=1)) for key, each in errors.items()},
+        spread={f"{key}_error": float(values.std(ddof=1)) for key, values in errors.items()},
         holds=max(difference.values()) < ROUNDING < min(control.values())
         and all(is_same.values())
         and all(is_worse.values()),
@@ -194,8 +198,8 @@ def _draw(figure: "Figure", errors: dict[str, np.ndarray], exact: tuple[np.ndarr
             slides.bars(
                 axes,
                 ["fully\nconnected", "convo-\nlutional"],
-                [each.mean() for each in values],
-                [each.std(ddof=1) for each in values],
+                [percents.mean() for percents in values],
+                [percents.std(ddof=1) for percents in values],
                 index=index,
                 of=2,
                 size=16,
