@@ -21,7 +21,7 @@ from pipeline.runtime.nested import leaves
 def code_of_stages(params: Params) -> dict[str, str]:
     """The text for each stage of each entry of the project's params.yaml, by DVC's name for the stage: `train@yolo`."""
     values = definition.read_yaml(paths.params_file())
-    whole = params.model_dump(mode="json")
+    all_values = params.model_dump(mode="json")
     code, texts = Code(), {}
     for stage, entry in definition.labels(values):
         compared = definition.params_of(stage, entry, values)
@@ -29,7 +29,10 @@ def code_of_stages(params: Params) -> dict[str, str]:
         lines = [f"{digest}  {path}" for path, digest in code.dependencies(stage, entry, values).items()]
         lines += [
             f"{key} = {json.dumps(value, ensure_ascii=False)}"
-            for key, value in {**_values(checked, values), **_defaults((*compared, *checked), values, whole)}.items()
+            for key, value in {
+                **_values(checked, values),
+                **_defaults((*compared, *checked), values, all_values),
+            }.items()
         ]
         texts[definition.label(stage, entry)] = "\n".join(lines) + "\n"
     code.save()
@@ -41,7 +44,7 @@ def _values(keys: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(leaves({key: definition.lookup(values, key) for key in keys}))
 
 
-def _defaults(keys: Iterable[str], values: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(keys: Iterable[str], values: Mapping[str, Any], all_values: Mapping[str, Any]) -> dict[str, Any]:
     """Values below some dotted keys that params.yaml leaves to a default, by their own dotted keys."""
     written = _values(keys, values)
-    return {key: value for key, value in _values(keys, whole).items() if key not in written}
+    return {key: value for key, value in _values(keys, all_values).items() if key not in written}

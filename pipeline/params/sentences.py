@@ -104,11 +104,11 @@ def _explain(errors: Sequence[Mapping[str, Any]], plain: Any, also_missing: Call
 
 def _explain_own(sentence: str, inside: Location, plain: Any) -> tuple[Location, str]:
     """Location and text of a sentence from one of our validators; the sentence may begin with a key of the entry."""
-    key, colon, rest = sentence.partition(": ")
+    key, colon, text = sentence.partition(": ")
     for part in inside:
         plain = plain[part]
     if colon and isinstance(plain, Mapping) and key in plain:
-        return (*inside, key), rest
+        return (*inside, key), text
     return inside, sentence
 
 

@@ -181,7 +181,7 @@ def _root(stage: str) -> tuple[str, str]:
 
 
 def named_by(stage: str, entry: str, values: Mapping[str, Any]) -> frozenset[str]:
-    """Names of files and functions in an entry of params.yaml and in those that it refers to."""
+    """Names of files and functions in an entry of params.yaml and in the entries that it refers to."""
     return frozenset(_words(values, definition.lookup(values, f"{definition.stages()[stage]}.{entry}")))
 
 

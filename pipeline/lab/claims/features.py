@@ -124,7 +124,7 @@ def _findings(
             f"{measured['boxes_above_threshold']} are above {settings.confidence_threshold:g}, {measured['boxes_after_nms']} are left after "
             f"suppression. The segmenter's maps go from {segmenter[0]} to {min(segmenter)} and back to {segmenter[-1]} pixels; of the "
             f"values of the last unpooling {measured['unpooled_fraction']:.0%} are filled, {measured['misplaced_unpooled_values']} of them at another "
-            f"place than the pooling found them. Neighbouring weights of the classifier's first filters correlate by "
+            f"position than the pooling found them. Neighbouring weights of the classifier's first filters correlate by "
             f"{smoothness:.2f} (0 ± {error:.2f} for noise)."
         ),
         title="What the convolutions see",

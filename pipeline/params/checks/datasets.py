@@ -11,8 +11,8 @@ from pipeline.params.datasets import Dataset
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
 
-# Numbers in one input. In float32 they fill 1 GiB, and the output of a first layer of 64 channels, as VGG's, 21 GiB; a training keeps
-# several such maps.
+# Values of one input. In float32 they fill 1 GiB; after a first layer of 64 channels, as VGG's, they fill 21 GiB, and a training
+# keeps several such maps.
 MAX_INPUT_VALUES = 2**28
 
 
@@ -37,28 +37,28 @@ def check_dataset(file: ParsedFile, params: Params, name: str) -> None:
 
 
 def _check_size(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, kind: ModuleType) -> None:
-    place, received = (*location, "size"), f"received: {list(dataset.size)}"
+    key, received = (*location, "size"), f"received: {list(dataset.size)}"
     length = getattr(kind, "SIGNAL_LENGTH", None)
     if length is not None and dataset.size != (length,):
-        raise file.error(place, f"expected [{length}], the signals' length; {received}")
+        raise file.error(key, f"expected [{length}], the signals' length; {received}")
     if length is None and len(dataset.size) != 2:
-        raise file.error(place, f"expected [height, width] for images; {received}")
+        raise file.error(key, f"expected [height, width] for images; {received}")
     if math.prod(dataset.input_shape) > MAX_INPUT_VALUES:
         side = math.isqrt(MAX_INPUT_VALUES // 3)
-        raise file.error(place, f"expected images of at most {side:,} x {side:,} pixels in all; {received}")
+        raise file.error(key, f"expected images of at most {side:,} x {side:,} pixels in all; {received}")
 
 
 def _check_examples(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, kind: ModuleType) -> None:
-    place, received = (*location, "examples"), f"received: {dataset.examples!r}"
+    key, received = (*location, "examples"), f"received: {dataset.examples!r}"
     task, has_objects = tasks.load(dataset.task), getattr(kind, "HAS_OBJECTS", None)
     if dataset.examples not in task.EXAMPLES:
         possible = " or ".join(map(repr, task.EXAMPLES))
-        raise file.error(place, f"expected {possible} for {dataset.task}; {received}")
+        raise file.error(key, f"expected {possible} for {dataset.task}; {received}")
     if dataset.examples != "images" and has_objects is False:
-        raise file.error(place, f"expected 'images', as {dataset.source} has no objects with boxes; {received}")
+        raise file.error(key, f"expected 'images', as {dataset.source} has no objects with boxes; {received}")
     if dataset.examples == "images" and has_objects and "labels" in task.ANNOTATIONS:
         message = f"expected 'objects', as images of {dataset.source} have no class of their own; {received}"
-        raise file.error(place, message)
+        raise file.error(key, message)
 
 
 def _check_proposals(file: ParsedFile, location: tuple[str, ...], dataset: Dataset) -> None:
