@@ -155,11 +155,8 @@ def _require(inputs: Sequence[Path], label: str) -> None:
 
 def _maker(path: Path) -> str:
     """The command that makes the path, as part of a sentence; empty if no stage makes it."""
-    stage_and_entry = definition.maker(path, definition.read_yaml(paths.params_file()))
-    if stage_and_entry is None:
-        return ""
-    stage, entry = stage_and_entry
-    return f"`cnnkeras {definition.command(stage)} {entry}` or "
+    maker = definition.maker(path, definition.read_yaml(paths.params_file()))
+    return f"`cnnkeras {definition.command(maker[0])} {maker[1]}` or " if maker else ""
 
 
 def _state(name: str, entry: str, inputs: Sequence[Path]) -> dict[str, Any]:
@@ -223,7 +220,7 @@ def _require_unchanged(before: dict[str, Any], after: dict[str, Any], label: str
 
 
 def _publish(partials: Sequence[Path], outputs: Sequence[Path]) -> None:
-    """Replace the former outputs by the new ones. Signals wait meanwhile, so that no folder is left out."""
+    """Replace the former outputs by the new ones. Signals wait meanwhile, so that no output is left missing."""
     for partial in partials:
         if not partial.exists():
             raise FileNotFoundError(f"the stage should have written {partial}")
