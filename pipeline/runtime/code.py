@@ -1,15 +1,15 @@
-"""Which code a stage of an entry runs, and a digest of each file of it.
+"""The code that a stage runs for an entry: its files, and a digest of each.
 
-DVC does not follow imports. Here they are followed from the stage's own module, function bodies included. What is found by its name
-(`cnnkeras.by_name`) is narrowed to what the entry names: its architecture, task, kind of source, format, claim, optimizer. So an
-edit of `losses/detection.py` concerns the trainings of detectors alone, and a new file in `sources/` concerns nobody.
+DVC does not follow imports. This module follows them from the stage's own module, those inside functions included. Of the files that
+are found by name (`cnnkeras.by_name`), only those count that the entry names: its architecture, task, kind of source, format, claim,
+optimizer. So an edit of `losses/detection.py` makes only the trainings of detectors stale, and a new file in `sources/` makes none.
 
     Code().dependencies("train", "yolo", values)  ->  {"cnnkeras/losses/detection.py": "5b0c...", ...}
 
-A digest does not count comments, docstrings and blank lines. They are cut out by their positions, so that every version of Python
-gives the same digest. Files that cannot change any output are left out (`NEUTRAL`).
+A digest leaves out comments, docstrings and blank lines. They are cut out by their positions, so that every version of Python gives
+the same digest. Files that cannot change any output are left out (`NEUTRAL`).
 
-Files are read, not imported. tests/test_code.py runs every stage and compares these files with what was really imported.
+Files are read, not imported. tests/test_code.py runs every stage and compares these files with the modules that were imported.
 """
 
 import json
@@ -25,29 +25,29 @@ from pipeline.runtime.source_text import ANY, PACKAGES, Source, hash_of, hash_of
 
 SOURCES = Path(__file__).parents[2]  # the folder that holds the packages
 
-# What cannot change what a stage writes, by the beginning of its name, and for which stages that is not so.
+# Modules and packages that cannot change the outputs of a stage, each with the commands of the stages whose outputs they can change.
 NEUTRAL: dict[str, tuple[str, ...]] = {
     "cnnkeras.by_name": (),  # finds the file that params.yaml names
-    "cnnkeras.losses": ("train",),  # a task builds its loss for a training alone
+    "cnnkeras.losses": ("train",),  # a task builds its loss only for a training
     "pipeline.cli": (),
     "pipeline.runtime": (),  # how a command runs: locks, signals, workers, paths, the terminal
-    "pipeline.params": (),  # DVC itself compares the values of params.yaml, `check` those that it leaves to a default
-    "pipeline.tracking": ("log",),  # shows what is there
+    "pipeline.params": (),  # DVC compares the values of params.yaml, `check` those that params.yaml leaves to a default
+    "pipeline.tracking": ("log",),  # shows results that exist
     "pipeline.files.fetch": ("download",),
     "pipeline.files.addresses": ("download",),
     "pipeline.files.published": ("download",),  # names, checksums and addresses of files
     "pipeline.files.unusable": ("download",),
 }
-# What a neutral package has that decides what is not written in params.yaml: the seed of a training, the shape of an output.
+# Modules of neutral packages that decide a value which params.yaml does not have: the seed of a training, the shape of an output.
 DECIDING = {"pipeline.params": "pipeline.params.whole"}
 
-# Keys of params.yaml whose values name files or functions, and those that name other entries, with their sections.
+# Keys of params.yaml whose values name files or functions, and keys whose values name other entries, with the sections of those.
 NAMING = frozenset(("kind", "architecture", "architectures", "task", "format", "claim", "name"))
 REFERRING = {"dataset": ("datasets",), "source": ("sources",), "members": ("experiments", "ensembles")}
 
 
 class Code:
-    """The code of the packages as the files have it at the moment."""
+    """The current code of the packages."""
 
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
@@ -57,12 +57,12 @@ class Code:
         self._has_new = False
 
     def dependencies(self, stage: str, entry: str, values: Mapping[str, Any]) -> dict[str, str]:
-        """The files that a stage runs for an entry, by their path from the project's folder, with the digest of each one's code.
+        """Digests of the files that a stage runs for an entry, by their path below the project's folder, sorted by path.
 
         Args:
             stage: A key of dvc.yaml.
             entry: A key of the section of params.yaml that the stage is for.
-            values: The content of params.yaml, as it is written.
+            values: The content of params.yaml, without defaults.
         """
         words = named_by(stage, entry, values)
         modules = self.closure(*_root(stage), words)
@@ -70,18 +70,17 @@ class Code:
         return {path: digest for path, digest in sorted(found.items()) if digest}
 
     def modules(self, stage: str, entry: str, values: Mapping[str, Any]) -> dict[str, set[str]]:
-        """The modules that a stage may load for an entry, as `closure` gives them."""
+        """The modules that a stage may load for an entry, as `closure` returns them."""
         return self.closure(*_root(stage), named_by(stage, entry, values))
 
     def closure(self, root: str, command: str, words: Set[str]) -> dict[str, set[str]]:
-        """Names of the modules that running a module may load, `root` among them, for the command of a stage.
-
-        What is taken of each stands with it, as `Source.attributes` has it.
+        """Names of the modules that running `root` may load, `root` among them, each with its attributes that others use.
 
         Args:
-            root: A module.
-            command: Decides which modules are neutral.
-            words: Names of files and functions. Of what is found by name, those that are among them; all, where none is.
+            root: Name of a module.
+            command: Command of a stage; it decides which modules are neutral.
+            words: Names of files and functions. Of the files that a package finds by name, those in `words` are loaded; all of them,
+                if none is in `words`.
         """
         waiting: list[tuple[str, Iterable[str]]] = [(root, ())]
         seen: dict[str, set[str]] = {}
@@ -93,12 +92,12 @@ class Code:
                 seen[module].update(taken)
             elif module not in ("", *PACKAGES):
                 seen[module] = set(taken)
-                if module not in DECIDING.values():  # what that imports is neutral again
+                if module not in DECIDING.values():  # the modules that it imports are neutral
                     waiting += [*self._loaded(module, words), (module.rpartition(".")[0], ())]
         return seen
 
     def save(self) -> None:
-        """Keep what was read of files, by their content, for the next time."""
+        """Save the digests and imports of all files, by the hash of their text, for later runs."""
         if not self._has_new:
             return
         content = {key: asdict(source) for key, source in self._known.items()}
@@ -106,7 +105,7 @@ class Code:
             partial.write_text(json.dumps(content), encoding="utf-8")
 
     def _loaded(self, module: str, words: Set[str]) -> Iterator[tuple[str, Iterable[str]]]:
-        """Modules that a module may load itself, each with what is taken of it."""
+        """Modules that a module may load itself, each with the attributes that it uses of them."""
         source = self._source(module)
         if source.loads and source.finds_files:
             yield from self._found(module, words)
@@ -120,18 +119,18 @@ class Code:
                 yield from self._taken(whole, set(source.attributes.get(whole, ())), words)
 
     def _taken(self, module: str, attributes: Set[str], words: Set[str]) -> Iterator[tuple[str, Iterable[str]]]:
-        """What taking attributes of a module loads."""
+        """Modules that the use of a module's attributes loads."""
         yield module, attributes
         source = self._source(module)
         if source.finds_files and "load" in attributes:
             yield from self._found(module, words)
         if source.lazy:
-            # A function of the package may touch any of its names.
+            # A function of the package may use any of the lazy names.
             touched = attributes if attributes <= source.lazy.keys() else source.lazy
             yield from {(f"{module}.{source.lazy[name]}", ()) for name in touched}
 
     def _found(self, package: str, words: Set[str]) -> list[tuple[str, Iterable[str]]]:
-        """The modules of a package that an entry names."""
+        """The modules of a package that an entry names; all of them, if it names none."""
         folder = self._file(package).parent
         names = {path.stem for path in folder.glob("*.py")} | {
             path.parent.name for path in folder.glob("*/__init__.py")
@@ -140,13 +139,13 @@ class Code:
         return [(f"{package}.{name}", ()) for name in names & words or names]
 
     def _digest(self, module: str, taken: Set[str], words: Set[str]) -> str:
-        """Of a module's code; where its functions are found by name, of those alone that the entry names and that others take."""
+        """Digest of a module's code. Of functions that are found by name, only those count that the entry names or other modules use."""
         source = self._source(module)
         chosen = source.functions.keys() & (words | taken) if ANY in taken else source.functions.keys()
         return hash_of([source.rest, *(source.functions[name] for name in sorted(chosen))])
 
     def is_neutral(self, module: str, command: str) -> bool:
-        """Whether a module cannot change what the stage of a command writes."""
+        """Whether a module cannot change the outputs of the stages of a command."""
         if (module, command) not in self._neutral:
             neutral = any(_is_below(module, package) and command not in stages for package, stages in NEUTRAL.items())
             self._neutral[module, command] = neutral and module not in DECIDING.values()
@@ -166,7 +165,7 @@ class Code:
         return f"{path}/__init__.py" if self._file(module).name == "__init__.py" else f"{path}.py"
 
     def _file(self, module: str) -> Path | None:
-        """The file of a module of ours; None where there is none."""
+        """The file of a module of `PACKAGES`; None if there is none."""
         if module not in self._files:
             path = SOURCES.joinpath(*module.split("."))
             candidates = (path / "__init__.py", path.with_suffix(".py")) if module.split(".")[0] in PACKAGES else ()
@@ -186,7 +185,7 @@ def named_by(stage: str, entry: str, values: Mapping[str, Any]) -> frozenset[str
 
 
 def _words(values: Mapping[str, Any], entry: Any, key: str = "") -> Iterator[str]:
-    """Names of files and functions in an entry of params.yaml and in those that it refers to."""
+    """Names of files and functions in an entry of params.yaml and in the entries that it refers to."""
     if isinstance(entry, Mapping):
         for inner, value in entry.items():
             yield from _words(values, value, str(inner))

@@ -14,17 +14,17 @@ ANY = "*"  # among the attributes that are taken of a module: a function that an
 
 @dataclass(frozen=True)
 class Source:
-    """What a file says, as far as it matters here.
+    """Digests and imports of a file of Python.
 
     Attributes:
-        functions: Digests of the code of its public functions.
+        functions: Digests of the code of the public functions, by name.
         rest: Digest of all other code.
         imports: [module, name] of `from module import name`; [module, ""] of `import module`.
-        attributes: Of each imported "module.name", the attributes that the file takes from it; `ANY` where it calls a function that the
+        attributes: By imported "module.name": the attributes of it that the file uses; `ANY` if the file calls a function that the
             entry names.
-        lazy: Names that it imports at their first use, each with the module of its package that has it.
-        finds_files: Whether it finds the files of its package by name (`cnnkeras.by_name.Files`).
-        loads: Whether it calls `load` itself.
+        lazy: Names that the package imports at their first use, each with the module of the package that defines it.
+        finds_files: Whether the file finds other files of its package by name (`cnnkeras.by_name.Files`).
+        loads: Whether the file calls `load` itself.
     """
 
     functions: dict[str, str]
@@ -37,7 +37,7 @@ class Source:
 
 
 def read_source(text: str) -> Source:
-    """What a file of Python says."""
+    """Digests and imports of a file, from its text."""
     tree = ast.parse(text)
     lines = code_lines(text, tree)
     functions: dict[str, str] = {}
@@ -58,7 +58,7 @@ def read_source(text: str) -> Source:
 
 
 def code_lines(text: str, tree: ast.Module) -> dict[int, str]:
-    """The lines of a file without comments and docstrings, by their number from 1."""
+    """The lines of a file without comments and docstrings, by their number, counted from 1."""
     lines = text.splitlines()
     cuts: list[tuple[int, int, int, int]] = []  # first line and column, last line and column
     if "#" in text:
@@ -82,15 +82,15 @@ def code_lines(text: str, tree: ast.Module) -> dict[int, str]:
 
 
 def _column(lines: list[str], node: ast.Expr) -> int:
-    """Where an expression ends in its last line, in characters: `ast` counts bytes."""
+    """Column in which an expression ends, in characters; `ast` counts bytes."""
     return len(lines[node.end_lineno - 1].encode()[: node.end_col_offset].decode())
 
 
 def _names(tree: ast.Module) -> tuple[list[list[str]], dict[str, list[str]], dict[str, str]]:
-    """Imports, attributes that are taken of them, and names imported lazily: see `Source`."""
+    """Imports, used attributes of the imports, and names imported lazily: see `Source`."""
     imports: list[list[str]] = []
     lazy: dict[str, str] = {}
-    bound: dict[str, str] = {}  # names in the file, and what they stand for
+    bound: dict[str, str] = {}  # imported names in the file, each with its full name
     used: dict[str, set[str]] = defaultdict(set)
     waiting: list[ast.AST] = [tree]
     while waiting:
@@ -135,6 +135,6 @@ def hash_of_text(text: str) -> str:
 
 
 def hash_of(lines: Iterable[str]) -> str:
-    """Of lines that are not empty; nothing where all are."""
+    """Hash of the lines that are not empty; "" if all are empty."""
     text = "\n".join(filter(None, lines))
     return hash_of_text(text) if text else ""
