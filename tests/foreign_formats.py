@@ -178,7 +178,9 @@ def blob(array: np.ndarray, *, is_new: bool) -> bytes:
     values = array.astype("<f4").tobytes()
     if is_new:
         return field(5, values) + field(7, field(1, b"".join(map(varint, array.shape))))
-    shape = (1,) * (4 - array.ndim) + array.shape
+    shape = (1,) * (
+        4 - array.ndim
+    ) + array.shape  # Blob::ToProto: biases as 1 x 1 x 1 x C, matrices as 1 x 1 x outputs x inputs
     singles = b"".join(varint(5 << 3 | 5) + values[place : place + 4] for place in range(0, len(values), 4))
     return b"".join(field(number, side) for number, side in enumerate(shape, 1)) + singles
 
@@ -208,11 +210,10 @@ class Caffe:
     def blobs(self, name: str, *shapes: tuple[int, ...]) -> Arrays:
         """The blobs of a layer: a kernel and biases, or a scale and a shift."""
         if name not in self.layers:
-            deviation = np.sqrt(2 / np.prod(shapes[0][1:]))
-            if len(shapes[0]) > 1:
-                first = self._rng.normal(0, deviation, shapes[0])
-            else:
+            if "bn" in name:
                 first = self._rng.uniform(0.5, 1.5, shapes[0])
+            else:
+                first = self._rng.normal(0, np.sqrt(2 / np.prod(shapes[0][1:])), shapes[0])
             rest = [self._rng.normal(0, 0.1, shape) for shape in shapes[1:]]
             self.layers[name] = [array.astype("float32") for array in (first, *rest)]
         return [array.astype("float64") for array in self.layers[name]]
@@ -265,8 +266,9 @@ def deconvnet(net: Caffe, x: np.ndarray) -> np.ndarray:
     places = {}
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
-        scale, shift = net.blobs(name, (len(x),), (len(x),))
-        return relu(scale[:, None, None] * x + shift[:, None, None])
+        shape = (1, len(x), 1, 1)  # bn_layer.cpp: new Blob<Dtype>(1, C_, 1, 1)
+        scale, shift = net.blobs(name, shape, shape)
+        return relu(scale[0] * x + shift[0])
 
     def deconv(x: np.ndarray, name: str, outputs: int, size: int, padding: int) -> np.ndarray:
         return deconvolve(x, *net.blobs(name, (len(x), outputs, size, size), (outputs,)), padding)

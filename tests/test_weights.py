@@ -155,6 +155,28 @@ def test_caffe_files_compute_what_caffe_does(name, is_new):
     assert_close(computed(network, caffe.read(io.BytesIO(content), network, classes=5), side), expected)
 
 
+@pytest.mark.parametrize("is_new", [False, True])
+def test_caffe_blobs_may_be_written_with_axes_of_one_or_flat(is_new):
+    """The same numbers in the same order are the same weights: BN as C and as 1 x C x 1 x 1, fc6 as a matrix and as a convolution of 7 x 7."""
+    network, layers, _, _ = caffe_case("deconvnet")
+    assert layers["bn1_1"][0].shape == (1, 2, 1, 1)
+    flat = {
+        name: [blob.reshape(-1) if "bn" in name else blob.reshape(len(blob), -1) for blob in blobs]
+        for name, blobs in layers.items()
+    }
+    flat = {**layers, **{name: flat[name] for name in flat if "bn" in name}, "fc6": [flat["fc6"][0], layers["fc6"][1]]}
+    vgg, matrices, _, _ = caffe_case("vgg")
+    maps = {**matrices, "fc6": [matrices["fc6"][0].reshape(128, 16, 2, 2), matrices["fc6"][1][:, None, None, None]]}
+    for ours, one, other in ((network, layers, flat), (vgg, matrices, maps)):
+        inference = {"is_new": is_new and ours is vgg}  # BN's mode is in the old form alone
+        values = [
+            caffe.read(io.BytesIO(foreign.write_caffemodel(w, **inference)), ours, classes=5) for w in (one, other)
+        ]
+        for name, arrays in values[0].items():
+            for key, array in arrays.items():
+                np.testing.assert_array_equal(array, values[1][name][key])
+
+
 @pytest.mark.parametrize(
     ("architecture", "variant"), [("alexnet", "caffenet"), ("vgg", "D"), ("vgg", "E"), ("deconvnet", "vgg16")]
 )
@@ -176,11 +198,15 @@ def test_wrong_caffe_files_are_refused():
     order = {name: layers[name] for name in places}
     more = {**layers, "fc8": [np.zeros((7, 128)), np.zeros(7)]}
     grouped = {**layers, "conv2": [np.zeros((8, 4, 5, 5)), np.zeros(8)]}  # one tower
+    transposed = {**layers, "fc8": [layers["fc8"][0].T, layers["fc8"][1]]}
+    biasless = {**layers, "fc8": layers["fc8"][:1]}
     fewer = {name: blobs for name, blobs in layers.items() if name != "fc7"}
     for wrong, words in (
         (order, ("norm1", "pool1", "variant")),
         (more, ("fc8", "5 x 128 and 5", "7 x 128 and 7", "classes")),
         (grouped, ("conv2", "8 x 2 x 5 x 5", "8 x 4 x 5 x 5")),
+        (transposed, ("fc8", "5 x 128 and 5", "128 x 5 and 5")),
+        (biasless, ("fc8", "5 x 128 and 5", "5 x 128.")),
         (fewer, ("none for fc7",)),
         (caffe_case("vgg")[1], ("none for conv1, conv2",)),
     ):

@@ -12,7 +12,7 @@ What is read of src/caffe/proto/caffe.proto (BVLC/caffe; HyeonwooNoh/caffe@d9e84
 Kernels are (outputs, inputs / groups, height, width), of deconvolutions (inputs, outputs, height, width), of inner products
 (outputs, inputs), after a map that is flattened channel by channel; the first layer sees BGR.
 
-DeconvNet's batch normalisation has two blobs, scale and shift. In the weights for inference they hold the statistics too, which the
+DeconvNet's batch normalisation has two blobs, scale and shift, 1 x C x 1 x 1 each. In the weights for inference they hold the statistics too, which the
 authors' BN_make_INFERENCE_script.py folds in: ours then has mean 0 and deviation 1. Those of a training snapshot do not, and
 have no statistics anywhere.
 """
@@ -66,7 +66,7 @@ class Layer:
 
     Attributes:
         name: As the prototxt has it.
-        blobs: Its weights, in their shapes; old files fill them up with ones at the front to four axes.
+        blobs: Its weights, in their shapes; old files fill them up with ones to four axes.
         tops: Number of its outputs.
         is_inference: Its batch normalisation is said to be for inference.
     """
@@ -312,7 +312,7 @@ def _converted(layer: "keras.Layer", theirs: Layer, map_shape: tuple[int, ...] |
 
 def _fitted(layer: "keras.Layer", theirs: Layer, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
     received = [blob.shape for blob in theirs.blobs]
-    if [_without_leading_ones(shape) for shape in shapes] != [_without_leading_ones(shape) for shape in received]:
+    if len(received) != len(shapes) or not all(map(_same_values, shapes, received)):
         raise ValueError(
             f"layer {layer.name}: expected blobs of {' and '.join(map(describe, shapes))}; "
             f"received: {' and '.join(map(describe, received))}. Is the file of another network, or of other classes?"
@@ -320,8 +320,13 @@ def _fitted(layer: "keras.Layer", theirs: Layer, shapes: list[tuple[int, ...]]) 
     return [blob.reshape(shape) for blob, shape in zip(theirs.blobs, shapes, strict=True)]
 
 
-def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    kept = list(shape)
-    while kept and kept[0] == 1:
-        kept.pop(0)
-    return tuple(kept)
+def _same_values(expected: tuple[int, ...], received: tuple[int, ...]) -> bool:
+    """Whether one blob holds the values of the other in the same order.
+
+    Axes of one are written or not, in front, behind or between: biases are C or 1 x 1 x 1 x C, DeconvNet's scales 1 x C x 1 x 1. A kernel
+    may be flattened behind its outputs: an inner product on a map of 7 x 7 is a convolution of 7 x 7.
+    """
+    one, other = ([side for side in shape if side != 1] for shape in (expected, received))
+    flat = 2  # outputs, and all else
+    is_flattened = one[:1] == other[:1] and flat in (len(one), len(other)) and math.prod(one) == math.prod(other)
+    return one == other or is_flattened
