@@ -399,13 +399,10 @@ def test_cut_out_by_hand():
     ]
 
 
-def test_images_shrink_by_averaging():
-    """A checkerboard halved is grey, not one of its colours; a mask takes labels, never between them."""
+def test_label_maps_shrink_without_mixing():
+    """A mask takes labels, never between them."""
     board = np.indices((8, 8)).sum(axis=0) % 2
-    image = np.repeat((255 * board).astype(np.uint8)[..., None], 3, axis=2)
-    assert np.abs(annotated.resize(image, (4, 4)).astype(int) - 127.5).max() <= 0.5
     assert set(np.unique(resize_labels(board.astype(np.uint8) * 9, (3, 5)))) <= {0, 9}
-    assert annotated.resize(image, (3, 5)).shape == (3, 5, 3)
 
 
 # ---- policies ----

@@ -9,6 +9,7 @@ import pytest
 from cnnkeras.label_maps import decode_png, encode_png
 from cnnkeras.protocols import regions, windows
 from cnnkeras.protocols.label_inference import infer_greedily
+from cnnkeras.resizing import resize
 from pipeline.commands import show
 from pipeline.formats.packed import open_split
 from pipeline.formats.proposals import read_proposals
@@ -178,7 +179,7 @@ def masks(project):
     for id, (height, width) in (("a", (50, 70)), ("b", (64, 48))):
         original = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
         mask = encode_png(random.integers(0, 4, (height, width)).astype(np.uint8))
-        fixed = {"inputs": annotated.resize(original, (64, 64)), "sizes": np.array((height, width), np.int32)}
+        fixed = {"inputs": resize(original, (64, 64)), "sizes": np.array((height, width), np.int32)}
         ragged = {"originals": annotated.encode(original), "original_masks": mask}
         examples.append((id, fixed, {key: np.frombuffer(value, np.uint8) for key, value in ragged.items()}))
     project.pack_test_split("masks", examples)

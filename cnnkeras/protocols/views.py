@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-import lazy_loader
 import numpy as np
 from annotated_types import Gt, MinLen
 
-cv2 = lazy_loader.load("cv2")  # params.yaml is checked against these signatures, which need no OpenCV
+from cnnkeras.resizing import resize
 
 Size = tuple[int, int]  # height and width
 Corners = list[tuple[int, int]]  # top and left of each crop
@@ -125,11 +124,10 @@ def dense(*, scales: Scales, mirrored: bool = True) -> View:
 
 
 def _rescale(image: np.ndarray, shorter: int) -> np.ndarray:
-    """An image (H, W, 3) with its shorter side at so many pixels: averaged where it shrinks, bilinear where it grows."""
+    """An image (H, W, 3) with its shorter side at so many pixels, its sides in proportion."""
     height, width = image.shape[:2]
     factor = shorter / min(height, width)
-    size = (max(shorter, round(width * factor)), max(shorter, round(height * factor)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    return resize(image, (max(shorter, round(height * factor)), max(shorter, round(width * factor))))
 
 
 def _centre(shape: Size, size: Size) -> Corners:

@@ -32,12 +32,6 @@ def encode(image: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image stretched to (height, width): averaged where it shrinks, bilinear where it grows."""
-    shrinks = image.shape[0] > size[0] or image.shape[1] > size[1]
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
 def cut_out(whole: AnnotatedImage, number: int, margin: float) -> AnnotatedImage:
     """The square around one object.
 

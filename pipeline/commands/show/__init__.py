@@ -20,9 +20,10 @@ from cnnkeras.by_name import Files
 from cnnkeras.protocols import regions as region_kinds
 from cnnkeras.protocols import views as view_kinds
 from cnnkeras.protocols.posteriors import average_views, combine
+from cnnkeras.resizing import resize
 from pipeline.backend import inference
 from pipeline.drawing import overlays
-from pipeline.images import annotated, reading
+from pipeline.images import reading
 from pipeline.params import Params, load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
@@ -160,7 +161,7 @@ def _model_outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> l
         regions = settings.regions.call(region_kinds)
         outputs = (inference.region_outputs(model, image, regions, settings.batch_size) for image in images)
     else:
-        inputs = images if len(size) == 1 else [annotated.resize(image, size) for image in images]
+        inputs = images if len(size) == 1 else [resize(image, size) for image in images]
         outputs = (model.predict_on_batch(item[None])[0] for item in inputs)
     # The same dtype as in the file of outputs that the stage `predict` writes.
     outputs = [np.asarray(values, tasks.load(params.task(name)).OUTPUT_DTYPE) for values in outputs]

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cnnkeras.boxes import Detections
+from cnnkeras.resizing import resize
 from cnnkeras.tasks import detection
 from pipeline.backend import devices, model_files
 from pipeline.lab import slides
@@ -148,7 +149,7 @@ def _scene(number: int) -> Scene:
 def _fitted(model: "keras.Model", scene: Scene) -> np.ndarray:
     """The scene's image, resized to the model's input, as a batch of one: uint8 (1, H, W, 3)."""
     height, width = model.input_shape[1:3]
-    return cv2.resize(scene.image, (width, height), interpolation=cv2.INTER_AREA)[None]
+    return resize(scene.image, (height, width))[None]
 
 
 def _first_filters(model: "keras.Model") -> np.ndarray:

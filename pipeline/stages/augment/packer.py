@@ -15,6 +15,7 @@ from cnnkeras import tasks
 from cnnkeras.boxes import iou
 from cnnkeras.label_maps import VOID
 from cnnkeras.protocols import windows
+from cnnkeras.resizing import resize
 from pipeline import sources
 from pipeline.formats.packed import decode_jpeg, encode_jpeg
 from pipeline.formats.proposals import read_proposals
@@ -99,7 +100,7 @@ class Packer:
             if self.dataset.on_error == "fail":
                 raise
             return None
-        return annotated.resize(whole.image, self.dataset.size)
+        return resize(whole.image, self.dataset.size)
 
     def _build_policy(self) -> Any:
         from pipeline.images.augmentation import Policy  # imports albumentations: 2.4 s
@@ -213,7 +214,7 @@ class Packer:
 
     def _row(self, id: str, label: int | None, part: AnnotatedImage) -> Row:
         size, quality = self.dataset.size, self.dataset.jpeg_quality
-        inputs = annotated.resize(part.image, size)
+        inputs = resize(part.image, size)
         fixed, ragged = self._task.columns(part, label, size)
         if quality is None:
             return Row(id, {"inputs": inputs, **fixed}, ragged)
