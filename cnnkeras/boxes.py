@@ -51,15 +51,27 @@ class Objects:
         labels: int (n,), class index.
         boxes: float (n, 4), xyxy, in the unit of the detections that it is compared with.
         difficult: bool (n,), PASCAL VOC's flag.
+        crowd: bool (n,), COCO's flag: the box is of many objects that nobody counted. None: there are no crowds.
     """
 
     images: np.ndarray
     labels: np.ndarray
     boxes: np.ndarray
     difficult: np.ndarray
+    crowd: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def is_crowd(self) -> np.ndarray:
+        """(n,) whether each is a crowd."""
+        return np.zeros(len(self), bool) if self.crowd is None else self.crowd
+
+    @property
+    def is_uncounted(self) -> np.ndarray:
+        """(n,) whether each need not be found: it is difficult, or a crowd."""
+        return self.difficult | self.is_crowd
 
 
 def convert_boxes(boxes: np.ndarray, source: Format, target: Format) -> np.ndarray:
@@ -121,12 +133,23 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Returns:
         (...,) between 0 and 1.
     """
+    shared = _intersection(a, b)
+    union = area(a) + area(b) - shared
+    return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
+
+
+def covered_fraction(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How much of a box lies in another, pair by pair: |a ∩ b| / |a|, 0 where a has no area; arguments as for `iou`."""
+    shared = _intersection(a, b)
+    whole = np.broadcast_to(area(a), shared.shape)
+    return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+
+
+def _intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     # An edge at a time: arrays (...,) of one coordinate are several times faster than arrays (..., 2).
     width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
     height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
-    intersection = np.maximum(width, 0) * np.maximum(height, 0)
-    union = area(a) + area(b) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return np.maximum(width, 0) * np.maximum(height, 0)
 
 
 def area(boxes: np.ndarray) -> np.ndarray:

@@ -106,8 +106,8 @@ def test_examples_are_ranked_by_the_probability_of_their_true_class(project, mon
     assert [caption.split("\n")[-1] for caption in captions_of["crops · predictions"]] == ["e0", "e2"]
 
 
-def detect(project, objects: list[list[tuple]], detections: list[tuple]) -> dict:
-    """Evaluate detections (image from 1, class from 1, box, score) against objects (label, xyxy, difficult)."""
+def detect(project, objects: list[list[tuple]], detections: list[tuple], crowd: list[np.ndarray] | None = None) -> dict:
+    """Evaluate detections (image from 1, class from 1, box, score) against objects (label, xyxy, difficult), some of them crowds."""
     examples = []
     for number, rows in enumerate(objects):
         corners = np.array([box for _, box, _ in rows], np.float64).reshape(-1, 4)
@@ -118,6 +118,8 @@ def detect(project, objects: list[list[tuple]], detections: list[tuple]) -> dict
             "box_labels": np.array([label for label, _, _ in rows], np.int32),
             "difficult": np.array([difficult for _, _, difficult in rows], bool),
         }
+        if crowd is not None:
+            ragged["crowd"] = crowd[number]
         fixed = {"inputs": np.zeros((64, 64, 3), np.uint8), "sizes": np.array([100, 80], np.int32)}
         examples.append((f"p{number + 1}", fixed, ragged))
     project.pack_test_split("boxes", examples)
@@ -153,10 +155,21 @@ def test_detection_by_hand(project):
     assert rows["two"] == {"class": "two", "ap_voc07": None, "ap_voc10": None, "ap_coco": None, "objects": 0}
     assert content["map_voc07"] == pytest.approx((0.848485 + 1) / 2, abs=1e-6)
     assert "score above 0.25" in " ".join(content["conditions"])
+    assert detection.CROWDS not in content["conditions"]
     curve = read_rows(paths.plots("boxes") / "precision_recall/precision_recall.csv")
     assert len(curve) == 101
     assert curve[50] == {"recall": "0.5", "precision": "1.0", "zero": "1.0", "one": "1.0", "two": ""}
     assert curve[51] == {"recall": "0.51", "precision": "0.833333", "zero": "0.666667", "one": "1.0", "two": ""}
+
+
+def test_a_crowd_column_reaches_the_evaluation(project):
+    """A crowd in which two are found, surer than the only object: COCO's 1.0, VOC's 1/3; the conditions say why."""
+    objects = [[(0, (10, 10, 20, 20), False), (0, (30, 0, 80, 100), True)]]
+    crowded = [(1, 1, [30, 0, 10, 10], 0.9), (1, 1, [60, 50, 20, 20], 0.8), (1, 1, [10, 10, 10, 10], 0.7)]
+    content = detect(project, objects, crowded, crowd=[np.array([False, True])])
+    assert content["map_coco"] == 1
+    assert content["map_voc10"] == pytest.approx(1 / 3, abs=1e-6)
+    assert detection.CROWDS in content["conditions"]
 
 
 def test_images_are_scored_by_f1_of_what_is_shown(project):

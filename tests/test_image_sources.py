@@ -21,9 +21,12 @@ from pipeline import sources
 from pipeline.cli import main
 from pipeline.files.splits import Splits
 from pipeline.formats import packed as records
+from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.sources import SPLITS, cifar, coco, image_folder, mask_pairs
+from pipeline.stages import augment
 from pipeline.stages.augment.decoding import decode
+from pipeline.stages.evaluate.detection import read_objects
 from tests.archive_files import ANY_CHECKSUM, MIRROR, image, needs_mirror, write_archive
 
 REPOSITORY = Path(__file__).parents[1]
@@ -619,7 +622,7 @@ def coco_test_split(folder, annotations, masks=False, **changes):
 
 
 def test_coco_boxes_become_corners(tmp_path):
-    """x, y, width, height become corners; bad boxes and other classes are dropped and counted; a crowd is difficult."""
+    """x, y, width, height become corners; bad boxes and other classes are dropped and counted; a crowd is one."""
     first, second = coco_test_split(
         tmp_path,
         [
@@ -633,13 +636,50 @@ def test_coco_boxes_become_corners(tmp_path):
     assert (first.id, second.id) == ("a", "b")
     assert first.boxes.tolist() == [[1, 2, 4, 4.5], [0, 4, 8, 6]]
     assert first.labels.tolist() == [1, 0]
-    assert first.difficult.tolist() == [False, True]
+    assert first.difficult.tolist() == first.crowd.tolist() == [False, True]
     assert first.dropped == {
         "boxes without area": 1,
         "boxes outside the image": 1,
         "objects of other classes": 1,
     }
     assert second.boxes.shape == (0, 4)
+
+
+def test_crowds_are_packed_for_the_evaluation(tmp_path, monkeypatch):
+    """From the JSON through augmentation and the packed rows to the objects that COCO's rule sees; other kinds have no such column."""
+    monkeypatch.chdir(tmp_path)
+    part = "{annotations: ann.json, images: train}"
+    (tmp_path / "params.yaml").write_text(f"""\
+seed: 1
+sources:
+  people:
+    kind: coco
+    files: [{{name: coco.zip, sha256: "{ANY_CHECKSUM}"}}]
+    classes: [person, dog]
+    splits: {{train: {part}, val: {part}, test: {part}}}
+datasets:
+  people:
+    source: people
+    task: detection
+    size: [8, 8]
+    copies: 1
+    augmentation: [Affine: {{scale: [0.8, 1.2], p: 1.0}}]
+    leaks: allow
+experiments: {{}}
+""")
+    found = [
+        instance(3, 18, [1, 2, 3, 2.5]),
+        instance(3, 1, [0, 0, 6, 6], iscrowd=1),
+        instance(7, 1, [0, 0, 4, 4]),
+    ]
+    paths.raw("people").mkdir(parents=True)
+    write_archive(paths.raw("people") / "coco.zip", coco_files(found))
+    augment.run("people")
+    assert "crowd" not in records.open_split(paths.augmented("people"), "train")
+    objects = read_objects(records.open_split(paths.augmented("people"), "test"))
+    assert objects.images.tolist() == [0, 0, 1]
+    assert objects.crowd.tolist() == [False, True, False]
+    assert objects.is_uncounted.tolist() == [False, True, False]
 
 
 def test_coco_masks_are_drawn(tmp_path):

@@ -7,8 +7,10 @@ objects are none to be found. VOC2007 averages the precision at 11 recalls, VOC2
 curve.
 
 COCO (cocoeval.py of cocoapi): the same at each IoU of .5, .55, ... .95, except that a detection takes the object it
-overlaps most *among those not yet taken*, an object that counts before a difficult one; a difficult object, too, can be
-taken only once. At most 100 detections for each image and class; precision at 101 recalls.
+overlaps most *among those not yet taken*, an object that counts before one that does not: a difficult one, or a crowd. A
+difficult object, too, can be taken only once. A crowd is many objects in one box: a detection overlaps it by the fraction
+of the *detection's* area that lies in it, and any number of detections take it. At most 100 detections for each image
+and class; precision at 101 recalls. VOC has no crowds: by its rule one is a difficult object.
 
 Equal scores are taken by image, and then in the order given. A class without objects to be found has no average
 precision: NaN, left out of the mean.
@@ -22,7 +24,7 @@ Errors (Hoiem et al. 2012, Diagnosing Error in Object Detectors; Redmon et al. 2
     background    IoU of at most .1 with every object
 
 the first that holds. As in PASCAL VOC's rule, detections of difficult objects are left out before the N are counted, and
-difficult objects are none of the N.
+difficult objects are none of the N; crowds are taken for difficult ones.
 
 Departures from the paper: at IoU exactly .5, on which it says nothing, a detection is correct, as for the average precision.
 """
@@ -33,7 +35,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnkeras.boxes import Detections, Objects, iou
+from cnnkeras.boxes import Detections, Objects, covered_fraction, iou
 
 METRICS = ("map_voc07", "map_voc10", "map_coco")
 
@@ -57,7 +59,7 @@ class Curve:
     """Precision over recall of one class, after each detection that counts, from the highest score down.
 
     Attributes:
-        objects: Objects to be found: the class's, without difficult ones.
+        objects: Objects to be found: the class's, without difficult ones and crowds.
         scores: (n,) descending.
         recall: (n,) hits so far / objects; NaN without objects.
         precision: (n,) hits so far / detections so far.
@@ -118,7 +120,7 @@ def precision_recall_curves(
     """
     _require(detections, objects, classes)
     outcomes = match_voc(detections, objects, iou_threshold=iou_threshold)
-    to_find = np.bincount(objects.labels[~objects.difficult], minlength=classes)
+    to_find = np.bincount(objects.labels[~objects.is_uncounted], minlength=classes)
     curves = []
     for label, rows in enumerate(_rows_by_class(detections, classes)):
         rows = rows[outcomes[rows] != UNCOUNTED]
@@ -151,7 +153,7 @@ def average_precisions_coco(detections: Detections, objects: Objects, *, classes
     allowed = np.flatnonzero(_ranks_in_image(detections, classes) < COCO_MOST_DETECTIONS)
     detections = detections[allowed]
     outcomes = match_coco(detections, objects, iou_thresholds=COCO_IOUS)
-    to_find = np.bincount(objects.labels[~objects.difficult], minlength=classes)
+    to_find = np.bincount(objects.labels[~objects.is_uncounted], minlength=classes)
     averages = np.full(classes, np.nan)
     for label, rows in enumerate(_rows_by_class(detections, classes)):
         if not to_find[label]:
@@ -173,9 +175,9 @@ def match_voc(detections: Detections, objects: Objects, *, iou_threshold: float)
     best = best[np.flatnonzero(np.diff(detection[best], prepend=-1))]
     detection, object_ = detection[best], object_[best]
     outcomes = np.full(len(detections), WRONG, np.int8)
-    is_difficult = objects.difficult[object_]
-    outcomes[detection[is_difficult]] = UNCOUNTED
-    detection, object_ = detection[~is_difficult], object_[~is_difficult]
+    is_uncounted = objects.is_uncounted[object_]
+    outcomes[detection[is_uncounted]] = UNCOUNTED
+    detection, object_ = detection[~is_uncounted], object_[~is_uncounted]
     by_score = np.argsort(-detections.scores[detection], kind="stable")
     first = np.unique(object_[by_score], return_index=True)[1]
     outcomes[detection[by_score[first]]] = HIT
@@ -185,13 +187,14 @@ def match_voc(detections: Detections, objects: Objects, *, iou_threshold: float)
 def match_coco(detections: Detections, objects: Objects, *, iou_thresholds: np.ndarray) -> np.ndarray:
     """What COCO's rule makes of each detection at each of the ascending thresholds: int8 (thresholds, n)."""
     thresholds = np.asarray(iou_thresholds)[:, None]
-    detection, object_, overlap = _overlapping_pairs(detections, objects, thresholds[0, 0])
+    detection, object_, overlap = _overlapping_pairs(detections, objects, thresholds[0, 0], has_crowds=True)
+    is_crowd, is_uncounted = objects.is_crowd, objects.is_uncounted
     classes = int(max(detections.labels.max(initial=0), objects.labels.max(initial=0))) + 1
     rank = _ranks_in_image(detections, classes)[detection]
     # Images and classes do not touch one another: the first detections of all are matched at once, then the second,
     # ... Within a detection the object to be preferred comes last; of equal overlaps cocoeval.py takes the later
     # object.
-    order = np.lexsort((object_, overlap, ~objects.difficult[object_], detection, rank))
+    order = np.lexsort((object_, overlap, ~is_uncounted[object_], detection, rank))
     detection, object_, overlap, rank = detection[order], object_[order], overlap[order], rank[order]
     outcomes = np.full((len(thresholds), len(detections)), WRONG, np.int8)
     is_taken = np.zeros((len(thresholds), len(objects)), bool)
@@ -203,8 +206,8 @@ def match_coco(detections: Detections, objects: Objects, *, iou_thresholds: np.n
         best = np.maximum.reduceat(np.where(is_free, np.arange(start, stop), -1), firsts, axis=1)
         threshold, column = np.nonzero(best >= 0)
         pair = best[threshold, column]
-        is_taken[threshold, object_[pair]] = True
-        outcomes[threshold, detection[pair]] = np.where(objects.difficult[object_[pair]], UNCOUNTED, HIT)
+        is_taken[threshold, object_[pair]] = ~is_crowd[object_[pair]]
+        outcomes[threshold, detection[pair]] = np.where(is_uncounted[object_[pair]], UNCOUNTED, HIT)
     return outcomes
 
 
@@ -223,7 +226,7 @@ def count_errors(
         int (C, 5), columns as `ERROR_KINDS`; a row's sum is below N where there are fewer detections.
     """
     outcomes = match_voc(detections, objects, iou_threshold=VOC_IOU)
-    to_find = np.bincount(objects.labels[~objects.difficult], minlength=classes)
+    to_find = np.bincount(objects.labels[~objects.is_uncounted], minlength=classes)
     alike = np.zeros((classes, classes), bool)
     for group in similar:
         alike[np.ix_(group, group)] = True
@@ -242,9 +245,12 @@ def count_errors(
 
 
 def _overlapping_pairs(
-    detections: Detections, objects: Objects, least: float
+    detections: Detections, objects: Objects, least: float, *, has_crowds: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of detections and objects of one image and class that overlap, and their IoU; by detection, object."""
+    """Rows of detections and objects of one image and class that overlap, and their IoU; by detection, object.
+
+    With `has_crowds`, a detection's overlap with a crowd is the covered fraction of the detection, not the IoU.
+    """
     classes = int(max(detections.labels.max(initial=0), objects.labels.max(initial=0))) + 1
     keys = objects.images.astype(np.int64) * classes + objects.labels
     order = np.argsort(keys, kind="stable")
@@ -254,7 +260,10 @@ def _overlapping_pairs(
     detection = np.repeat(np.arange(len(detections)), counts)
     within = np.arange(len(detection)) - np.repeat(np.cumsum(counts) - counts, counts)
     object_ = order[np.repeat(starts, counts) + within]
-    overlap = iou(detections.boxes[detection], objects.boxes[object_])
+    pair = detections.boxes[detection], objects.boxes[object_]
+    overlap = iou(*pair)
+    if has_crowds:
+        overlap = np.where(objects.is_crowd[object_], covered_fraction(*pair), overlap)
     enough = overlap >= least
     return detection[enough], object_[enough], overlap[enough]
 

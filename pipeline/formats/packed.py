@@ -11,7 +11,8 @@ Columns:
     detection: boxes ragged float32 (n, 4), corners as fractions of the image; box_labels ragged int32; difficult ragged bool.
     segmentation: masks uint8 (N, H, W): 0 background, 1.. classes, 255 void.
     val and test also: sizes int32 (N, 2), original height and width; originals ragged uint8, the image's file;
-    original_boxes ragged float64 (n, 4) in original pixels; original_masks ragged uint8, a PNG file.
+    original_boxes ragged float64 (n, 4) in original pixels; crowd ragged bool, of sources that know crowds; original_masks
+    ragged uint8, a PNG file.
 """
 
 import hashlib

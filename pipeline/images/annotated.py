@@ -17,6 +17,7 @@ class AnnotatedImage:
         boxes: float64 (n, 4), corners x0, y0, x1, y1 in pixels, or None.
         labels: int32 (n,), class of each box, or None.
         difficult: bool (n,), or None.
+        crowd: bool (n,), or None.
         mask: uint8 (H, W): 0 background, 1.. classes, 255 void; or None.
     """
 
@@ -25,6 +26,7 @@ class AnnotatedImage:
     labels: np.ndarray | None = None
     difficult: np.ndarray | None = None
     mask: np.ndarray | None = None
+    crowd: np.ndarray | None = None
 
 
 def encode(image: np.ndarray) -> bytes:

@@ -126,6 +126,7 @@ class Policy:
                 "boxes": np.asarray(result["bboxes"], np.float64).reshape(-1, 4),
                 "labels": example.labels[kept],
                 "difficult": example.difficult[kept],
+                "crowd": None if example.crowd is None else example.crowd[kept],
             }
         return replace(example, **changes)
 

@@ -49,7 +49,8 @@ class Example:
         label: Class index, for classification.
         boxes: float64 (n, 4), corners x0, y0, x1, y1 in pixels, continuous, origin at the image's top-left corner.
         labels: int32 (n,), class index of each box.
-        difficult: bool (n,), PASCAL VOC's flag of each box.
+        difficult: bool (n,), PASCAL VOC's flag of each box; a crowd's is set, too.
+        crowd: bool (n,), COCO's flag of each box; None of a kind that knows no crowds.
         mask: Label map as the bytes of a palette or grayscale PNG, or uint8 (H, W): 0 background, 1.. classes, 255
             void.
         dropped: How many annotations were left out, by reason.
@@ -61,6 +62,7 @@ class Example:
     boxes: np.ndarray | None = None
     labels: np.ndarray | None = None
     difficult: np.ndarray | None = None
+    crowd: np.ndarray | None = None
     mask: bytes | np.ndarray | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
 

@@ -8,7 +8,8 @@ Source: Lin et al., "Microsoft COCO: Common Objects in Context" (2014); cocodata
 Boxes are published as x, y, width, height, continuous, and become corners; one without area or outside the image is dropped
 and counted, one that sticks out is clipped. An object is an outline of polygons or a run-length code, as numbers or as text.
 A label map has each pixel whose centre lies in an object, the smaller object on top of the larger one. A crowd (`iscrowd`)
-is no single object: its box counts as difficult, neither trained on nor counted in an evaluation, and its pixels are void.
+is no single object: its box is neither trained on nor to be found in an evaluation (`cnnkeras/metrics/detection.py` says what
+becomes of detections in it), and its pixels are void.
 """
 
 import functools
@@ -118,12 +119,14 @@ class _Reader:
         if others := self.instances.others[number]:
             dropped["objects of other classes"] = others
         labels = [self.instances.labels[entry.category_id] for entry in objects]
+        crowd = np.array([entry.iscrowd for entry in objects], bool)
         return sources.Example(
             id=id,
             image=image,
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
             labels=np.array(labels, np.int32),
-            difficult=np.array([entry.iscrowd for entry in objects], bool),
+            difficult=crowd,
+            crowd=crowd,
             mask=_label_map(objects, labels, (height, width), where) if self.has_masks else None,
             dropped=dict(dropped),
         )

@@ -31,7 +31,7 @@ def decode(example: Example, classes: int) -> AnnotatedImage:
         labels = mask[mask != VOID]
         if labels.size and labels.max() > classes:
             raise InputError(f"{example.id}: expected mask labels 0..{classes} and {VOID}; received: {labels.max()}")
-    return AnnotatedImage(image, example.boxes, example.labels, example.difficult, mask)
+    return AnnotatedImage(image, example.boxes, example.labels, example.difficult, mask, example.crowd)
 
 
 def _decode_mask(mask: bytes | np.ndarray | None, id: str) -> np.ndarray | None:

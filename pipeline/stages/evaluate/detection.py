@@ -21,6 +21,7 @@ from pipeline.stages.evaluate import Case, Evaluation, Row
 
 SIDE = 300
 MOST_BOXES = 30  # drawn in an image: an untrained model finds thousands
+CROWDS = "crowds: to COCO one takes any number of the detections that lie in it by that much of their own area; to VOC it is difficult"
 RECALLS = np.linspace(0, 1, 101)
 
 
@@ -31,7 +32,7 @@ class Matches:
     Attributes:
         detections: Those of at least the display threshold; n rows.
         objects: All of them; m rows, by image.
-        outcomes: int (n,), `HIT`, `WRONG` or `UNCOUNTED` (a difficult object).
+        outcomes: int (n,), `HIT`, `WRONG` or `UNCOUNTED` (a difficult object or a crowd).
         found: int (n,), row of the object that a hit found; -1 for the others.
         overlaps: float (n,), IoU of a hit with its object; 0 for the others.
     """
@@ -45,7 +46,7 @@ class Matches:
     @functools.cached_property
     def is_missed(self) -> np.ndarray:
         """(m,) whether an object was to be found and was not."""
-        missed = ~self.objects.difficult
+        missed = ~self.objects.is_uncounted
         missed[self.found[self.found >= 0]] = False
         return missed
 
@@ -78,6 +79,7 @@ def evaluate(
         protocol="VOC 2007, VOC 2010 and COCO average precision",
         conditions=[
             "VOC: IoU of at least 0.5, objects marked difficult count neither way; COCO: mean over IoU 0.5 to 0.95",
+            *([CROWDS] if objects.is_crowd.any() else []),
             f"boxes of score above {postprocess['confidence_threshold']:g}, NMS per class at IoU {postprocess['nms_iou']:g}",
         ],
         unit="images",
@@ -150,6 +152,7 @@ def read_objects(split: Split) -> Objects:
         labels=np.asarray(split["box_labels"].values),
         boxes=np.asarray(boxes.values).reshape(-1, 4),
         difficult=np.asarray(split["difficult"].values),
+        crowd=np.asarray(split["crowd"].values) if "crowd" in split else None,
     )
 
 

@@ -25,8 +25,8 @@ def columns(part: AnnotatedImage, _label: int | None, _size: tuple[int, int]) ->
 
 
 def original_columns(part: AnnotatedImage) -> Columns:
-    """`original_boxes` in pixels."""
-    return {"original_boxes": part.boxes}
+    """`original_boxes` in pixels, and which are a `crowd`, of sources that know crowds."""
+    return {"original_boxes": part.boxes, **({} if part.crowd is None else {"crowd": part.crowd})}
 
 
 def draw(inputs: np.ndarray, split: Split, row: int, classes: Sequence[str], *, side: int) -> np.ndarray:
