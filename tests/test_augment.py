@@ -436,6 +436,17 @@ def test_boxes_that_leave_the_image_are_dropped_with_their_labels():
     np.testing.assert_allclose(shifted.boxes, [[50, 0, 60, 40], [30, 0, 40, 10]], atol=1e-3)
 
 
+def test_how_much_of_a_box_must_show_is_a_setting():
+    """Of 20 x 20 pixels a crop leaves 2 columns, a tenth: dropped at .25, kept at 0 and at .1; what does not show at all is gone."""
+    crop = [{"Crop": {"x_min": 28, "y_min": 0, "x_max": 60, "y_max": 40, "p": 1.0}}]
+    example = image_with_boxes([(10.0, 5, 30, 25), (2.0, 2, 8, 8)])
+    for fraction, expected in ((0.25, []), (0.11, []), (0.1, [[0, 5, 2, 25]]), (0.0, [[0, 5, 2, 25]])):
+        moved = Policy(crop, "x", boxes=True, min_visible_fraction=fraction).apply(example, np.random.SeedSequence(0))
+        assert moved.boxes.tolist() == expected
+    moved = Policy(crop, "x", boxes=True).apply(example, np.random.SeedSequence(0))
+    assert moved.boxes.shape == (0, 4)
+
+
 def test_images_without_boxes_stay_so():
     """No box before, no box after, in the shapes that the packed format expects."""
     moved = policy({"Affine": {"rotate": [5, 5], "p": 1.0}}).apply(image_with_boxes(()), np.random.SeedSequence(0))

@@ -58,6 +58,9 @@ def edited(old: str, new: str) -> str:
         # Copies without augmentation
         (CROPS, f"copies: 2, {CROPS}", "6: datasets.crops.copies: expected 0 without augmentation, as all copies would be equal; received: 2"),
         ("task: classification, size: [40]}", f"task: classification, size: [40], copies: 1, {FLIP}}}", "7: datasets.signals.augmentation: expected none for signals; received: some"),
+        # Boxes that must show, where none move
+        (MASKS, f"min_visible_fraction: 0.5, {FLIP}, {MASKS}", "9: datasets.masks.min_visible_fraction: expected none, as segmentation has no boxes; received: 0.5"),
+        ("task: detection, size: [64, 64]}", "task: detection, size: [64, 64], min_visible_fraction: 0.0}", "8: datasets.boxes.min_visible_fraction: expected none without augmentation, as no box moves; received: 0"),
         # Proposals without a file, and the reverse
         (MASKS, f"examples: proposals, {MASKS}", "9: datasets.masks: expected the key 'proposals' with examples: proposals; received: none"),
         (MASKS, f"examples: proposals, proposals: {{max_proposals: 5}}, {MASKS}", "9: datasets.masks.proposals: expected the keys 'file' and 'sha256'; received: none"),

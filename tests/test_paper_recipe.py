@@ -8,6 +8,7 @@ import pytest
 from dvc.repo import Repo
 
 from cnnkeras.protocols import views
+from cnnkeras.training import schedules
 from pipeline.commands.report import results
 from pipeline.images.annotated import AnnotatedImage
 from pipeline.images.augmentation import Policy
@@ -33,6 +34,32 @@ QUOTED = [
     ("fast_yolo", "map_voc07", 0.527),
     ("deconvnet", "mean_iou", 0.696),
 ]
+
+
+# Examples of the training splits, of which the recipe takes a part to validate on; and objects an image of VOC2012 trainval that are
+# not difficult, 27,450 in 11,540 images.
+IMAGENET, VOC_07_12, VOC_MASKS, EXTRA_MASKS = 1_281_167, 5_011 + 11_540, 1_464, 10_582 - 1_464
+OBJECTS = 27_450 / 11_540
+EXAMPLES = {
+    "imagenet": 0.99 * IMAGENET,
+    "voc_07_12": 0.99 * VOC_07_12,
+    "voc_2012": 0.95 * VOC_MASKS + EXTRA_MASKS,
+}
+ALEXNET = 90 * IMAGENET / 128  # section 5: roughly 90 cycles
+# What the authors' texts and files say: the steps, and the steps after which the rate changes, where they say it.
+STEPS = {
+    **{f"alexnet_{number}": (ALEXNET, None) for number in range(1, 6)},
+    **dict.fromkeys(("vgg_a", "vgg_d_256", "vgg_e_256"), (370000, None)),
+    # Section 2.2: 135 epochs, 75 at 0.01, 30 at 0.001, 30 at 0.0001.
+    "yolo": (135 * VOC_07_12 / 64, (75 * VOC_07_12 / 64, 105 * VOC_07_12 / 64)),
+    # cfg/darknet.cfg, cfg/yolo-tiny.cfg (pjreddie/darknet@6103ecc4, eaf033c0)
+    "fast_yolo_pretrain": (800_000, None),
+    "fast_yolo": (40_000, (20, 40, 60, 80, 20_000, 30_000)),
+    # training/00*/solver.prototxt of HyeonwooNoh/DeconvNet
+    "deconvnet_objects": (20_000, (9_000, 18_000)),
+    "deconvnet": (40_000, (10_000, 20_000, 30_000)),
+}
+UNPUBLISHED = {"vgg_d_384", "vgg_d", "vgg_e_384", "vgg_e", "yolo_pretrain"}  # no text and no file says how many steps
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +104,68 @@ def test_deeper_vggs_start_from_the_shallow_one(params):
         chain = [params.experiment(f"vgg_{letter}{scale}").train for scale in ("_256", "_384", "")]
         assert [train.optimizer.arguments["learning_rate"] for train in chain] == [0.01, 0.001, 0.001]
         assert chain[2].initial_weights.experiment == f"vgg_{letter}_384"
+
+
+def steps_per_epoch(params: Params, name: str) -> float:
+    """Batches of a pass over an entry's packed training split."""
+    experiment = params.experiment(name)
+    dataset = params.dataset(experiment.dataset)
+    examples = EXAMPLES[dataset.source] * (OBJECTS if dataset.examples == "objects" else 1)
+    return examples * (1 + dataset.copies) / experiment.train.batch_size
+
+
+def test_every_entry_takes_the_authors_steps(params):
+    """Examples x versions x epochs / batch, within 2.5 %, and each drop of the rate at its step."""
+    assert set(params.experiments) == STEPS.keys() | UNPUBLISHED
+    for name, (steps, drops) in STEPS.items():
+        train, per_epoch = params.experiment(name).train, steps_per_epoch(params, name)
+        assert train.epochs * per_epoch == pytest.approx(steps, rel=0.025), name
+        if drops is not None:
+            epochs = train.schedule.arguments["epochs"]
+            np.testing.assert_allclose(np.array(epochs) * per_epoch, drops, rtol=0.012, err_msg=name)
+
+
+def test_the_recipe_for_imagenet_alone_takes_the_authors_steps():
+    """90 epochs of AlexNet, 370,000 steps of VGG, augmented anew in each epoch."""
+    imagenet = load_params(RECIPE.with_name("imagenet.yaml"))
+    for name, steps in (("alexnet", ALEXNET), ("vgg", 370_000)):
+        taken = imagenet.experiment(name).train.epochs * steps_per_epoch(imagenet, name)
+        assert taken == pytest.approx(steps, rel=0.025)
+
+
+def test_rates_are_the_authors(params):
+    """Fast YOLO's warm-up of 0.0001 x 5 x 5 x 2 x 2, its pre-training's sigmoid, DeconvNet's tenths, biases at twice the rate."""
+
+    def rate(name: str, step: int) -> float:
+        train = params.experiment(name).train
+        base = train.optimizer.arguments["learning_rate"]
+        return train.schedule.call(schedules).rate_at(step / steps_per_epoch(params, name), base=base)
+
+    warm = [rate("fast_yolo", step) for step in (0, 19, 21, 41, 61, 81, 15_000, 25_000, 35_000)]
+    np.testing.assert_allclose(warm, [1e-4, 1e-4, 5e-4, 2.5e-3, 5e-3, 1e-2, 1e-2, 1e-3, 1e-4])
+    for step in (0, 200_000, 400_000, 600_000, 790_000):
+        expected = 0.01 / (1 + np.exp(2e-5 * (step - 400_000)))
+        assert rate("fast_yolo_pretrain", step) == pytest.approx(expected, rel=0.01)
+    tenths = [rate("deconvnet", 10_000 * k + 5_000) for k in range(4)]
+    np.testing.assert_allclose(tenths, [1e-2, 1e-3, 1e-4, 1e-5])
+    for name, experiment in params.experiments.items():
+        arguments = experiment.train.optimizer.arguments
+        twice = name.startswith(("alexnet", "deconvnet"))
+        assert arguments["bias_rate_factor"] == (2 if twice else 1), name
+        assert arguments["normalization_decay"] == (5e-4 if name.startswith("deconvnet") else 0), name
+
+
+def test_deconvnet_starts_from_the_net_that_saw_all_scales(params):
+    """VGG-16 as published was trained on shorter sides of 256 to 512."""
+    start = params.experiment("deconvnet_objects").train.initial_weights.experiment
+    assert start == "vgg_d"
+    (jitter, *_) = params.dataset(params.experiment(start).dataset).augmentation
+    assert list(jitter["ShorterSideJitter"]["limits"]) == [256, 512]
+
+
+def test_yolo_keeps_the_boxes_that_darknet_keeps(params):
+    """Whatever shows of a box after the jitter; `encode_targets` then leaves out sides below .005."""
+    assert params.dataset("voc_detection").min_visible_fraction == 0
 
 
 def test_yolo_is_pre_trained_at_half_its_resolution(params):

@@ -62,20 +62,50 @@ def test_the_shorter_side_is_drawn_between_the_limits_and_the_aspect_kept():
     assert sides == set(range(32, 41))
 
 
-def test_saturation_and_exposure_are_multiplied_or_divided():
-    """Pixel by pixel with Python's own colorsys; factors lie in 1 / 1.5 .. 1.5 and both directions occur."""
-    image = np.random.default_rng(2).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+def darknet_distorted(pixel: np.ndarray, saturation: float, exposure: float) -> list[float]:
+    """One pixel as src/image.c of darknet has it: rgb_to_hsv, scale_image_channel, hsv_to_rgb, constrain_image."""
+    hue, s, v = colorsys.rgb_to_hsv(*(pixel / 255))
+    s, v = s * saturation, v * exposure
+    sector = int(6 * hue) % 6
+    f = 6 * hue - int(6 * hue)
+    p, q, t = v * (1 - s), v * (1 - s * f), v * (1 - s * (1 - f))
+    colours = [(v, t, p), (q, v, p), (p, v, t), (p, q, v), (t, p, v), (v, p, q)][sector]
+    return [255 * min(max(colour, 0), 1) for colour in colours]
+
+
+def test_colours_are_cut_when_they_are_rgb_again():
+    """By hand: 230, 161, 161 at 1.5 times the value is 345, 241.5, 241.5, cut to 255, 241.5, 241.5.
+
+    200, 100, 100 has a saturation of 1/2; at 2.5 times it is 1.25, and 200 (1 - 1.25) = -50, cut to 0.
+    """
+    transform = paper_transforms.HSVScale()
+    light = np.full((2, 2, 3), (230, 161, 161), np.uint8)
+    assert transform.apply(light, factors=[1.0, 1.5])[0, 0].tolist() in ([255, 242, 242], [255, 241, 241])
+    assert transform.apply(np.full((2, 2, 3), (200, 100, 100), np.uint8), factors=[2.5, 1.0])[1, 1].tolist() == [
+        200,
+        0,
+        0,
+    ]
+
+
+@pytest.mark.parametrize("factors", [(1.5, 1.5), (1 / 1.5, 1.5), (1.5, 1 / 1.5), (1.3, 0.7), (1.0, 1.0)])
+def test_saturation_and_exposure_are_darknets(factors):
+    """Pixel by pixel, for random colours, greys, black and white: within the rounding to whole numbers."""
+    image = np.random.default_rng(3).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    image[0] = np.linspace(0, 255, 20, dtype=np.uint8)[:, None]
+    found = paper_transforms.HSVScale().apply(image, factors=list(factors))
+    for place in np.ndindex(20, 20):
+        np.testing.assert_allclose(found[place], darknet_distorted(image[place], *factors), atol=0.51)
+
+
+def test_factors_multiply_or_divide():
+    """They lie in 1 / 1.5 .. 1.5 and both directions occur."""
     transform = paper_transforms.HSVScale()
     transform.set_random_seed(0)
     factors = np.array([transform.get_params()["factors"] for _ in range(500)])
     assert factors.min() >= 1 / 1.5
     assert factors.max() <= 1.5
     assert 0.4 < (factors > 1).mean() < 0.6
-    found = transform.apply(image, factors=[1.3, 0.7])
-    for place in np.ndindex(4, 5):
-        hue, saturation, value = colorsys.rgb_to_hsv(*(image[place] / 255))
-        expected = colorsys.hsv_to_rgb(hue, min(1.3 * saturation, 1), min(0.7 * value, 1))
-        np.testing.assert_allclose(found[place] / 255, expected, atol=1.01 / 255)
 
 
 def test_yolos_jitter_of_the_edges_is_albumentations_own():

@@ -1,5 +1,6 @@
 """The data order, the learning rate, the papers' weight decay, weights from another network, and `fit`."""
 
+import math
 import subprocess
 import sys
 
@@ -473,3 +474,63 @@ def test_rate_never_leaves_the_schedule():
     assert all(schedule.rate_at(epoch, base=0.1) <= 0.1 for epoch in np.linspace(0, 60, 601))
     assert schedule.rate_at(5, base=0.1) == 0.1
     assert schedule.rate_at(0, base=0.1) == pytest.approx(0.01)
+
+
+def test_biases_learn_at_their_own_rate_and_scales_decay():
+    """V <- mu v - f lr g for biases, with f = 2; scales and shifts get the gradient d w of their decay d, at the plain rate."""
+    inputs = keras.Input((8, 1))
+    outputs = keras.layers.Conv1D(4, 3, bias_initializer="ones")(inputs)
+    outputs = keras.layers.BatchNormalization(beta_initializer=keras.initializers.Constant(0.5))(outputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, bias_initializer="ones")(keras.layers.Flatten()(outputs)))
+    start = [variable.numpy() for variable in model.weights]
+    signals = np.random.default_rng(0).normal(size=(4, 8, 1)).astype("float32")
+    data = Batches(signals, lambda indices, _: TARGETS[indices], batch_size=4, seed=0)
+    after = {}
+    for options in ({}, {"bias_rate_factor": 2.0}, {"normalization_decay": 0.5}):
+        model.set_weights(start)
+        optimizer = optimizers.sgd(learning_rate=0.1, momentum=0.9, **options)
+        training.fit(
+            model,
+            data,
+            data,
+            epochs=1,
+            optimizer=optimizer,
+            schedule=schedules.constant(),
+            loss=keras.losses.MeanSquaredError(),
+        )
+        after[next(iter(options), "")] = [variable.numpy() for variable in model.weights]
+    names = [variable.name for variable in model.weights]
+    assert names.count("bias") == 2
+    for name, first, plain, doubled, decayed in zip(names, start, *after.values(), strict=True):
+        step = plain - first
+        factor = 2 if name == "bias" else 1
+        np.testing.assert_allclose(doubled - first, factor * step, atol=1e-6, err_msg=name)
+        expected = plain - 0.1 * 0.5 * first if name in ("gamma", "beta") else plain
+        np.testing.assert_allclose(decayed, expected, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(("momentum", "steps"), [(0.0, 3), (0.9, 4)])
+def test_the_bias_rate_holds_over_steps_and_drops_of_the_rate(momentum, steps):
+    """A bias alone against v <- mu v - 2 lr g by hand, the rate divided by ten after two steps."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    inputs, target = np.zeros((steps, 1), "float32"), 3.0
+    data = Batches(inputs, lambda indices, _: np.full((len(indices), 1), target, "float32"), batch_size=1, seed=0)
+    schedule = schedules.piecewise(epochs=(2 / steps,), factors=(1.0, 0.1))
+    optimizer = optimizers.sgd(learning_rate=0.05, momentum=momentum, bias_rate_factor=2.0)
+    training.fit(
+        model, data, data, epochs=1, optimizer=optimizer, schedule=schedule, loss=keras.losses.MeanSquaredError()
+    )
+    bias = velocity = 0.0
+    for step in range(steps):
+        velocity = momentum * velocity - 2 * (0.05 if step < 2 else 0.005) * 2 * (bias - target)
+        bias += velocity
+    np.testing.assert_allclose(model.weights[1].numpy(), [bias], rtol=1e-5)
+
+
+def test_darknets_sigmoid():
+    """0.01 / (1 + exp(2e-5 (batch - 400,000))) at batches 0, 400,000 and 800,000, of 100,000 an epoch."""
+    schedule = schedules.sigmoid(half_epochs=4.0, width_epochs=0.5)
+    for batch in (0, 100_000, 400_000, 450_000, 800_000):
+        expected = 0.01 / (1 + math.exp(2e-5 * (batch - 400_000)))
+        assert schedule.rate_at(batch / 100_000, base=0.01) == pytest.approx(expected, rel=1e-9)
+    assert schedules.sigmoid(half_epochs=1.0, width_epochs=0.001).rate_at(1000.0, base=1.0) == 0

@@ -81,24 +81,26 @@ class _Divergence(keras.callbacks.Callback):
                 )
 
 
-def set_weight_decay(model: keras.Model, decay: float) -> None:
+def set_weight_decay(model: keras.Model, decay: float, normalization_decay: float = 0.0) -> None:
     """Add the papers' weight decay to a built model: decay x w in the gradient of every kernel w.
 
     This is the penalty decay / 2 sum w^2 in the loss (the gradient of Keras' L2 is 2 factor w), applied before momentum:
     AlexNet, section 5; VGG, section 3.1; YOLO v1, section 2.2. `SGD(weight_decay=)` differs: its decay is decoupled from the
-    gradient (Loshchilov and Hutter 2019). Biases and the parameters of batch normalisation do not decay, as in Caffe's and
-    Darknet's networks.
+    gradient (Loshchilov and Hutter 2019). Biases do not decay, as in cuda-convnet2's, Caffe's and Darknet's networks, nor do the
+    scales and shifts of batch normalisation, unless `normalization_decay` says so: DeconvNet's Caffe treats them as weights.
 
     Departures from the paper: the papers do not say that biases are exempt; the authors' code exempts them.
 
     Args:
         model: Built; its variables get or lose the penalty.
         decay: The factor; 0: no penalty.
+        normalization_decay: The factor for scales and shifts; 0: no penalty.
     """
-    penalty = keras.regularizers.L2(decay / 2) if decay else None
+    decays = {"kernel": decay, "gamma": normalization_decay, "beta": normalization_decay}
     for variable in model.trainable_variables:
-        if variable.name == "kernel":
-            variable.regularizer = penalty
+        if variable.name in decays:
+            own = decays[variable.name]
+            variable.regularizer = keras.regularizers.L2(own / 2) if own else None
 
 
 def fit(
@@ -142,7 +144,7 @@ def fit(
     Raises:
         DivergedError: The loss became infinite or NaN.
     """
-    set_weight_decay(model, optimizer.weight_decay)
+    set_weight_decay(model, optimizer.weight_decay, optimizer.normalization_decay)
     strategy = getattr(model, "distribute_strategy", None)  # TensorFlow's
     is_distributed = strategy is not None and strategy.num_replicas_in_sync > 1
     model.compile(

@@ -91,6 +91,25 @@ def piecewise(
     )
 
 
+def sigmoid(
+    *,
+    half_epochs: Annotated[float, Gt(0)],
+    width_epochs: Annotated[float, Gt(0)],
+    warmup_epochs: WarmupEpochs = 0.0,
+    warmup_factor: WarmupFactor = 0.1,
+) -> Schedule:
+    """Times 1 / (1 + exp((epoch - `half_epochs`) / `width_epochs`)): half the rate after `half_epochs`.
+
+    Darknet's policy `sigmoid`, with `step` = half and 1 / `gamma` = width, in batches (cfg/darknet.cfg, pjreddie/darknet@6103ecc4).
+    """
+    return Schedule(
+        lambda epoch: 0.5 - 0.5 * math.tanh((epoch - half_epochs) / width_epochs / 2),
+        warmup_epochs,
+        warmup_factor,
+        needed_epochs=half_epochs,
+    )
+
+
 def plateau(
     *, factor: Decline, patience_epochs: Count, warmup_epochs: WarmupEpochs = 0.0, warmup_factor: WarmupFactor = 0.1
 ) -> Schedule:

@@ -17,6 +17,7 @@ import numpy as np
 from cnnkeras.by_name import nearest
 from pipeline.images.annotated import AnnotatedImage
 from pipeline.images.principal_components import evenly_spaced
+from pipeline.images.transform_table import MIN_VISIBLE_FRACTION
 from pipeline.runtime.errors import InputError
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for a newer version
@@ -31,9 +32,6 @@ from albumentations.core.transforms_interface import (
 
 from pipeline.images import paper_transforms
 
-# A box of which a transform leaves less than this fraction in the image is dropped: what remains shows too little of it.
-MIN_VISIBLE_FRACTION = 0.25
-
 Transforms = Sequence[Mapping[str, Mapping[str, Any]]]
 
 
@@ -44,12 +42,15 @@ class Policy:
         transforms: As in params.yaml: `{Name: {argument: value}}`, in order.
         where: The list's place in params.yaml, for messages.
         boxes: Whether boxes move with the images.
+        min_visible_fraction: A box of which a transform leaves less of its area in the image is dropped.
 
     Raises:
         InputError: A transform or an argument is unknown (the message names the nearest) or a value is not allowed.
     """
 
-    def __init__(self, transforms: Transforms, where: str, *, boxes: bool):
+    def __init__(
+        self, transforms: Transforms, where: str, *, boxes: bool, min_visible_fraction: float = MIN_VISIBLE_FRACTION
+    ):
         self._where = where
         built = [
             _build(name, arguments or {}, f"{where}.{position}")
@@ -61,7 +62,7 @@ class Policy:
         box_parameters = albumentations.BboxParams(
             format="pascal_voc",
             label_fields=["positions"],
-            min_visibility=MIN_VISIBLE_FRACTION,
+            min_visibility=min_visible_fraction,
             clip=True,  # a box may stand over the image's edge by a rounding error
             filter_invalid_bboxes=True,
         )

@@ -83,7 +83,8 @@ class ShorterSideJitter(albumentations.SmallestMaxSize):
 class HSVScale(ImageOnlyTransform):
     """Darknet's change of saturation and exposure (random_distort_image in src/image.c; Redmon et al. 2016, section 2.2).
 
-    Each is multiplied, in HSV, by a factor s or by 1 / s, with equal chance, s ~ U(1, limit).
+    Each is multiplied, in HSV, by a factor s or by 1 / s, with equal chance, s ~ U(1, limit). What leaves 0..1 is cut when it is RGB
+    again (constrain_image), not before: light colours burn out to white rather than keep their saturation.
 
     Args:
         saturation: Limit, 1.5 in the paper.
@@ -108,10 +109,10 @@ class HSVScale(ImageOnlyTransform):
         return factor if self.py_random.random() < 0.5 else 1 / factor
 
     def apply(self, img: np.ndarray, factors: list[float], **_params: Any) -> np.ndarray:
-        """The image with saturation and value scaled, and cut at 1."""
+        """The image with saturation and value scaled, and its colours cut at 0 and 1."""
         hsv = cv2.cvtColor(img.astype(np.float32) / WHITE, cv2.COLOR_RGB2HSV)
-        hsv[..., 1:] = np.minimum(hsv[..., 1:] * np.float32(factors), 1)
-        return np.rint(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * WHITE).astype(np.uint8)
+        hsv[..., 1:] *= np.float32(factors)
+        return np.rint(np.clip(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), 0, 1) * WHITE).astype(np.uint8)
 
 
 TRANSFORMS = {transform.__name__: transform for transform in (PCALighting, ShorterSideJitter, HSVScale)}

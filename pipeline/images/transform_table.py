@@ -14,6 +14,10 @@ from pydantic import AfterValidator, create_model
 
 from pipeline.runtime.entries import Entry
 
+# A box of which a transform leaves less than this fraction in the image is dropped, unless params.yaml says otherwise: what remains
+# shows too little of it.
+MIN_VISIBLE_FRACTION = 0.25
+
 TABLE = Path(__file__).with_name("transforms.json")
 
 _BOUNDS: dict[str, Callable[[float], Any]] = {

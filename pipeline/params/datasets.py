@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.files.published import Sha256
-from pipeline.params.values import Count, Positive, Transforms
+from pipeline.images.transform_table import MIN_VISIBLE_FRACTION
+from pipeline.params.values import Count, Fraction, Positive, Transforms
 from pipeline.runtime.entries import Entry
 from pipeline.sources import Task
 
@@ -43,6 +44,8 @@ class Dataset(Entry):
         proposals: The file of the proposals, and which of them are trained on.
         copies: Number of augmented versions of each training image, in addition to the plain image.
         augmentation: Albumentations transforms in order, each `{Name: {argument: value}}`.
+        min_visible_fraction: A box of which augmentation leaves less of its area in the image is dropped. 0 is darknet's rule: it keeps
+            every box that shows, and trains on those of at least .005 of the image's sides.
         jpeg_quality: Quality, 1..100, of the JPEG files that images are packed as; None packs them as pixels, without loss.
         on_error: An example that cannot be read: `fail` stops and names it, `skip` leaves it out and lists it in the dataset's
             report.
@@ -58,6 +61,9 @@ class Dataset(Entry):
     copies: Count = 0
     augmentation: Transforms = ()
     # Left out of the dump if it is not used, so that results without it keep their fingerprint.
+    min_visible_fraction: Fraction = Field(
+        default=MIN_VISIBLE_FRACTION, exclude_if=lambda fraction: fraction == MIN_VISIBLE_FRACTION
+    )
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
         default=None, exclude_if=lambda quality: quality is None
     )

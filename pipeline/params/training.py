@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cnnkeras.training import optimizers, schedules
-from pipeline.params.values import Count, Positive, Transforms
+from pipeline.images.transform_table import MIN_VISIBLE_FRACTION
+from pipeline.params.values import Count, Fraction, Positive, Transforms
 from pipeline.runtime.entries import Arguments, Entry, Seed, functions, one_of
 
 MAX_THREADS = 1024  # more than a machine has cores; TensorFlow would start them all
@@ -46,6 +47,7 @@ class Train(Entry):
         loss: Keyword arguments of the task's `build_loss`.
         initial_weights: The model and the layers whose weights the training starts from.
         augmentation: Albumentations transforms, as of a dataset; they are applied to the packed training images anew in each epoch.
+        min_visible_fraction: As of a dataset, for this augmentation.
         seed: Seed of initial weights, order, augmentation and dropout, in place of the seed of params.yaml; the models of an ensemble
             have different ones.
     """
@@ -62,6 +64,9 @@ class Train(Entry):
     initial_weights: InitialWeights
     # Left out of the dump if it is not used, so that results without it keep their fingerprint.
     augmentation: Transforms = Field(default=(), exclude_if=lambda transforms: not transforms)
+    min_visible_fraction: Fraction = Field(
+        default=MIN_VISIBLE_FRACTION, exclude_if=lambda fraction: fraction == MIN_VISIBLE_FRACTION
+    )
     seed: Seed | None = Field(default=None, exclude_if=lambda seed: seed is None)
     threads: Annotated[int, Field(gt=0, le=MAX_THREADS)] | None = Field(
         default=None, exclude_if=lambda threads: threads is None

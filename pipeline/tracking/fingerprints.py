@@ -18,8 +18,13 @@ from pipeline.runtime.nested import leaves
 
 _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
 _ORIGIN = ("source.", "import.")  # params of the bytes' origin; the fingerprint has digests of the bytes themselves
-# Params on damaged or leaked examples; at these values they do not change a result.
-_AT_DEFAULT = {"dataset.on_error": "fail", "dataset.leaks": "fail"}
+# Params that at these values do not change a result: those on damaged or leaked examples, and options of an optimizer.
+_AT_DEFAULT = {
+    "dataset.on_error": "fail",
+    "dataset.leaks": "fail",
+    "train.optimizer.normalization_decay": 0.0,
+    "train.optimizer.bias_rate_factor": 1.0,
+}
 
 
 def result_params(params: Params, experiment: str) -> dict[str, str]:

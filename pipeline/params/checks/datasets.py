@@ -6,7 +6,7 @@ from types import ModuleType
 from cnnkeras import tasks
 from cnnkeras.by_name import unknown
 from pipeline import sources
-from pipeline.params.checks.transforms import check_transforms
+from pipeline.params.checks.transforms import check_transforms, check_visible_fraction
 from pipeline.params.datasets import Dataset
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
@@ -30,6 +30,7 @@ def check_dataset(file: ParsedFile, params: Params, name: str) -> None:
             f"received: {dataset.task!r}",
         )
     check_transforms(file, (*location, "augmentation"), dataset.augmentation)
+    check_visible_fraction(file, location, dataset, dataset.task)
     _check_size(file, location, dataset, kind)
     _check_examples(file, location, dataset, kind)
     _check_proposals(file, location, dataset)

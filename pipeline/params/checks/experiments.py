@@ -5,7 +5,7 @@ from cnnkeras.by_name import unknown
 from pipeline.params.checks.networks import check_input, checked_model, known_architecture
 from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess
 from pipeline.params.checks.training import check_training
-from pipeline.params.checks.transforms import check_transforms
+from pipeline.params.checks.transforms import check_transforms, check_visible_fraction
 from pipeline.params.experiments import Experiment, is_published
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import checked_arguments
@@ -36,6 +36,7 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
             (*location, "train", "augmentation"), f"expected none, or images to train on; received: {received}"
         )
     check_transforms(file, (*location, "train", "augmentation"), experiment.train.augmentation)
+    check_visible_fraction(file, (*location, "train"), experiment.train, dataset.task)
     loss = checked_arguments(
         file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss
     )

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cnnkeras import tasks
 from cnnkeras.by_name import unknown
 from pipeline.images import transform_table
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import validate
 from pipeline.params.values import Transforms
+from pipeline.runtime.entries import Entry
 
 
 def check_transforms(file: ParsedFile, location: tuple[str, ...], transforms: Transforms) -> None:
@@ -19,6 +21,17 @@ def check_transforms(file: ParsedFile, location: tuple[str, ...], transforms: Tr
             if name not in known:
                 raise file.error(key, unknown(name, known, "transform"))
             validate(file, key, transform_table.arguments(name), with_tuples(arguments))
+
+
+def check_visible_fraction(file: ParsedFile, location: tuple[str, ...], entry: Entry, task: str) -> None:
+    """Refuse `min_visible_fraction` where no boxes move: without augmentation, or for a task without boxes."""
+    if "min_visible_fraction" not in entry.model_fields_set:
+        return
+    place, received = (*location, "min_visible_fraction"), f"received: {entry.min_visible_fraction:g}"
+    if "boxes" not in tasks.load(task).ANNOTATIONS:
+        raise file.error(place, f"expected none, as {task} has no boxes; {received}")
+    if not entry.augmentation:
+        raise file.error(place, f"expected none without augmentation, as no box moves; {received}")
 
 
 def with_tuples(value: Any) -> Any:

@@ -109,6 +109,7 @@ class Packer:
             self.dataset.augmentation,
             f"{self.where}.augmentation",
             boxes="boxes" in tasks.load(self.dataset.task).ANNOTATIONS,
+            min_visible_fraction=self.dataset.min_visible_fraction,
         )
 
     def fingerprint(self) -> str:

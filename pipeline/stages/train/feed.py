@@ -25,6 +25,7 @@ def _reader(training: Training, split: str) -> Reader:
     if split != "train" or not transforms:
         return Reader(columns, training.task, **settings)
     location = f"{paths.PARAMS}: {training.location}.augmentation"
+    settings["min_visible_fraction"] = training.settings.min_visible_fraction
     return augmenting_reader(columns, training.task, transforms, location, **settings)
 
 

@@ -128,7 +128,9 @@ def _row(image: AnnotatedImage) -> Row:
     return {name: value for name, value in columns.items() if value is not None}
 
 
-def augmenting_reader(columns: Split, task: str, transforms: "Transforms", location: str, **settings: Any) -> Reader:
+def augmenting_reader(
+    columns: Split, task: str, transforms: "Transforms", location: str, *, min_visible_fraction: float, **settings: Any
+) -> Reader:
     """A reader with an augmentation policy, which is fitted on the split's images if it has to be, and tried on `TRIED` of them.
 
     Args:
@@ -136,6 +138,7 @@ def augmenting_reader(columns: Split, task: str, transforms: "Transforms", locat
         task: As for `Reader`.
         transforms: Transforms of the policy, as in params.yaml.
         location: As for `Reader`.
+        min_visible_fraction: As for the policy.
         settings: The other arguments of `Reader`.
 
     Raises:
@@ -143,7 +146,9 @@ def augmenting_reader(columns: Split, task: str, transforms: "Transforms", locat
     """
     from pipeline.images.augmentation import Policy  # imports albumentations: 2.4 s
 
-    policy = Policy(transforms, location, boxes="boxes" in tasks.load(task).ANNOTATIONS)
+    policy = Policy(
+        transforms, location, boxes="boxes" in tasks.load(task).ANNOTATIONS, min_visible_fraction=min_visible_fraction
+    )
     read = Reader(columns, task, policy=policy, location=location, **settings)
     count = len(read.inputs)
     policy.fit(count, lambda row: np.asarray(read.inputs[row]))
