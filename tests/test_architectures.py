@@ -78,7 +78,7 @@ def test_outlines_never_get_memory():
 
 def test_names_are_files():
     """An architecture's name is its file's; a wrong one is answered with the nearest."""
-    assert architectures.names() == ["alexnet", "deconvnet", "mnist1d_conv", "mnist1d_fc", "vgg", "yolo"]
+    assert architectures.names() == ["alexnet", "deconvnet", "mnist1d_conv", "mnist1d_fc", "mnist_conv", "vgg", "yolo"]
     with pytest.raises(ValueError, match=r"received: 'alxnet'; did you mean 'alexnet'"):
         architectures.load("alxnet")
     with pytest.raises(ValueError, match=r"received: 'transformer'\. Add cnnkeras/architectures/transformer\.py"):
@@ -255,6 +255,7 @@ def test_wrong_tasks_and_shapes_are_refused(module):
         ("alexnet", "classification", (40, 50, 3)),
         ("vgg", "classification", (28, 28, 3)),
         ("mnist1d_conv", "classification", (5, 1)),
+        ("mnist_conv", "classification", (15, 20, 1)),
         ("yolo", "classification", (3, 64, 3)),
     ],
 )
@@ -439,6 +440,19 @@ def test_deconvnet_score_layer_starts_as_told():
     for expected, options in ((0.01, {}), (0.7, {"score_stddev": 0.7})):
         model = deconvnet.build(**deconvnet.TINY, batch_norm=True, **options)
         np.testing.assert_allclose(np.std(model.get_layer("seg-score").kernel), expected, rtol=0.5)
+
+
+def test_the_books_network_for_mnist_drops_whole_maps():
+    """260 + 5,020 + 16,050 + 510 = 21,840; in training a map of the second convolution is dropped as a whole, or kept and doubled."""
+    import keras
+
+    model = MODULES["mnist_conv"].build(input_shape=(28, 28, 1), output_shape=(10,))
+    assert [layer.count_params() for layer in model.layers if layer.weights] == [260, 5_020, 16_050, 510]
+    part = keras.Model(model.input, [model.get_layer("conv2").output, model.get_layer("drop2").output])
+    maps, dropped = (np.asarray(output) for output in part(inputs_of(MODULES["mnist_conv"], 20), training=True))
+    kept = np.abs(dropped).max(axis=(1, 2)) > 0
+    np.testing.assert_allclose(dropped, 2 * maps * kept[:, None, None, :], rtol=1e-6)
+    assert 0.35 < kept.mean() < 0.65
 
 
 def test_vgg_batch_norm_is_optional():

@@ -19,6 +19,8 @@ from ruamel.yaml import YAML
 from cnnkeras.label_maps import VOID, encode_png
 from pipeline import sources
 from pipeline.cli import main
+from pipeline.files.archives import Archives
+from pipeline.files.image_files import images
 from pipeline.files.splits import Splits
 from pipeline.formats import packed as records
 from pipeline.runtime import paths
@@ -565,6 +567,26 @@ def test_broken_cifar_records_are_named(tmp_path, data, message):
     source = cifar.Source(kind="cifar", variant="cifar10", file=files("c.tar")[0])
     with pytest.raises(InputError, match=message):
         split_of(cifar, source, tmp_path, "test")
+
+
+# ---- ImageNet itself ----
+
+# Russakovsky et al. (2015), table 2; the folder named by this variable holds the archives as image-net.org gives them.
+IMAGENET = os.environ.get("CNNKERAS_IMAGENET", "")
+IMAGENET_IMAGES = {
+    "ILSVRC2012_img_train.tar": 1_281_167,
+    "ILSVRC2012_img_val.tar": 50_000,
+    "ILSVRC2012_img_test_v10102019.tar": 100_000,
+}
+
+
+@pytest.mark.parametrize("name", IMAGENET_IMAGES)
+def test_imagenet_has_its_published_numbers_of_images(name):
+    """1,281,167 to train on in a thousand archives, 50,000 and 100,000: checked where the archives are."""
+    archive = Path(IMAGENET, name)
+    if not IMAGENET or not archive.is_file():
+        pytest.skip(f"no {name} in the folder that CNNKERAS_IMAGENET names")
+    assert len(images(Archives([archive]), ".")) == IMAGENET_IMAGES[name]
 
 
 # ---- coco ----

@@ -12,6 +12,7 @@ from cnnkeras import architectures, sampling
 from cnnkeras.small_nets.networks import Network
 from pipeline.cli import main
 from pipeline.commands import report
+from pipeline.commands.report import claims as claims_report
 from pipeline.lab import claims, numbers, slides, trials
 from pipeline.lab.claims import channels, features, geometry, mnist1d, permutation, size, toeplitz, translation
 from pipeline.lab.claims import sampling as sampling_claim
@@ -106,6 +107,11 @@ def test_geometry_agrees_with_keras_and_finds_a_wrong_formula(monkeypatch):
         == 0
     )
     assert found.measured["three_layers_field"] == 7
+    assert found.measured["wrong_padded_sizes"] == 0
+    assert found.measured["padded_keras_difference"] < 1e-4
+    assert found.measured["padded_matrix_difference"] < 1e-12
+    assert found.published == {}
+    assert found.expected == {"three_layers_field": 7}
     assert found.measured["dilation_is_zeros"] < 0.5 < found.measured["dilation_is_distance"]
     monkeypatch.setattr(geometry, "output_size", lambda size, kernel, *_: size - kernel + 1)
     wrong = geometry.measure(few, seed=1)
@@ -170,8 +176,45 @@ def test_translation_verdict_needs_both_halves():
     assert found.measured["convolutional_mean_shifted_2"] == pytest.approx(0.9)
     assert found.measured["convolutional_mean_shifted_1"] == pytest.approx(0.65)
     assert found.spread["convolutional_mean_shifted_1"] == pytest.approx(0.1 / 2**0.5)
-    assert not translation._findings(few, gaps, accuracies | {"convolutional, mean": falls}, [-2, -1, 0, 1, 2]).holds
+    assert "without that mean, a convolutional network falls as the fully connected one does" in found.paragraph
+    assert "mean over all places" in found.claim
+    none = translation._findings(few, gaps, accuracies | {"convolutional, mean": falls}, [-2, -1, 0, 1, 2])
+    assert not none.holds
+    assert "does not make the answer bear the shift" in none.paragraph
+    all_bear = translation._findings(few, gaps, accuracies | {"convolutional": stays}, [-2, -1, 0, 1, 2])
+    assert all_bear.holds
+    assert "equivariant layers bear the shift, too" in all_bear.paragraph
     assert not translation._findings(few, gaps | {"with_border": 0.0}, accuracies, [-2, -1, 0, 1, 2]).holds
+
+
+@pytest.mark.parametrize("draw", range(20))
+def test_a_whole_padded_layer_by_three_ways(draw):
+    """P zeros, a bias and a ReLU: the definition, Keras and the matrix give the same size and the same values."""
+    wrong, keras_difference, matrix_difference = geometry._padded(np.random.default_rng(draw))
+    assert not wrong
+    assert keras_difference < 1e-4
+    assert matrix_difference < 1e-12
+
+
+def test_published_is_what_somebody_published(tmp_path):
+    """Counts and known answers are expected, not published; the report has a column for each that there is."""
+    found = toeplitz.measure(settings(toeplitz, trials=4), seed=1)
+    assert (found.published, found.expected) == (
+        {},
+        {"fully_connected_parameters": 1_640, "convolution_parameters": 4},
+    )
+    lecture = size.measure(settings(size, sides=(112, 224)), seed=1)
+    assert lecture.published == {"inputs": 150_528}
+    assert lecture.expected["convolution_parameters"] == 1_792
+    numbers.write(tmp_path / "numbers.json", lecture)
+    text = claims_report.markdown({"size": numbers.read(tmp_path / "numbers.json")})
+    assert "| number | measured | published | expected |" in text
+    assert "| convolution parameters | 1,792 |  | 1,792 |" in text
+    older = {
+        key: value for key, value in json.loads((tmp_path / "numbers.json").read_text()).items() if key != "expected"
+    }
+    (tmp_path / "numbers.json").write_text(json.dumps(older))
+    assert numbers.read(tmp_path / "numbers.json").expected == {}
 
 
 def test_channels_verdict_is_that_of_the_errors(monkeypatch):
@@ -324,7 +367,7 @@ def test_the_stage_writes_numbers_a_figure_and_one_run(project):
     assert first.exit_code == 0, first.output
     assert "logged as lab-size-" in first.stdout
     measured, figure = paths.claim_numbers("size").read_bytes(), paths.claim_figure("size").read_bytes()
-    assert list(json.loads(measured)) == ["claim", "published", "measured", "spread", "holds", "paragraph"]
+    assert list(json.loads(measured)) == ["claim", "published", "measured", "spread", "holds", "paragraph", "expected"]
     assert b"tIME" not in figure
     assert b"Software" not in figure
     assert "was logged already" in run("lab", "size").stdout
@@ -334,7 +377,7 @@ def test_the_stage_writes_numbers_a_figure_and_one_run(project):
     report.run()
     text = paths.lab_report().read_text()
     assert "**The claim holds.**" in text
-    assert "| convolution parameters | 1,792 | 1,792 |" in text
+    assert "| convolution parameters | 1,792 |  | 1,792 |" in text
     assert "![size](size/figure.png)" in text
 
 

@@ -63,24 +63,62 @@ def write_weights(file: Path) -> None:
         archive.writestr(keras_file.WEIGHTS, buffer.getvalue())
 
 
-def test_ours_and_the_published_number_stand_in_one_row_with_their_protocols():
-    """Each in its own cell, with its own data and rules, under the name of the metric that both have."""
+def write_metrics(name: str, **values) -> None:
+    """A result of an experiment."""
+    paths.metrics(name).parent.mkdir(parents=True, exist_ok=True)
+    paths.metrics(name).write_text(json.dumps({**METRICS, "examples": 1000, **values}))
+
+
+def row_of(name: str) -> list[str]:
+    """The cells of an experiment's row of the first table."""
+    (row,) = re.findall(rf"^\| .*\*\*\[?{name}\b.*$", paths.report().read_text(), re.M)
+    return row.strip("| ").split(" | ")
+
+
+def test_ours_and_the_published_number_of_the_same_data_stand_in_one_row():
+    """MNIST-1D's own test split: each in its own cell, with its own data and rules, under the name of the metric that both have."""
+    write_metrics("signals", top1_error=0.125, top1_accuracy=0.875, top5_accuracy=1.0, top5_error=0.0)
     report.run()
-    text = paths.report().read_text()
-    (row,) = re.findall(r"^\| .*\[boxes\].*$", text, re.M)
-    _, ours, published = row.strip("| ").split(" | ")
-    assert ours == "**map_voc07 0.812**<br>boxes, test split, 1,200 examples, input 64 x 64<br>the rules"
-    first = architectures.load("yolo").PUBLISHED[0]
+    _, ours, published = row_of("signals")
+    assert ours.startswith("**top1_error 0.125**<br>")
+    first = architectures.load("mnist1d_conv").PUBLISHED[0]
     assert published.startswith(f"**{first.metric} {first.value:.3f}**<br>{first.system}<br>{first.data}")
-    assert "15 parameters<br>trained in 1 min 15 s on 2 cores" in row
+    assert first.protocol not in paths.report().read_text().split(f"## {results.ELSEWHERE}")[1]
 
 
-def test_a_section_quotes_every_published_number_of_the_task():
+def test_a_published_number_of_other_data_stands_in_a_section_of_its_own():
+    """Scenes of digits are not VOC 2007, whatever `published` of the entry says: nothing beside ours, all of it under its own heading."""
+    for published in ("", "    published: {system: YOLO}\n"):
+        with paths.params_file().open("a") as file:
+            file.write(
+                f"""
+  boxes_again:
+    <<: *experiment
+    dataset: boxes
+    architecture: yolo
+    postprocess: {{confidence_threshold: 0.25, nms_iou: 0.5, display_threshold: 0.3}}
+{published}"""
+                if published
+                else ""
+            )
+        report.run()
+        text, elsewhere = paths.report().read_text().split(f"## {results.ELSEWHERE}")
+        _, ours, beside = row_of("boxes")
+        assert ours == "**map_voc07 0.812**<br>boxes, test split, 1,200 examples, input 64 x 64<br>the rules"
+        assert beside == "-"
+        assert "0.634" not in text
+        assert elsewhere.count("| map_voc07 | 0.634 | YOLO | VOC2007 test") == 1
+    assert row_of("boxes_again")[2] == "-"
+    assert "15 parameters<br>trained in 1 min 15 s on 2 cores" in row_of("boxes")[0]
+
+
+def test_every_published_number_of_the_task_is_quoted():
     """With data, protocol and source; ours that is not defined is said to be so."""
     report.run()
-    section = paths.report().read_text().split("## boxes")[1]
+    text = paths.report().read_text()
     rows = [row for row in architectures.load("yolo").PUBLISHED if row.metric in metrics.load("detection").METRICS]
-    assert all(row.protocol in section and row.source in section for row in rows)
+    assert all(row.protocol in text and row.source in text for row in rows)
+    section = text.split("## boxes")[1]
     assert "the rules; one thing; another" in section
     assert "| map_coco | undefined |" in section
 
@@ -129,3 +167,55 @@ def test_the_published_numbers_of_the_variant_come_first():
     systems = [row.system for row in results._published(load_params().experiment("crops"), "classification")]
     assert systems[0] == "D"
     assert sorted(systems) == sorted(row.system for row in architectures.load("vgg").PUBLISHED)
+
+
+IMAGENET = """\
+seed: 1
+sources:
+  images:
+    kind: image_folder
+    files: [{name: val.tar, md5: 29b22e2961454d5413ddabcf34fc5622}, {name: kit.tgz, md5: fa75699e90414af021442c21a62c3abf}]
+    splits: {train: ., val: 0.01, test: kit/data/ILSVRC2012_validation_ground_truth.txt}
+    folders: FOLDERS
+datasets:
+  images: {source: images, task: classification, size: [224, 224]}
+experiments:
+  net:
+    dataset: images
+    architecture: alexnet
+    model: {variant: two_tower}
+    input: {mean: dataset, std: 1.0}
+    train:
+      epochs: 1
+      batch_size: 1
+      optimizer: {name: sgd, learning_rate: 0.1}
+      schedule: {name: constant}
+      initial_weights: {experiment: scratch}
+    predict: {batch_size: 1, views: [{name: VIEW, scales: [256]}]}
+    postprocess: {top_k: 5}
+    evaluate: {images: 4}
+    published: {system: one CNN}
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_beside"),
+    [
+        ({}, True),
+        ({"FOLDERS": ", ".join(f"n{number:08}" for number in range(10))}, False),  # ten classes
+        ({"VIEW": "centre_crop"}, False),  # another protocol
+        ({"    published: {system: one CNN}\n": ""}, False),  # not said to be that system
+        ({"29b22e2961454d5413ddabcf34fc5622": "a" * 32}, False),  # other images
+        ({"kit/data/ILSVRC2012_validation_ground_truth.txt": "0.1"}, False),  # a part of the training images
+    ],
+)
+def test_a_published_number_needs_the_same_images_classes_and_views(tmp_path, changes, is_beside):
+    """ILSVRC-2012's validation images by their archive, its thousand classes, the ten patches."""
+    usual = {"FOLDERS": ", ".join(f"n{number:08}" for number in range(1000)), "VIEW": "ten_patches"}
+    text = IMAGENET
+    for old, new in {**changes, **{key: value for key, value in usual.items() if key not in changes}}.items():
+        text = text.replace(old, f"[{new}]" if old == "FOLDERS" else new)
+    (tmp_path / "params.yaml").write_text(text)
+    (entry,) = results.read(load_params(tmp_path / "params.yaml"))
+    assert {row.value for row in entry.published} == ({0.407, 0.182} if is_beside else set())
+    assert {0.407, 0.182} <= {row.value for row in (*entry.published, *entry.elsewhere)}

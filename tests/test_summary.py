@@ -162,6 +162,24 @@ def test_output_size_fills_in_the_formula(arguments, lines, capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "is_alexnets"),
+    [
+        ({"size": "224x224", "stride": "4"}, True),
+        ({"size": "224", "stride": "4", "padding": "valid"}, True),
+        ({"size": "227x227", "stride": "4"}, False),
+        ({"size": "224x224", "stride": "4", "padding": "2"}, False),
+        ({"size": "224x224", "stride": "4", "transposed": True}, False),
+    ],
+)
+def test_alexnets_first_layer_is_explained(arguments, is_alexnets, capsys):
+    """(224 - 11) / 4 + 1 = 54.25: 54 by the formula, 55 in the network; said below that size alone."""
+    output_size.run(kernel="11", **arguments)
+    printed = capsys.readouterr().out
+    assert ("AlexNet's first layer has 55, not 54" in printed) == is_alexnets
+    assert not is_alexnets or "= 54" in printed
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"size": "3x3x3", "kernel": "1"}, "one or two axes for SIZE.*received: '3x3x3'"),

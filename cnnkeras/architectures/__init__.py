@@ -16,6 +16,7 @@ class Published:
         data: Data set and split.
         protocol: The test protocol: crops, scales, ensembles, rules.
         source: Paper and table.
+        views: Names of the views of that protocol (`cnnkeras/protocols/views.py`); none: whole inputs at the model's size.
     """
 
     system: str
@@ -24,6 +25,7 @@ class Published:
     data: str
     protocol: str
     source: str
+    views: tuple[str, ...] = ()
 
 
 def scaled(channels: float, width: float, minimum: int = 1) -> int:

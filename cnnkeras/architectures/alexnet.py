@@ -103,14 +103,34 @@ _TEN = "ten patches (corners and centre, mirrored), softmax averaged"
 _CAFFE = "BVLC/caffe, models/bvlc_alexnet"
 _CAFFENET = "BVLC/caffe, models/bvlc_reference_caffenet"
 PUBLISHED = (
-    Published("one CNN", "top1_error", 0.407, _ILSVRC_2012, _TEN, _TABLE_2),
-    Published("one CNN", "top5_error", 0.182, _ILSVRC_2012, _TEN, _TABLE_2),
-    Published("five CNNs", "top1_error", 0.381, _ILSVRC_2012, f"average of five similar networks; {_TEN}", _TABLE_2),
-    Published("five CNNs", "top5_error", 0.164, _ILSVRC_2012, f"average of five similar networks; {_TEN}", _TABLE_2),
-    Published("Caffe's AlexNet", "top1_error", 0.429, _ILSVRC_2012, "one network, centre crop", _CAFFE),
-    Published("Caffe's AlexNet", "top5_error", 0.198, _ILSVRC_2012, "one network, centre crop", _CAFFE),
-    Published("CaffeNet", "top1_error", 0.426, _ILSVRC_2012, "one network, centre crop", _CAFFENET),
-    Published("CaffeNet", "top5_error", 0.196, _ILSVRC_2012, "one network, centre crop", _CAFFENET),
+    Published("one CNN", "top1_error", 0.407, _ILSVRC_2012, _TEN, _TABLE_2, ("ten_patches",)),
+    Published("one CNN", "top5_error", 0.182, _ILSVRC_2012, _TEN, _TABLE_2, ("ten_patches",)),
+    Published(
+        "five CNNs",
+        "top1_error",
+        0.381,
+        _ILSVRC_2012,
+        f"average of five similar networks; {_TEN}",
+        _TABLE_2,
+        ("ten_patches",),
+    ),
+    Published(
+        "five CNNs",
+        "top5_error",
+        0.164,
+        _ILSVRC_2012,
+        f"average of five similar networks; {_TEN}",
+        _TABLE_2,
+        ("ten_patches",),
+    ),
+    Published(
+        "Caffe's AlexNet", "top1_error", 0.429, _ILSVRC_2012, "one network, centre crop", _CAFFE, ("centre_crop",)
+    ),
+    Published(
+        "Caffe's AlexNet", "top5_error", 0.198, _ILSVRC_2012, "one network, centre crop", _CAFFE, ("centre_crop",)
+    ),
+    Published("CaffeNet", "top1_error", 0.426, _ILSVRC_2012, "one network, centre crop", _CAFFENET, ("centre_crop",)),
+    Published("CaffeNet", "top5_error", 0.196, _ILSVRC_2012, "one network, centre crop", _CAFFENET, ("centre_crop",)),
 )
 
 

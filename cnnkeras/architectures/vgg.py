@@ -75,25 +75,36 @@ _BEST = "one network, multi-crop and dense, three scales"
 _TWO = "two networks (D and E), multi-crop and dense, three scales"
 _KERAS = "the authors' weights in Keras, one network, centre crop"
 _PAPER = "Simonyan & Zisserman (2014), table"
+_BOTH = ("crop_grid", "dense")
 PUBLISHED = (
-    Published("A", "top1_error", 0.296, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3"),
-    Published("A-LRN", "top1_error", 0.297, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3"),
-    Published("B", "top1_error", 0.287, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3"),
-    Published("C", "top1_error", 0.273, _ILSVRC_2012, f"{_SINGLE}, trained with scale jitter", f"{_PAPER} 3"),
-    Published("D", "top1_error", 0.256, _ILSVRC_2012, f"{_SINGLE}, trained with scale jitter", f"{_PAPER} 3"),
-    Published("E", "top1_error", 0.255, _ILSVRC_2012, f"{_SINGLE}, trained with scale jitter", f"{_PAPER} 3"),
-    Published("D, S = 256", "top1_error", 0.270, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3"),
-    Published("D, S = 384", "top1_error", 0.268, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3"),
-    Published("E, S = 256", "top1_error", 0.273, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3"),
-    Published("E, S = 384", "top1_error", 0.269, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3"),
-    Published("D", "top1_error", 0.244, _ILSVRC_2012, _BEST, f"{_PAPER} 5"),
-    Published("D", "top5_error", 0.072, _ILSVRC_2012, _BEST, f"{_PAPER} 5"),
-    Published("E", "top1_error", 0.244, _ILSVRC_2012, _BEST, f"{_PAPER} 5"),
-    Published("E", "top5_error", 0.071, _ILSVRC_2012, _BEST, f"{_PAPER} 5"),
-    Published("D and E", "top1_error", 0.237, _ILSVRC_2012, _TWO, f"{_PAPER} 6"),
-    Published("D and E", "top5_error", 0.068, _ILSVRC_2012, _TWO, f"{_PAPER} 6"),
-    Published("D", "top1_error", 0.28732, _ILSVRC_2012, _KERAS, "keras-team/keras-applications, README"),
-    Published("E", "top1_error", 0.28744, _ILSVRC_2012, _KERAS, "keras-team/keras-applications, README"),
+    Published("A", "top1_error", 0.296, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3", ("dense",)),
+    Published("A-LRN", "top1_error", 0.297, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3", ("dense",)),
+    Published("B", "top1_error", 0.287, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3", ("dense",)),
+    Published(
+        "C", "top1_error", 0.273, _ILSVRC_2012, f"{_SINGLE}, trained with scale jitter", f"{_PAPER} 3", ("dense",)
+    ),
+    Published(
+        "D", "top1_error", 0.256, _ILSVRC_2012, f"{_SINGLE}, trained with scale jitter", f"{_PAPER} 3", ("dense",)
+    ),
+    Published(
+        "E", "top1_error", 0.255, _ILSVRC_2012, f"{_SINGLE}, trained with scale jitter", f"{_PAPER} 3", ("dense",)
+    ),
+    Published("D, S = 256", "top1_error", 0.270, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3", ("dense",)),
+    Published("D, S = 384", "top1_error", 0.268, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3", ("dense",)),
+    Published("E, S = 256", "top1_error", 0.273, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3", ("dense",)),
+    Published("E, S = 384", "top1_error", 0.269, _ILSVRC_2012, _SINGLE, f"{_PAPER} 3", ("dense",)),
+    Published("D", "top1_error", 0.244, _ILSVRC_2012, _BEST, f"{_PAPER} 5", _BOTH),
+    Published("D", "top5_error", 0.072, _ILSVRC_2012, _BEST, f"{_PAPER} 5", _BOTH),
+    Published("E", "top1_error", 0.244, _ILSVRC_2012, _BEST, f"{_PAPER} 5", _BOTH),
+    Published("E", "top5_error", 0.071, _ILSVRC_2012, _BEST, f"{_PAPER} 5", _BOTH),
+    Published("D and E", "top1_error", 0.237, _ILSVRC_2012, _TWO, f"{_PAPER} 6", _BOTH),
+    Published("D and E", "top5_error", 0.068, _ILSVRC_2012, _TWO, f"{_PAPER} 6", _BOTH),
+    Published(
+        "D", "top1_error", 0.28732, _ILSVRC_2012, _KERAS, "keras-team/keras-applications, README", ("centre_crop",)
+    ),
+    Published(
+        "E", "top1_error", 0.28744, _ILSVRC_2012, _KERAS, "keras-team/keras-applications, README", ("centre_crop",)
+    ),
 )
 
 

@@ -11,6 +11,11 @@ WORDS = ("valid", "same")
 CONVOLUTION = "floor((L + 2P - D(K - 1) - 1) / S + 1)"
 TRANSPOSED = "S(L - 1) + D(K - 1) + 1 - 2P"
 SAME_TRANSPOSED = "S L"
+ALEXNET = (224, 11, 4, 0, 1)  # its first layer, along an axis
+WHY_55 = (
+    "AlexNet's first layer has 55, not 54: 224 - 11 = 213 is no multiple of 4. The authors' code rounds up, so that its last window hangs 3 "
+    "pixels over the edge; cnnkeras pads 3 zeros there (--padding takes as many at both ends), and Caffe crops 227 pixels, which give 55."
+)
 
 
 def run(
@@ -34,6 +39,7 @@ def run(
     kernels, strides = _numbers("--kernel", kernel, axes), _numbers("--stride", stride, axes)
     dilations = _numbers("--dilation", dilation, axes)
     paddings = [padding] * axes if padding in WORDS else _numbers("--padding", padding, axes)
+    paddings = [0 if zeros == "valid" else zeros for zeros in paddings]
     explain = _transposed if transposed else _convolution
     try:
         results = [explain(*axis) for axis in zip(sizes, kernels, strides, paddings, dilations, strict=True)]
@@ -45,6 +51,8 @@ def run(
     for axis, (filled, result) in zip(AXES[axes], results, strict=True):
         console.print(f"{axis}: {filled} = {result}", highlight=False, soft_wrap=True)
     console.print(f"output: {'x'.join(str(result) for _, result in results)}", highlight=False)
+    if not transposed and ALEXNET in zip(sizes, kernels, strides, paddings, dilations, strict=True):
+        console.print(WHY_55, highlight=False, soft_wrap=True)
 
 
 def _numbers(name: str, text: str, axes: int | None = None) -> list[int]:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ DIGITS = 6  # significant digits of every number; further digits depend on the p
 
 @dataclass(frozen=True)
 class Numbers:
-    """The content of a numbers.json: fields of `Findings`, with numbers rounded to `DIGITS` and None for numbers that are not finite."""
+    """The content of a numbers.json: fields of `Findings`, with numbers rounded to `DIGITS` and None for numbers that are not finite.
+
+    `expected` stands there only if a number is expected.
+    """
 
     claim: str
     published: Mapping[str, Any]
@@ -24,6 +27,7 @@ class Numbers:
     spread: Mapping[str, Any]
     holds: bool
     paragraph: str
+    expected: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -33,7 +37,9 @@ class Numbers:
 
 def write(file: Path, findings: Findings) -> None:
     """Write the findings of a claim as JSON."""
-    content = {field.name: _plain(getattr(findings, field.name)) for field in fields(Numbers)}
+    content = {entry.name: _plain(getattr(findings, entry.name)) for entry in fields(Numbers)}
+    if not content["expected"]:
+        del content["expected"]
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

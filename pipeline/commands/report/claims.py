@@ -10,7 +10,8 @@ from pipeline.runtime import paths
 
 NOTE = (
     "Written by `cnnkeras report`. Each claim is an entry under `lab:` in params.yaml, measured by `dvc repro lab@NAME`; its numbers, with "
-    "the published ones and the spread over seeds, are in NAME/numbers.json. The verdict is computed from them."
+    "the spread over seeds, what somebody published and what a formula gives (expected), are in NAME/numbers.json. The verdict is computed "
+    "from them."
 )
 
 
@@ -32,12 +33,14 @@ def markdown(claims: Mapping[str, Numbers]) -> str:
 
 
 def _table(claim: Numbers) -> list[str]:
-    """What was measured, beside what was published."""
-    rows = ["| number | measured | published |", "| --- | --- | --- |"]
-    for name in {**claim.measured, **claim.published}:
+    """What was measured, beside what somebody published and what a formula gives, where there is either."""
+    others = {"published": claim.published, "expected": claim.expected}
+    others = {title: numbers for title, numbers in others.items() if numbers}
+    rows = [f"| {' | '.join(('number', 'measured', *others))} |", "|" + " --- |" * (2 + len(others))]
+    for name in dict.fromkeys([*claim.measured, *claim.published, *claim.expected]):
         spread = "" if claim.spread.get(name) is None else f" ± {_text(claim.spread[name])}"
-        measured, published = _text(claim.measured.get(name)), _text(claim.published.get(name))
-        rows.append(f"| {name.replace('_', ' ')} | {measured}{spread} | {published} |")
+        cells = [name.replace("_", " "), f"{_text(claim.measured.get(name))}{spread}"]
+        rows.append(f"| {' | '.join([*cells, *(_text(numbers.get(name)) for numbers in others.values())])} |")
     return rows
 
 

@@ -13,15 +13,15 @@ from rich.table import Table
 from cnnkeras import architectures, metrics
 from cnnkeras.architectures import Published
 from pipeline.backend import model_files
+from pipeline.commands.report import comparable
 from pipeline.formats.metrics import read_metrics
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published
 from pipeline.runtime import paths
 from pipeline.sources import Task
 
-NOTE = (
-    "Ours and the published numbers stand side by side, each with its own data and protocol: they can be compared only "
-    "where those agree. All numbers are fractions."
-)
+NOTE = "A published number stands beside ours only where it was measured on the same test images by the same protocol. All numbers are fractions."
+ELSEWHERE = "Published with other data or another protocol"
+ELSEWHERE_NOTE = "What the authors of these architectures reached, on their data and by their protocols: not to be compared with ours."
 # In the order of the story: what it does, how well, how it learned; then where it fails.
 FIGURES = (
     "predictions.png",
@@ -37,12 +37,16 @@ Cell = list[tuple[str, bool]]  # lines of text, each with whether it is bold
 
 @dataclass(frozen=True)
 class Result:
-    """An experiment or an ensemble with what is known of it; `metrics`, `parameters` and `timing` are None as long as there are none."""
+    """An experiment or an ensemble with what is known of it; `metrics`, `parameters` and `timing` are None as long as there are none.
+
+    `published` are the numbers of its architecture that may stand beside its own, `elsewhere` the others.
+    """
 
     name: str
     experiment: Experiment | Ensemble
     dataset: Dataset
     published: Sequence[Published]
+    elsewhere: Sequence[Published]
     metrics: dict[str, Any] | None
     parameters: int | None
     timing: dict[str, Any] | None
@@ -118,7 +122,19 @@ def markdown(results: Sequence[Result], folder: Path) -> str:
     for entry in results:
         if entry.metrics is not None:
             lines += ["", f"## {entry.name}", "", *_section(entry, folder)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_elsewhere(results)]) + "\n"
+
+
+def _elsewhere(results: Sequence[Result]) -> list[str]:
+    """A section of the published numbers that are of other data or by another protocol than ours, each once."""
+    rows = dict.fromkeys(row for entry in results for row in entry.elsewhere)
+    if not rows:
+        return []
+    columns = ("published", "value", "system", "data", "protocol", "source")
+    lines = ["", f"## {ELSEWHERE}", "", ELSEWHERE_NOTE, "", *_row(*columns), "|" + " --- |" * len(columns)]
+    for row in rows:
+        lines += _row(row.metric, _number(row.value), row.system, row.data, row.protocol, row.source)
+    return lines
 
 
 def _terminal_text(cell: Cell) -> str:
@@ -179,11 +195,14 @@ def _read(name: str, params: Params) -> Result:
     experiment = params.measured(name)
     dataset = params.dataset(experiment.dataset)
     result, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
+    rows = _published(params.first_experiment(name), dataset.task, experiment.published)
+    beside, elsewhere = comparable.split(params, name, rows)
     return Result(
         name=name,
         experiment=experiment,
         dataset=dataset,
-        published=_published(params.first_experiment(name), dataset.task, experiment.published),
+        published=beside,
+        elsewhere=elsewhere,
         metrics=read_metrics(result) if result.is_file() else None,
         parameters=model_files.count_parameters(model) if model.is_file() else None,
         timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,

@@ -53,6 +53,7 @@ class Findings:
     Attributes:
         claim: The lecture's statement.
         published: Published numbers, by the same names as in `measured`; names without a published number are missing.
+        expected: Numbers that follow from a definition or a formula, by the same names.
         measured: Our numbers; means, if there are several seeds.
         holds: Whether the measurement agrees with the claim.
         paragraph: The measurement in words; the report prints it after the claim.
@@ -69,6 +70,7 @@ class Findings:
     title: str
     draw: "Callable[[Figure], None]"
     spread: Mapping[str, float] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
 
 
 _files = Files(__name__, "a claim")

@@ -40,6 +40,7 @@ NETWORKS = {
     "yolo": {"input_shape": (32, 224, 3), "output_shape": (10,), "variant": "small", "width": 1 / 8},
     "deconvnet": {"input_shape": (32, 224, 3), "output_shape": (32, 224, 3), "variant": "vgg11", "width": 1 / 64},
 }
+MOST_ZEROS = 3  # at each edge
 CHUNK = 32  # images at a time
 
 
@@ -74,6 +75,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         cases = [_case(rng, axes=1 + trial % 2) for trial in range(settings.trials)]
         shapes = [_layer_shape(*case) for case in cases]
         values = max(_value_difference(rng, *case) for case in cases[: settings.real])
+        padded = [_padded(np.random.default_rng([seed, trial])) for trial in range(settings.real)]
         fields = {name: _fields(name) for name in settings.architectures}
     dilated = [
         (case, shape)
@@ -90,6 +92,9 @@ def measure(settings: Settings, *, seed: int) -> Findings:
         "dilation_is_zeros": float(np.mean([shape == _other_reading(*case) for case, shape in dilated])),
         "dilated_against_inserted_zeros": max(dilation for dilation, _ in equalities),
         "strided_against_subsampled": max(stride for _, stride in equalities),
+        "wrong_padded_sizes": sum(wrong for wrong, _, _ in padded),
+        "padded_keras_difference": max(keras for _, keras, _ in padded),
+        "padded_matrix_difference": max(matrix for _, _, matrix in padded),
         "wrong_stack_fields": sum(_stack_is_wrong(rng) for _ in range(settings.stacks)),
         "layers_of_architectures": len(pairs),
         "wrong_layer_fields": sum(formula != measured_field for formula, measured_field in pairs),
@@ -104,8 +109,9 @@ Fields = dict[str, dict[str, tuple[int, int]]]  # of each architecture's layers,
 
 
 def _findings(settings: Settings, measured: dict[str, Any], fields: Fields) -> Findings:
-    published = {"three_layers_field": 7, "alexnet_conv3_field": 99}
-    published = {key: value for key, value in published.items() if key in measured}
+    # Problems 10.9 and 10.17: 1 + 2 + 2 + 2, and 11 + 2 x 4 + 4 x 8 + 2 x 8 + 2 x 16, window by window.
+    expected = {"three_layers_field": 7, "alexnet_conv3_field": 99}
+    expected = {key: value for key, value in expected.items() if key in measured}
     difference = measured["max_value_difference"]
     holds = (
         measured["wrong_sizes"] == 0
@@ -113,19 +119,25 @@ def _findings(settings: Settings, measured: dict[str, Any], fields: Fields) -> F
         and measured["dilated_against_inserted_zeros"] < 1e-12
         and measured["strided_against_subsampled"] < 1e-12
         and measured["wrong_stack_fields"] + measured["wrong_layer_fields"] == 0
-        and all(measured[key] == value for key, value in published.items())
+        and measured["wrong_padded_sizes"] == 0
+        and measured["padded_keras_difference"] < 1e-4
+        and measured["padded_matrix_difference"] < 1e-12
+        and all(measured[key] == value for key, value in expected.items())
     )
     return Findings(
         claim=(
             "floor((L + 2P - D(K - 1) - 1) / S + 1) is the size of every convolution's output, and the receptive field grows by "
             "D(K - 1) times the strides before."
         ),
-        published=published,
+        published={},
+        expected=expected,
         measured=measured,
         holds=holds,
         paragraph=(
             f"The formula and Keras' layers differ in {measured['wrong_sizes']} of {measured['settings']:,} random settings in one and two dimensions; the "
-            f"values of {settings.real} of them, by the definition and by Keras, by at most {difference:.1g}. With dilation as the distance "
+            f"values of {settings.real} of them, by the definition and by Keras, by at most {difference:.1g}. With P zeros at each "
+            f"edge, P up to {MOST_ZEROS}, a bias and a ReLU, the definition differs from Keras by at most {measured['padded_keras_difference']:.1g} "
+            f"and from the convolution's matrix by at most {measured['padded_matrix_difference']:.1g}. With dilation as the distance "
             f"between taps (1 is undilated) it is right for {measured['dilation_is_distance']:.0%} of the dilated ones, with dilation as "
             f"the number of zeros between taps, the book's first printing, for {measured['dilation_is_zeros']:.0%}. A dilated kernel is a "
             f"dense one with zeros inserted and a strided convolution a dense one subsampled (differences up to "
@@ -201,6 +213,32 @@ def _value_difference(rng: np.random.Generator, sizes, kernel, strides, padding,
         theirs, padding = theirs[None], (0, padding)
     ours = convolve_2d(inputs, weights, bias, strides, padding, dilations)
     return float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else math.inf
+
+
+def _padded(rng: np.random.Generator) -> tuple[bool, float, float]:
+    """A whole layer, h = a[b + sum w x], of a random image with P zeros at each edge: by the definition, Keras and the matrix.
+
+    Returns:
+        Whether the formula's size is wrong, and the largest differences of the definition from Keras and from the matrix.
+    """
+    import keras
+
+    sizes, kernel, strides, _, dilations = _case(rng, axes=2)
+    zeros = tuple(rng.integers(0, MOST_ZEROS + 1, 2).tolist())
+    inputs, weights, bias = rng.normal(size=(*sizes, 2)), rng.normal(size=(*kernel, 2, 3)), rng.normal(size=3)
+    ours = np.maximum(convolve_2d(inputs, weights, bias, strides, zeros, dilations), 0)
+    layer = keras.layers.Conv2D(3, kernel, strides, "valid", dilation_rate=dilations, activation="relu")
+    padded = keras.layers.ZeroPadding2D(zeros)(inputs[None].astype(np.float32))
+    layer.build(padded.shape)
+    layer.set_weights([weights, bias])
+    theirs = np.asarray(layer(padded))[0]
+    matrix = convolution_matrix(weights, sizes, strides, zeros, dilations)
+    by_matrix = np.maximum((matrix @ inputs.reshape(-1)).reshape(-1, 3) + bias, 0)
+    axes = zip(sizes, kernel, strides, zeros, dilations, strict=True)
+    if ours.shape != theirs.shape:
+        return True, math.inf, math.inf
+    is_wrong = theirs.shape[:2] != tuple(output_size(*axis) for axis in axes)
+    return is_wrong, float(np.abs(ours - theirs).max()), float(np.abs(ours.reshape(-1, 3) - by_matrix).max())
 
 
 def _equalities(rng: np.random.Generator) -> tuple[float, float]:

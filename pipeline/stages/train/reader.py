@@ -13,6 +13,7 @@ from cnnkeras import tasks
 from pipeline.formats.packed import Images, Split
 from pipeline.images.annotated import AnnotatedImage
 from pipeline.images.principal_components import evenly_spaced
+from pipeline.images.transform_table import MIN_VISIBLE_FRACTION
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -129,7 +130,13 @@ def _row(image: AnnotatedImage) -> Row:
 
 
 def augmenting_reader(
-    columns: Split, task: str, transforms: "Transforms", location: str, *, min_visible_fraction: float, **settings: Any
+    columns: Split,
+    task: str,
+    transforms: "Transforms",
+    location: str,
+    *,
+    min_visible_fraction: float = MIN_VISIBLE_FRACTION,
+    **settings: Any,
 ) -> Reader:
     """A reader with an augmentation policy, which is fitted on the split's images if it has to be, and tried on `TRIED` of them.
 
