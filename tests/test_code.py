@@ -253,6 +253,7 @@ def whole_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """One experiment a task and one with signals, an import, an ensemble, two claims. Its tests run in order."""
     folder = tmp_path_factory.mktemp("whole")
     project = Project(folder)
+    project.edit("scenes: {train: 4", "digits_per_scene: [0, 0, 0, 1], scenes: {train: 6")  # all digits to train on
     with project.params.open("a", encoding="utf-8") as file:
         file.write(MORE)
     net = foreign.Darknet("rerelease_fast", side=64, outputs=10 + 5 * 2, width=32, inputs_first=False)

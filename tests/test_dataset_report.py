@@ -14,6 +14,7 @@ from pipeline.formats.packed import Index, SplitWriter
 from pipeline.images.paper_transforms import PCALighting
 from pipeline.images.principal_components import principal_components
 from pipeline.params import load_params
+from pipeline.sources import image_folder
 from pipeline.stages.augment import report as dataset_report
 from pipeline.stages.augment.report import Notes, write_report
 from pipeline.tracking.fingerprints import result_params
@@ -162,12 +163,56 @@ def test_a_split_of_broken_images_is_an_error(here):
     assert "expected examples in the split 'val'; received: none. Skipped: val_cat_0: expected a whole" in ended.stderr
 
 
-def test_images_of_16_bits_are_refused(here):
-    """Pillow would cut their values off at 255."""
+def test_images_of_12_bits_in_16_are_refused(here):
+    """Their upper 8 bits are almost black; Pillow would cut their values off at 255."""
     deep = here / "deep.png"
     Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(deep)
     ended = run(here, images() | {"train/cat/deep.png": deep.read_bytes()})
-    assert "train_cat_deep: expected an image of 8 bits a channel; received: mode I" in ended.stderr
+    assert (
+        "train_cat_deep: expected an image of 8 bits a channel, or of 16 that it makes use of; received: 16 bits"
+        in ended.stderr
+    )
+
+
+def test_whatever_a_reader_raises_is_skipped(here, monkeypatch):
+    """Not only what it was prepared for; without `skip` a bug of ours keeps its traceback."""
+    read = image_folder.examples
+
+    def examples(*arguments, split, **keys):
+        found = read(*arguments, split=split, **keys)
+        if split == "train":
+            found._read = lambda item, whole=found._read: {}["x"] if item[0] == "train_cat_1" else whole(item)
+        return found
+
+    monkeypatch.setattr(image_folder, "examples", examples)
+    ended = run(here, images(), ", on_error: skip")
+    assert ended.exit_code == 0, ended.output
+    assert "images: 3 train, 4 val, 4 test; 1 unreadable skipped" in ended.stdout
+    assert report()["skipped"] == [{"split": "train", "reason": "example 2: KeyError 'x'"}]
+    assert isinstance(run(here, images()).exception, KeyError)
+
+
+def test_a_class_without_an_example_is_refused(here):
+    """The last one of `dog` is broken and skipped: nothing is left to learn from, and nothing is written."""
+    files = images() | {"train/dog/0.png": b"", "train/dog/1.png": b""}
+    ended = run(here, files, ", on_error: skip")
+    assert ended.exit_code == 2
+    expected = "datasets.images: expected an example of each class in the training split; received: 0 of dog; 2 unreadable skipped. Leave it out"
+    assert expected in ended.stderr
+    assert not Path("data/augmented/images").exists()
+
+
+def test_what_is_no_image_is_counted_by_its_ending(here):
+    """In the classes' folders, each file once whatever the number of splits; not what is hidden, left behind, or beside the folders."""
+    hidden = (".DS_Store", "dog/.DS_Store", "dog/Thumbs.db", "cat/.ipynb_checkpoints/0-checkpoint.png", "@eaDir/0.png")
+    remains = {f"train/{name}": b"x" for name in hidden} | {"__MACOSX/train/dog/._0.png": b"x", "readme.txt": b"x"}
+    others = {"train/cat/a.heic": b"x", "train/dog/b.HEIC": b"x", "train/cat/labels.txt": b"x", "test/cat/raw": b"x"}
+    ended = run(here, images() | remains | others)
+    assert ended.exit_code == 0, ended.output
+    assert "images: 4 train, 4 val, 4 test; left out as no images: 2 .heic, 1 .txt, 1 no ending" in ended.stdout
+    assert report()["left_out"] == {".heic": 2, ".txt": 1, "no ending": 1}
+    assert run(here, images()).stdout.splitlines()[-1] == "images: 4 train, 4 val, 4 test"
+    assert "left_out" not in report()
 
 
 @pytest.mark.usefixtures("here")

@@ -39,7 +39,7 @@ PROJECT = (
 SCENES = """\
 seed: 1
 sources:
-  scenes: {kind: digit_scenes, seed: 1, scenes: {train: 2, val: 1, test: 1}}
+  scenes: {kind: digit_scenes, seed: 1, digits_per_scene: [0, 0, 0, 1], scenes: {train: 6, val: 1, test: 1}}
 datasets:
   detection: {source: scenes, task: detection, size: [64, 64]}
   crops: {source: scenes, task: classification, size: [64, 64], examples: objects}

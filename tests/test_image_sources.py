@@ -314,7 +314,11 @@ experiments: {{}}
         ({"folders": ["cat", "dog", "cow"]}, {}, "train: expected images of each class; received: none of cow"),
         ({"root": "top"}, {}, "expected images in a folder top/train/ of the archive; received: none, but train"),
         ({}, {"train/x.jpg": b""}, "train/x.jpg: expected images in a folder per class"),
-        ({"splits": {"train": "l.txt", "val": 0.1, "test": "val"}}, {"l.txt": b"no.jpg 0"}, "received: 'no.jpg'"),
+        (
+            {"splits": {"train": "l.txt", "val": 0.1, "test": "val"}},
+            {"l.txt": b"no.jpg 0\nno.jpg 1"},
+            "received: 'no.jpg'",
+        ),
         ({"splits": {"train": "l.txt", "val": 0.1, "test": "val"}}, {"l.txt": b"train/cat/0.jpg 2"}, "received: '2'"),
         ({"splits": {"train": "l.txt", "val": 0.1, "test": "val"}}, {"l.txt": b"\n"}, "received: an empty list"),
         ({"splits": {"train": "l.txt", "val": 0.1, "test": "val"}}, {}, "expected a member l.txt"),
@@ -471,8 +475,11 @@ def test_values_default_to_vocs(tmp_path):
         (pairs_files(image(3, 2, "PNG")), "test", "expected a palette or grayscale image of labels; received: mode RGB"),
         (pairs_files(b"GIF"), "test", "expected a label map; received: cannot identify image file$"),
         (pairs_files() | {"CamVid/train.txt": b"train/0.png"}, "train", "expected an image and its label map a line"),
-        (pairs_files() | {"CamVid/train.txt": b"a.png b.png"}, "train", "received: a.png b.png"),
+        (pairs_files() | {"CamVid/train.txt": b"a.png b.png\n" * 2}, "train", "received: a.png b.png"),
         (pairs_files() | {"CamVid/test/9.png": b""}, "test", "expected a label map CamVid/testannot/9.png for CamVid/test/9"),
+        (pairs_files() | {"CamVid/test/1.bmp": b""}, "test", r"test/1: expected one image of that name; received: 1.bmp and 1.png"),
+        (pairs_files() | {"CamVid/testannot/1.bmp": b""}, "test", "expected one label map of that name; received: 1.bmp and 1"),
+        (pairs_files(image(3, 2, mode="L")), "test", "expected a label map in a format that keeps each value, .* received: JPEG"),
     ],
 )  # fmt: skip
 def test_wrong_pairs_are_named(tmp_path, members, split, message):
@@ -731,6 +738,37 @@ def test_coco_masks_are_drawn(tmp_path):
     ]
 
 
+SQUARE = [[2, 1], [5, 1], [5, 4], [2, 4]]  # nine pixels
+
+
+@pytest.mark.parametrize(
+    ("outline", "pixels"),
+    [
+        ([[2, 1, 5, 1, 5, 4, 2, 4]], 9),
+        ([SQUARE], 9),
+        (SQUARE, 9),
+        ([2, 1, 5, 1, 5, 4, 2, 4], 9),
+        ([[[2, 1], [5, 1], [5, 2.5], [2, 2.5]], [2, 2.5, 5, 2.5, 5, 4, 2, 4]], 9),
+        ([SQUARE, [[0, 0], [8, 6]]], 9),
+        ([[1.9, 1], [5, 1], [5, 4.1]], 6),  # three, two and one above the diagonal
+        ([], 0),
+        ([[]], 0),
+        ([[2, 1]], 0),
+        ([[2, 1], [5, 4]], 0),
+        ([[2, 1, 5, 4]], 0),
+        ([[2.1, 1.1, 2.3, 1.1, 2.3, 1.3]], 0),  # between the centres
+        ([[20, 20, 30, 20, 30, 30]], 0),  # outside the image
+        ({"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}, 0),
+    ],
+)
+def test_outlines_are_points_as_pairs_or_flat(tmp_path, outline, pixels):
+    """Worked by hand on a square of three pixels a side; an object without a pixel is counted, not lost."""
+    (example, _) = coco_test_split(tmp_path, [instance(3, 18, [2, 1, 3, 3], outline)], "segmentation")
+    assert (example.mask == 2).sum() == pixels
+    assert dict(example.dropped) == ({} if pixels else {"outlines without area": 1})
+    assert len(example.boxes) == len(example.labels) == (pixels > 0)
+
+
 def test_run_length_text_is_read_back():
     """Reading undoes writing for runs of every length and every difference, and a hand-made code is what it should be.
 
@@ -768,6 +806,16 @@ def test_polygons_hold_the_pixels_whose_centres_they_hold():
         ([instance(3, 1, [0, 0, 1, 1], {"size": [6, 8], "counts": [1, 2]})], {}, "code of 6 x 8 pixels; .* 3 pixels"),
         ([instance(3, 1, [0, 0, 1, 1], {"size": [8, 6], "counts": [48]})], {}, r"received: size \[8, 6\]"),
         ([instance(3, 1, [0, 0, 1, 1], [[1, 2, 3]])], {}, "expected a segmentation of polygons"),
+        (
+            [instance(3, 1, [0, 0, 1, 1], [[[1, 2, 2], [3, 4, 2], [4, 1, 2]]])],
+            {},
+            "expected a segmentation of polygons",
+        ),
+        (
+            [instance(3, 1, [0, 0, 0.25, 0.5])],
+            {},
+            "ann.json: expected boxes in pixels; .* from 0, 0, 0.25, 0.5. Are they fra",
+        ),
         ([instance(3, 1, [0, 0, 1, 1], [[1, 2, 3, float("inf"), 0, 0]])], {}, "expected a segmentation of polygons"),
         ([instance(3, 1, [0, 0, 1, 1])], {}, "expected a segmentation of polygons"),
         ([instance(4, 1, [0, 0, 1, 1])], {}, "expected an image of id 4; received: none"),

@@ -445,7 +445,22 @@ def test_a_class_that_occurs_nowhere_is_left_out():
     np.testing.assert_allclose(classes["accuracy"], [1 / 2, np.nan, np.nan])
     assert classes["pixels"].tolist() == [2, 0, 0]
     results = segmentation.evaluate(confusion)
-    assert (results["mean_iou"], results["mean_accuracy"]) == (1 / 4, 1 / 2)
+    assert results["mean_iou"] == 1 / 4
+    assert math.isnan(results["mean_accuracy"]), "of the background alone"
+
+
+def test_a_mean_over_the_background_alone_is_none():
+    """Three pixels of background, all right: of the pixels 1.0 is right, and nothing is known of the classes.
+
+    With one of them taken for class 1, IoU is 2/3 and 0, whose mean says something of class 1.
+    """
+    truth = np.zeros(3, np.uint8)
+    results = segmentation.evaluate(segmentation.confusion_matrix(truth, truth, classes=2))
+    assert results.pop("pixel_accuracy") == 1.0
+    assert all(math.isnan(value) for value in results.values())
+    taken = segmentation.evaluate(segmentation.confusion_matrix(truth, np.array([0, 0, 1], np.uint8), classes=2))
+    assert taken["mean_iou"] == pytest.approx((2 / 3 + 0) / 2)
+    assert math.isnan(taken["frequency_weighted_iou"])
 
 
 def test_void_alone_has_no_measure():

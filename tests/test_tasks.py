@@ -285,7 +285,7 @@ def test_label_maps_survive_the_png_file():
 
 def test_files_without_labels_are_refused():
     """No image at all, or one of colours."""
-    with pytest.raises(ValueError, match="expected a PNG file of labels"):
+    with pytest.raises(ValueError, match="expected a label map; received: cannot identify"):
         label_maps.decode_png(b"no image")
     colors = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
     with pytest.raises(ValueError, match="received: mode RGB"):

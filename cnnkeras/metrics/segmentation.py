@@ -50,7 +50,8 @@ def evaluate(confusion: np.ndarray) -> dict[str, float]:
     With n_ij pixels of class i taken for class j, t_i = Σ_j n_ij and IoU_i = n_ii / (t_i + Σ_j n_ji - n_ii): mean_iou
     is the mean of the IoU_i, pixel_accuracy Σ n_ii / Σ t_i, mean_accuracy the mean of n_ii / t_i,
     frequency_weighted_iou Σ t_i IoU_i / Σ t_i. A class without true pixels is no part of mean_accuracy; one that was
-    not predicted either, of mean_iou. NaN where nothing is left.
+    not predicted either, of mean_iou. NaN where nothing is left, and where only the background is left of a mean: it says nothing
+    of the classes.
 
     Args:
         confusion: int (C, C), over the whole set.
@@ -60,11 +61,18 @@ def evaluate(confusion: np.ndarray) -> dict[str, float]:
     if not pixels.any():
         return dict.fromkeys(METRICS, float("nan"))
     return {
-        "mean_iou": float(np.nanmean(classes["iou"])),
+        "mean_iou": _mean_of_classes(classes["iou"]),
         "pixel_accuracy": float(confusion.diagonal().sum() / pixels.sum()),
-        "mean_accuracy": float(np.nanmean(classes["accuracy"])),
-        "frequency_weighted_iou": float(np.nansum(pixels * classes["iou"]) / pixels.sum()),
+        "mean_accuracy": _mean_of_classes(classes["accuracy"]),
+        "frequency_weighted_iou": float(np.nansum(pixels * classes["iou"]) / pixels.sum())
+        if pixels[1:].any()
+        else np.nan,
     }
+
+
+def _mean_of_classes(values: np.ndarray) -> float:
+    """The mean over those that are there; NaN if that is the background alone."""
+    return float(np.nanmean(values)) if np.isfinite(values[1:]).any() else np.nan
 
 
 def per_class(confusion: np.ndarray) -> dict[str, np.ndarray]:

@@ -4,18 +4,28 @@ import functools
 import io
 import re
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
+from cnnkeras.images import endings
 from pipeline.files import texts
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
 
 Found = TypeVar("Found")
 
-_ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+# What systems and tools leave behind without hiding it, in small letters.
+_REMAINS = frozenset(
+    [
+        *("__macosx", "icon\r", "network trash folder", "temporary items"),  # macOS
+        *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini"),  # Windows
+        *("$recycle.bin", "recycler", "recycled", "system volume information", "_vti_cnf"),
+        *("@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),  # Synology, QNAP
+        *("lost+found", "__pycache__"),
+    ]
+)
 _UNSAFE = re.compile(r"[^\w.\- ]")
 
 
@@ -28,13 +38,14 @@ def below(root: str) -> str:
 def images(archives: Archives, folder: str) -> list[str]:
     """Names of the images anywhere in a folder of the archives, in alphabetical order.
 
-    Hidden files are left out: a Mac adds one for each image that it packs.
+    They are what `cnnkeras.images` reads, by their endings. What is hidden, and what systems and tools leave behind, is none: a Mac adds
+    a hidden file for each image that it packs, Jupyter a folder of copies, a Synology one of thumbnails.
 
     Raises:
         InputError: There are none.
     """
     beginning = below(folder)
-    names = sorted(name for name in archives if name.startswith(beginning) and _is_image(name))
+    names = sorted(name for name in _visible(archives, folder) if is_image(name))
     if not names:
         some = sorted({"/".join(PurePosixPath(name).parts[: beginning.count("/") + 1]) for name in archives})[:12]
         raise InputError(
@@ -44,9 +55,43 @@ def images(archives: Archives, folder: str) -> list[str]:
     return names
 
 
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in _ENDINGS and not path.name.startswith(".") and path.parts[0] != "__MACOSX"
+def left_out(archives: Archives, folder: str) -> list[str]:
+    """Names of the files anywhere in a folder of the archives that are no images, without what is hidden or left behind."""
+    return [name for name in _visible(archives, folder) if not is_image(name)]
+
+
+def count_endings(names: Iterable[str]) -> dict[str, int]:
+    """How many files there are of each ending, in small letters; `no ending` is one too."""
+    return dict(sorted(Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in names).items()))
+
+
+def by_ending(names: Iterable[str]) -> str:
+    """The same as words: `5 .heic, 1 .txt`."""
+    return ", ".join(f"{count:,} {ending}" for ending, count in count_endings(names).items())
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image that can be read here, by the ending of its name."""
+    return PurePosixPath(name).suffix.lower() in endings()
+
+
+def is_visible(name: str) -> bool:
+    """Whether a path has no part that is hidden or that a system or a tool left behind."""
+    return not any(part.startswith(".") or part.lower() in _REMAINS for part in PurePosixPath(name).parts)
+
+
+def _visible(archives: Archives, folder: str) -> Iterator[str]:
+    """Names of the files in a folder; the folder itself may be hidden: somebody has named it."""
+    beginning = below(folder)
+    return (name for name in archives if name.startswith(beginning) and is_visible(name[len(beginning) :]))
+
+
+def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    """Files by their names without the ending: several of one name are several images, or label maps, of one id."""
+    files = defaultdict(list)
+    for name in names:
+        files[str(PurePosixPath(name).with_suffix(""))].append(name)
+    return dict(files)
 
 
 def read_lines(archives: Archives, member: str) -> list[str]:
@@ -102,10 +147,7 @@ class Paths:
     @functools.cached_property
     def _images(self) -> dict[str, str]:
         """The images below the root by their names without endings, of those that are one image's."""
-        stems: dict[str, list[str]] = {}
-        for name in self._archives:
-            if name.startswith(self._root) and _is_image(name):
-                stems.setdefault(name.rpartition(".")[0], []).append(name)
+        stems = by_stem(name for name in _visible(self._archives, self._root) if is_image(name))
         return {stem: names[0] for stem, names in stems.items() if len(names) == 1}
 
 

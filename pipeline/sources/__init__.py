@@ -19,7 +19,7 @@ What kinds have in common: `ClassNames` and `Examples` here, `PublishedArchives`
 published as archives, and `Splits` (files/splits.py), the key that says which published part serves which split.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
@@ -47,18 +47,20 @@ class Example:
         id: Unique within its split; safe as a file name.
         image: The image file's bytes as published, a uint8 RGB array (H, W, 3), or a float32 signal (L, 1).
         label: Class index, for classification.
+        annotated_size: Width and height of the image as its boxes' annotation states them, if it does; what reads the image compares.
         boxes: float64 (n, 4), corners x0, y0, x1, y1 in pixels, continuous, origin at the image's top-left corner.
         labels: int32 (n,), class index of each box.
         difficult: bool (n,), PASCAL VOC's flag of each box; a crowd's is set, too.
         crowd: bool (n,), COCO's flag of each box; None of a kind that knows no crowds.
-        mask: Label map as the bytes of a palette or grayscale PNG, or uint8 (H, W): 0 background, 1.. classes, 255
-            void.
+        mask: Label map as the bytes of a palette or grayscale file without loss, or uint8 (H, W): 0 background, 1.. classes,
+            255 void.
         dropped: How many annotations were left out, by reason.
     """
 
     id: str
     image: bytes | np.ndarray
     label: int | None = None
+    annotated_size: tuple[float, float] | None = None
     boxes: np.ndarray | None = None
     labels: np.ndarray | None = None
     difficult: np.ndarray | None = None
@@ -126,6 +128,27 @@ def check_labels(labels: np.ndarray, classes: Sequence[str], where: str) -> None
         )
 
 
+def refuse_fractions(boxes: np.ndarray, where: str) -> None:
+    """Refuse boxes of a whole file that are all below a pixel: they look like fractions of the image.
+
+    Args:
+        boxes: float (n, 4), corners x0, y0, x1, y1 as published; those without area do not count.
+        where: Names the file.
+
+    Raises:
+        InputError: They are.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    with_area = (sides > 0).all(axis=1)
+    own, sides = boxes[with_area], sides[with_area]
+    if len(own) and ((sides < 1).all() or ((own <= 1).all() and (own % 1 > 0).any())):
+        first = ", ".join(f"{value:g}" for value in own[0])
+        raise InputError(
+            f"{where}: expected boxes in pixels; received: none that is as large as one, such as from {first}. "
+            "Are they fractions of the image? Multiply them by its width and height"
+        )
+
+
 Item = TypeVar("Item")
 
 
@@ -135,10 +158,11 @@ class Examples(Sequence[Example], Generic[Item]):
     Args:
         items: One for each example, in order: a position, a member's name, whatever `read` takes.
         read: Reads the example of an item.
+        left_out: Names of the files that lie where examples are looked for and are none of them.
     """
 
-    def __init__(self, items: Sequence[Item], read: Callable[[Item], Example]):
-        self._items, self._read = items, read
+    def __init__(self, items: Sequence[Item], read: Callable[[Item], Example], left_out: Iterable[str] = ()):
+        self._items, self._read, self.left_out = items, read, frozenset(left_out)
 
     def __len__(self) -> int:
         return len(self._items)

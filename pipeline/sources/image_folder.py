@@ -18,8 +18,9 @@ order of its own, and `meta.mat` beside the list says which folder (WNID) each i
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -40,7 +41,20 @@ GROUND_TRUTH = re.compile(r"(ILSVRC\d{4})_validation_ground_truth\.txt")
 Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
 Name = Annotated[str, Field(min_length=1), AfterValidator(texts.composed)]
 Folders = tuple[Part, ...] | dict[Part, Name]
-Labelled = tuple[str, int]  # a member's name and its class
+
+
+class Labelled(NamedTuple):
+    """An image and its class.
+
+    Attributes:
+        name: Of the member.
+        label: The class.
+        problem: Why there is no such image; it is said when the example is read.
+    """
+
+    name: str
+    label: int
+    problem: str = ""
 
 
 def _has_distinct_classes(folders: Folders) -> Folders:
@@ -83,25 +97,42 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     """
     archives, part = source.open(folder), source.splits.part(split)
     labelled = _labelled(archives, source, part)
+    left_out = [] if part.lower().endswith(LIST_ENDING) else _beside_images(archives, source, part)
     if source.splits.is_drawn(split):
-        _check_each_class(source, part, {label for _, label in labelled})
+        _check_each_class(source, part, {image.label for image in labelled}, left_out)
     labelled = [labelled[position] for position in source.splits.positions(split, len(labelled))]
     start = len(image_files.below(source.root))
-    ids = image_files.ids(name[start:] for name, _ in labelled)
+    ids = image_files.ids(image.name[start:] for image in labelled)
 
     def read(item: tuple[str, Labelled]) -> sources.Example:
-        id, (name, label) = item
-        return sources.Example(id=id, image=archives[name], label=label)
+        id, image = item
+        if image.problem:
+            raise InputError(image.problem)
+        return sources.Example(id=id, image=archives[image.name], label=image.label)
 
-    return sources.Examples(list(zip(ids, labelled, strict=True)), read)
+    return sources.Examples(list(zip(ids, labelled, strict=True)), read, left_out)
 
 
-def _check_each_class(source: Source, part: str, labels: set[int]) -> None:
+def _check_each_class(source: Source, part: str, labels: set[int], left_out: Sequence[str]) -> None:
     if missing := sorted(set(range(len(source.folders))) - labels):
+        others = f", but {image_files.by_ending(left_out)}" if left_out else ""
         raise InputError(
             f"{image_files.below(source.root)}{part}: expected images of each class; "
-            f"received: none of {', '.join(tuple(source.folders)[label] for label in missing[:8])}"
+            f"received: none of {', '.join(tuple(source.folders)[label] for label in missing[:8])}{others}"
         )
+
+
+def _beside_images(archives: Archives, source: Source, part: str) -> list[str]:
+    """The files in the classes' folders that are no images."""
+    folder, classes = image_files.below(source.root) + image_files.below(part), set(source.folders)
+    files = image_files.left_out(archives, folder)
+    return [name for name in files if _class_folder(name[len(folder) :]) in classes]
+
+
+def _class_folder(path: str) -> str:
+    """The folder that a path is in, of those right below a split's; empty for a file that is in none."""
+    folders = PurePosixPath(path).parent.parts
+    return folders[0].removesuffix(NESTED) if folders else ""
 
 
 def _labelled(archives: Archives, source: Source, part: str) -> list[Labelled]:
@@ -131,12 +162,10 @@ def _of_devkit(archives: Archives, source: Source, part: str) -> list[Labelled]:
             raise InputError(
                 f"{member}: line {number}: {unknown(folders[id], labels, 'class folder')}. Name it under `folders`"
             )
-        name = paths.find(f"{year}_val_{number:08d}.JPEG")
-        if name is None:
-            raise InputError(
-                f"{member}: expected {year}_val_{number:08d}.JPEG, which line {number} labels; received: no such image"
-            )
-        labelled.append((name, labels[folders[id]]))
+        file = f"{year}_val_{number:08d}.JPEG"
+        name = paths.find(file)
+        problem = f"{member}: expected {file}, which line {number} labels; received: no such image"
+        labelled.append(Labelled(name or file, labels[folders[id]], "" if name else problem))
     return labelled
 
 
@@ -155,19 +184,18 @@ def _in_folders(archives: Archives, source: Source, part: str) -> list[Labelled]
     folder = image_files.below(source.root) + image_files.below(part)
     labels, labelled = {name: label for label, name in enumerate(source.folders)}, []
     kits = [kit for kit in source.splits.parts() if _is_ground_truth(kit)]
-    of_kits = {name for kit in kits for name, _ in _of_devkit(archives, source, kit)}
+    of_kits = {image.name for kit in kits for image in _of_devkit(archives, source, kit)}
     for name in image_files.images(archives, folder):
         if name in of_kits:
             continue
-        folders = PurePosixPath(name[len(folder) :]).parent.parts
-        if not folders:
+        class_folder = _class_folder(name[len(folder) :])
+        if not class_folder:
             raise InputError(f"{name}: expected images in a folder per class; received: one right in {folder or './'}")
-        class_folder = folders[0].removesuffix(NESTED)
         if class_folder not in labels:
             raise InputError(
                 f"{folder}: {unknown(class_folder, labels, 'class folder')}. Name it under `folders`{archives.note_on_names}"
             )
-        labelled.append((name, labels[class_folder]))
+        labelled.append(Labelled(name, labels[class_folder]))
     return labelled
 
 
@@ -182,15 +210,15 @@ def _listed(archives: Archives, source: Source, part: str) -> list[Labelled]:
         found = ((paths.find(path), path, column) for path, column in ways)
         name, path, column = next((way for way in found if way[0] is not None), (None, line, ""))
         if name is None:
-            path = next((path for path, column in ways if column in labels), line)
-            raise InputError(
-                f"{member}: expected images that are in the archive; received: {path!r}{archives.note_on_names}"
-            )
+            path, column = next((way for way in ways if way[1] in labels), (line, next(iter(labels))))
+            problem = f"{member}: expected images that are in the archive; received: {path!r}{archives.note_on_names}"
+            labelled.append(Labelled(path, labels[column], problem))
+            continue
         label = texts.normal_path(column or PurePosixPath(texts.normal_path(path)).parent.name)
         if label not in labels:
             raise InputError(
                 f"{member}: expected a class behind {path!r}, or a folder before it, of {', '.join(folders[:8])}, ... or "
                 f"its position from 0 to {len(folders) - 1}; received: {label!r}"
             )
-        labelled.append((name, labels[label]))
+        labelled.append(Labelled(name, labels[label]))
     return labelled

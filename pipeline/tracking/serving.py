@@ -12,7 +12,10 @@ MODEL = "model"  # name of the `.keras` file among the artifacts of the MLflow m
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):
-    """A trained model. `predict` returns its outputs, the same numbers that the stage `predict` stores."""
+    """A trained model. `predict` returns its outputs, the same numbers that the stage `predict` stores.
+
+    `cnnkeras`, which is saved with the model, reads an image file as every stage does: `cnnkeras.images.read(content).pixels`.
+    """
 
     def load_context(self, context: mlflow.pyfunc.PythonModelContext) -> None:
         """Load the model.

@@ -87,13 +87,13 @@ def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None
 
 
 def read_image(file: Path) -> np.ndarray:
-    """An image file as uint8 RGB (H, W, 3), turned as its EXIF orientation says, like in image viewers.
+    """An image file as uint8 RGB (H, W, 3), read as `augment` reads the images that the model was trained on.
 
     Raises:
         InputError: The file does not exist, is no image, or is damaged.
     """
     try:
-        return reading.read_image(file.read_bytes(), str(file), as_seen=True)
+        return reading.read_image(file.read_bytes(), str(file))
     except OSError as error:
         raise _not_readable(file, "a whole image", error) from error
     except InputError as error:

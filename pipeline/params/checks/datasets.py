@@ -14,6 +14,8 @@ from pipeline.params.whole import Params
 # Values of one input. In float32 they fill 1 GiB; after a first layer of 64 channels, as VGG's, they fill 21 GiB, and a training
 # keeps several such maps.
 MAX_INPUT_VALUES = 2**28
+# What no class of a label map may be called, and the key of `mask_pairs` for its values.
+_BESIDE_CLASSES = {"background": "background_values", "bg": "background_values", "void": "void_values"}
 
 
 def check_dataset(file: ParsedFile, params: Params, name: str) -> None:
@@ -31,10 +33,24 @@ def check_dataset(file: ParsedFile, params: Params, name: str) -> None:
         )
     check_transforms(file, (*location, "augmentation"), dataset.augmentation)
     check_visible_fraction(file, location, dataset, dataset.task)
+    _check_class_names(file, dataset, params)
     _check_size(file, location, dataset, kind)
     _check_examples(file, location, dataset, kind)
     _check_proposals(file, location, dataset)
     _check_copies(file, location, dataset)
+
+
+def _check_class_names(file: ParsedFile, dataset: Dataset, params: Params) -> None:
+    """A label map has a background and void beside the classes: other tools' lists of labels name them as well."""
+    if "masks" not in tasks.load(dataset.task).ANNOTATIONS:
+        return
+    for name in params.sources[dataset.source].classes:
+        if (key := _BESIDE_CLASSES.get(name.strip(" _-").lower())) is not None:
+            raise file.error(
+                ("sources", dataset.source, "classes"),
+                f"expected the classes without what is none; received: {name!r}. Leave it out; in a source of kind mask_pairs "
+                f"its value belongs under `{key}`",
+            )
 
 
 def _check_size(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, kind: ModuleType) -> None:

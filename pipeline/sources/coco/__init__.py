@@ -6,7 +6,8 @@
 Source: Lin et al., "Microsoft COCO: Common Objects in Context" (2014); cocodataset.org, "Data format".
 
 Boxes are published as x, y, width, height, continuous, and become corners; one without area or outside the image is dropped
-and counted, one that sticks out is clipped. An object is an outline of polygons or a run-length code, as numbers or as text.
+and counted, one that sticks out is clipped. An object is an outline of polygons or a run-length code, as numbers or as text; one
+that holds no pixel is dropped and counted where label maps are drawn.
 A label map has each pixel whose centre lies in an object, the smaller object on top of the larger one. A crowd (`iscrowd`)
 is no single object: its box is neither trained on nor to be found in an evaluation (`cnnkeras/metrics/detection.py` says what
 becomes of detections in it), and its pixels are void.
@@ -106,11 +107,17 @@ class _Reader:
         id, (number, name) = item
         member = image_files.below(self.part.images) + name
         image = self.archives[member]
-        width, height = reading.size(member, image)
-        where = f"{self.part.annotations}: {name}"
-        objects, boxes, dropped = [], [], Counter()
+        where, stated = f"{self.part.annotations}: {name}", self.instances.sizes.get(number)
+        width, height = stated or reading.size(member, image)
+        if self.has_masks and stated and sorted(stated) != sorted(size := reading.size(member, image)):
+            raise reading.another_size(where, stated, size)  # before anything is drawn at that size
+        objects, boxes, areas, dropped = [], [], [], Counter()
         for entry in self.instances.objects_of(number, where):
             box, reason = _corners(entry, width, height)
+            if not reason and self.has_masks:
+                area = decode_segmentation(entry.segmentation, (int(height), int(width)), where)
+                reason = "" if area.any() else "outlines without area"
+                areas += [] if reason else [area]
             if reason:
                 dropped[reason] += 1
             else:
@@ -123,11 +130,12 @@ class _Reader:
         return sources.Example(
             id=id,
             image=image,
+            annotated_size=stated,
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
             labels=np.array(labels, np.int32),
             difficult=crowd,
             crowd=crowd,
-            mask=_label_map(objects, labels, (height, width), where) if self.has_masks else None,
+            mask=_label_map(objects, labels, areas, (int(height), int(width))) if self.has_masks else None,
             dropped=dict(dropped),
         )
 
@@ -142,9 +150,10 @@ def _corners(entry: Object, width: int, height: int) -> tuple[tuple[float, ...],
     return (max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))), ""
 
 
-def _label_map(objects: Sequence[Object], labels: Sequence[int], shape: tuple[int, int], where: str) -> np.ndarray:
+def _label_map(
+    objects: Sequence[Object], labels: Sequence[int], areas: Sequence[np.ndarray], shape: tuple[int, int]
+) -> np.ndarray:
     """uint8 (H, W): 0 background, 1.. classes, 255 where a crowd is."""
-    areas = [decode_segmentation(entry.segmentation, shape, where) for entry in objects]
     mask = np.zeros(shape, np.uint8)
     # Crowds first, so that single objects stand out of them; then the largest.
     for number in sorted(range(len(objects)), key=lambda n: (not objects[n].iscrowd, -int(areas[n].sum()), n)):
@@ -153,15 +162,17 @@ def _label_map(objects: Sequence[Object], labels: Sequence[int], shape: tuple[in
 
 
 def decode_segmentation(segmentation: Any, shape: tuple[int, int], where: str) -> np.ndarray:
-    """The pixels of an object, bool (H, W): a list of polygons, or a run-length code as numbers or as text.
+    """The pixels of an object, bool (H, W): a list of polygons, one polygon, or a run-length code as numbers or as text.
+
+    A polygon is a list of numbers x, y, x, y, ... or of pairs [x, y]; one of fewer than three points has no pixel.
 
     Raises:
         InputError: It is none of these, or a code of another size.
     """
     try:
-        if isinstance(segmentation, list) and segmentation:
-            polygons = [np.array(polygon, np.float64).reshape(-1, 2) for polygon in segmentation]
-            return functools.reduce(np.logical_or, (fill(polygon, shape) for polygon in polygons))
+        if isinstance(segmentation, list):
+            polygons = [polygon for polygon in _polygons(segmentation) if len(polygon) >= 3]
+            return functools.reduce(np.logical_or, (fill(each, shape) for each in polygons), np.zeros(shape, bool))
         counts = segmentation["counts"]
         counts = decode_counts(counts) if isinstance(counts, str) else [int(count) for count in counts]
         size = tuple(segmentation["size"])
@@ -177,6 +188,23 @@ def decode_segmentation(segmentation: Any, shape: tuple[int, int], where: str) -
     # Runs of 0 and 1 by turns, down the columns.
     values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return values.reshape(shape[::-1]).T
+
+
+def _polygons(segmentation: list) -> list[np.ndarray]:
+    """Polygons (n, 2) of a list of them, or of the one that is written without a list around it."""
+    if not segmentation:
+        return []
+    are_pairs = isinstance(segmentation[0], list) and all(
+        len(each) == 2 and not isinstance(each[0], list) for each in segmentation
+    )
+    if are_pairs or not isinstance(segmentation[0], list):  # [x, y], [x, y], ... or x, y, x, y, ...
+        segmentation = [segmentation]
+    polygons = [np.array(polygon, np.float64) for polygon in segmentation]
+    if any(each.ndim != 1 and each.shape[1:] != (2,) for each in polygons) or not all(
+        np.isfinite(each).all() for each in polygons
+    ):
+        raise ValueError("no polygons")
+    return [each.reshape(-1, 2) for each in polygons]
 
 
 def decode_counts(text: str) -> list[int]:

@@ -3,16 +3,19 @@
 An id is a number or a text; a number that is written as text is that number, in a reference as in what it refers to.
 """
 
+import contextlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
+import numpy as np
 from annotated_types import Ge, Le, MinLen
 from pydantic import BeforeValidator, FailFast, FiniteFloat, PlainValidator, Strict, TypeAdapter, ValidationError
 
 from cnnkeras.by_name import unknown
+from pipeline import sources
 from pipeline.files import texts
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
@@ -60,6 +63,8 @@ Number = Annotated[FiniteFloat, Ge(-_MAX_NUMBER), Le(_MAX_NUMBER), BeforeValidat
 class _Image:
     id: IdOf
     file_name: Annotated[str, Strict(), MinLen(1)]
+    width: Number | None = None
+    height: Number | None = None
 
 
 @dataclass(slots=True)
@@ -112,12 +117,14 @@ class Instances:
 
     Attributes:
         images: (id, file name) of each image, by id: the numbers first.
+        sizes: Width and height that the JSON states, of each image's id; of some it states none.
         objects: Entries under `annotations` of each image's id, those of our classes; `objects_of` checks them.
         others: How many objects of other classes each image's id has.
         labels: Our class of each category id.
     """
 
     images: list[tuple[Id, str]]
+    sizes: Mapping[Id, tuple[float, float]]
     objects: Mapping[Id, list[_Annotation]]
     others: Counter
     labels: Mapping[Id, int]
@@ -149,7 +156,7 @@ def read_instances(archives: Archives, member: str, classes: Sequence[str]) -> I
 
     Raises:
         InputError: It is missing, no JSON of that form, refers to an image or a category that it does not have, has an id or a
-            file's name twice, or lacks a class.
+            file's name twice, lacks a class, or has boxes that are all below a pixel.
     """
     member = texts.normal_path(member)
     document = _parsed(archives[member], member)
@@ -160,6 +167,8 @@ def read_instances(archives: Archives, member: str, classes: Sequence[str]) -> I
     _refuse_twice([name for _, name in images], f"{member}: expected images of different file names")
     categories = _categories(document.categories, member)
     labels = _labels(categories, classes, member)
+    _refuse_fractions(document.annotations, member)
+    sizes = {image.id: (image.width, image.height) for image in document.images if _states_size(image)}
     objects, others, known = defaultdict(list), Counter(), {id for id, _ in images}
     for entry in document.annotations:
         image, category = entry.image_id, entry.category_id
@@ -171,7 +180,22 @@ def read_instances(archives: Archives, member: str, classes: Sequence[str]) -> I
             others[image] += 1
         else:
             raise InputError(f"{member}: expected a category of id {category!r}; received: none")
-    return Instances(sorted(images, key=lambda image: (isinstance(image[0], str), image[0])), objects, others, labels)
+    images.sort(key=lambda image: (isinstance(image[0], str), image[0]))
+    return Instances(images, sizes, objects, others, labels)
+
+
+def _states_size(image: _Image) -> bool:
+    """Whether the JSON states an image's width and height: some programs write 0."""
+    return min(image.width or 0, image.height or 0) > 0
+
+
+def _refuse_fractions(annotations: Sequence[_Annotation], member: str) -> None:
+    boxes = []
+    for entry in annotations:
+        with contextlib.suppress(TypeError, ValueError):  # a box that is none is named with its own image
+            x, y, w, h = (float(value) for value in entry.bbox)
+            boxes.append((x, y, x + w, y + h))
+    sources.refuse_fractions(np.array(boxes, np.float64).reshape(-1, 4), member)
 
 
 def _categories(entries: Sequence[_Category], member: str) -> dict[Id, str]:

@@ -21,13 +21,13 @@ Boxes are published as 1-based inclusive pixels and become continuous corners: (
 (xmin - 1, ymin - 1, xmax, ymax). What genuine files contain besides is read as follows: coordinates may be fractions
 and stand in any order; a `<part>`'s own box is none of an object's; missing tags other than `<name>` and `<bndbox>`
 have their usual meaning (not difficult); a box without area or outside the image is dropped and counted, one that
-sticks out is clipped.
+sticks out is clipped. `<size>` is the image's, as stored or as its EXIF tag turns it; 0 x 0, and none, is no statement.
 """
 
+import dataclasses
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 from xml.etree import ElementTree
@@ -217,28 +217,32 @@ def read_examples(
     With label maps an image need not have an annotation file; it then has no boxes (None).
     """
     folders = tuple({f"{below}JPEGImages/" for below, _ in listed})
-    members = {name.rpartition(".")[0]: name for name in archives if name.startswith(folders)}
+    members = image_files.by_stem(
+        name
+        for name in archives
+        if name.startswith(folders) and image_files.is_image(name) and not PurePosixPath(name).name.startswith(".")
+    )
     ids = image_files.ids(f"{id}.jpg" for _, id in listed)
     return sources.Examples(
         list(zip(ids, listed, strict=True)), _Reader(archives, classes, members, masks, extra_masks).read
     )
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Reader:
     """Reads images with their annotations.
 
     Attributes:
         archives: What holds them.
         classes: Class names, in order.
-        members: The member of each image, by its name without the ending.
+        members: The members of each image, by its name without the ending: one, if all is well.
         has_masks: Whether label maps are read.
         extra_masks: Where those of others are.
     """
 
     archives: Archives
     classes: Sequence[str]
-    members: Mapping[str, str]
+    members: Mapping[str, Sequence[str]]
     has_masks: bool
     extra_masks: ExtraMasks | None
 
@@ -249,19 +253,30 @@ class _Reader:
             InputError: Its file, its annotation or its label map is missing or not as VOC defines it.
         """
         safe_id, (below, id) = item
-        if f"{below}JPEGImages/{id}" not in self.members:
-            raise InputError(f"expected an image {below}JPEGImages/{id}.jpg in the archive; received: none")
-        member = self.members[f"{below}JPEGImages/{id}"]
-        image = self.archives[member]
+        image = self.archives[self._member(below, id)]
         annotation = f"{below}Annotations/{id}.xml"
         mask = self._mask(below, id) if self.has_masks else None
         if mask is not None and annotation not in self.archives:
             return sources.Example(id=safe_id, image=image, mask=mask)
-        size = reading.size(member, image)
-        boxes, labels, difficult, dropped = read_annotation(self.archives[annotation], annotation, self.classes, size)
-        return sources.Example(
-            id=safe_id, image=image, boxes=boxes, labels=labels, difficult=difficult, mask=mask, dropped=dropped
+        read = read_annotation(
+            self.archives[annotation], annotation, self.classes, lambda: reading.size(self._member(below, id), image)
         )
+        return dataclasses.replace(read, id=safe_id, image=image, mask=mask)
+
+    def _member(self, below: str, id: str) -> str:
+        """The image of an id."""
+        stem = f"{below}JPEGImages/{id}"
+        members = self.members.get(stem, ())
+        if len(members) > 1:
+            raise InputError(
+                f"{stem}: expected one image of that name; received: {' and '.join(members)}. Remove one from the archive"
+            )
+        if not members:
+            others = [name for name in self.archives if name.startswith(f"{stem}.")]
+            raise InputError(
+                f"expected an image {stem}.jpg in the archive; received: {'none' if not others else ' and '.join(others)}"
+            )
+        return members[0]
 
     def _mask(self, below: str, id: str) -> bytes | np.ndarray:
         own = f"{below}SegmentationClass/{id}.png"
@@ -293,30 +308,29 @@ def read_label_map(mat: bytes, member: str) -> np.ndarray:
 
 
 def read_annotation(
-    xml: bytes, member: str, classes: Sequence[str], size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
-    """The objects of an annotation file.
+    xml: bytes, member: str, classes: Sequence[str], image_size: Callable[[], tuple[int, int]]
+) -> sources.Example:
+    """The objects of an annotation file, as an example without a name and an image.
 
     Args:
         xml: The file.
         member: Its name, for messages.
         classes: Class names, in order.
-        size: The image's width and height in pixels.
-
-    Returns:
-        Boxes float64 (n, 4) as continuous corners in pixels, labels int32 (n,), difficult bool (n,), and how many
-        objects were dropped, by reason.
+        image_size: Reads the image's width and height in pixels, where the file does not state them.
 
     Raises:
         InputError: The file is no XML, or an object has no or an unknown name, no box, or a coordinate that is no
-            number.
+            number, or all boxes are below a pixel.
     """
     root = annotation_xml.read_root(xml, member)
     boxes, labels, difficult, dropped = [], [], [], Counter()
-    width, height = size
-    for element in root.findall("object"):
+    stated = _read_size(root, member)
+    width, height = stated or image_size()
+    objects = root.findall("object")
+    corners = [_read_corners(element, member) for element in objects]
+    sources.refuse_fractions(np.array(corners, np.float64).reshape(-1, 4), member)
+    for element, (x0, y0, x1, y1) in zip(objects, corners, strict=True):
         label = _read_label(element, member, classes)
-        x0, y0, x1, y1 = _read_corners(element, member)
         if x0 >= x1 or y0 >= y1:
             dropped["boxes without area"] += 1
         elif x1 <= 0 or y1 <= 0 or x0 - 1 >= width or y0 - 1 >= height:
@@ -325,12 +339,27 @@ def read_annotation(
             boxes.append((max(x0 - 1, 0), max(y0 - 1, 0), min(x1, width), min(y1, height)))
             labels.append(label)
             difficult.append(annotation_xml.read_flag(element, "difficult", member))
-    return (
-        np.array(boxes, np.float64).reshape(-1, 4),
-        np.array(labels, np.int32),
-        np.array(difficult, bool),
-        dict(dropped),
+    return sources.Example(
+        id="",
+        image=b"",
+        annotated_size=stated,
+        boxes=np.array(boxes, np.float64).reshape(-1, 4),
+        labels=np.array(labels, np.int32),
+        difficult=np.array(difficult, bool),
+        dropped=dict(dropped),
     )
+
+
+def _read_size(root: ElementTree.Element, member: str) -> tuple[float, float] | None:
+    """Width and height that an annotation file states, if it does."""
+    size = annotation_xml.only(root, "size", member)
+    if size is None:
+        return None
+    width, height = (
+        annotation_xml.read_number(size, tag, member) if annotation_xml.read_text(size, tag, member) else 0
+        for tag in ("width", "height")
+    )
+    return (width, height) if min(width, height) > 0 else None
 
 
 def _read_label(element: ElementTree.Element, member: str, classes: Sequence[str]) -> int:

@@ -57,6 +57,7 @@ def run(name: str, *, workers: int | None = None) -> None:
         packer = Packer(name, dataset, params.source(dataset.source), raw, params.seed)
         work = folder.parent / ".packing" / name
         state = stage_fingerprint("augment", name, [raw])
+        notes.left_out = packer.left_out
         index = pack(packer, work, workers=workers or available(), state=state, notes=notes)
         for path in work.iterdir():
             path.rename(folder / path.name)
@@ -64,6 +65,4 @@ def run(name: str, *, workers: int | None = None) -> None:
         draw_contact_sheet(folder, name, versions=versions)
         write_report(report, folder, name, versions=versions, leaks=dataset.leaks, notes=notes)
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in index.splits.items())
-    left_out = [f"{count:,} {reason} dropped" for reason, count in index.dropped.items()]
-    left_out += [f"{len(notes.skipped):,} unreadable skipped"] if notes.skipped else []
-    print(f"{name}: {counts}", *left_out, sep="; ")
+    print(f"{name}: {counts}", *notes.what_is_missing(index.dropped), sep="; ")

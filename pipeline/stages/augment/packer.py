@@ -13,10 +13,12 @@ import numpy as np
 
 from cnnkeras import tasks
 from cnnkeras.boxes import iou
+from cnnkeras.images import said
 from cnnkeras.label_maps import VOID
 from cnnkeras.protocols import windows
 from cnnkeras.resizing import resize
 from pipeline import sources
+from pipeline.files import image_files
 from pipeline.formats.packed import decode_jpeg, encode_jpeg
 from pipeline.formats.proposals import read_proposals
 from pipeline.images import annotated
@@ -84,6 +86,9 @@ class Packer:
         self.splits: dict[str, Sequence[Example]] = {
             split: examples(source, raw, masks=masks, split=split) for split in sources.SPLITS
         }
+        # Several splits may be drawn from one folder.
+        names = frozenset().union(*(getattr(examples, "left_out", ()) for examples in self.splits.values()))
+        self.left_out = image_files.count_endings(names)
         if self._policy and dataset.copies:
             self._policy.fit(len(self.splits["train"]), self._training_image)
 
@@ -96,7 +101,7 @@ class Packer:
         """A training image as it is, stretched to the dataset's size; None for one to be skipped."""
         try:
             _, whole = self._read("train", position)
-        except InputError:
+        except Exception:  # as in `prepare`
             if self.dataset.on_error == "fail":
                 raise
             return None
@@ -127,10 +132,10 @@ class Packer:
         for position in range(start, stop):
             try:
                 example, whole = self._read(split, position)
-            except InputError as error:
+            except Exception as error:  # whatever a damaged file makes its reader raise
                 if self.dataset.on_error == "fail":
                     raise
-                chunk.skipped.append({"split": split, "reason": str(error)})
+                chunk.skipped.append({"split": split, "reason": _reason(error, position)})
                 continue
             chunk.dropped.update(example.dropped)
             if whole is None:
@@ -228,6 +233,11 @@ class Packer:
         ragged = {"originals": np.frombuffer(image, np.uint8)}
         ragged |= self._task.original_columns(part)
         return Row(row.id, row.fixed | {"sizes": np.array(part.image.shape[:2], np.int32)}, row.ragged | ragged)
+
+
+def _reason(error: Exception, position: int) -> str:
+    """Why an example was skipped; only an `InputError` names it."""
+    return str(error) if isinstance(error, InputError) else f"example {position + 1}: {said(error)}"
 
 
 def _is_signal(example: Example) -> bool:

@@ -1,17 +1,20 @@
 """The report on a packed dataset, results/datasets/DATASET: what is in it, and what a model could not learn from it.
 
 `report.json` has counts per class and split, the images' own sizes, the input's mean and deviation, the principal components of
-its colours, statistics of boxes, what was dropped and skipped, and which images occur twice; `report.png` draws it. All is of the
+its colours, statistics of boxes, what was dropped, skipped and left out, and which images occur twice; `report.png` draws it. All is of the
 plain examples, without the augmented copies.
 
 Two examples are the same when their packed inputs are, pixel by pixel. One in two splits is a leak, and an error unless allowed.
+A class without an example to learn from is an error, and so is a split without one to measure: a mistake in params.yaml looks so.
 """
 
 import hashlib
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,10 +36,19 @@ class Notes:
     Attributes:
         sizes: How many images of each height and width a split's source has.
         skipped: Examples that could not be read, each with its split and the reason.
+        left_out: How many files of each ending lie among the images and are none.
     """
 
     sizes: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
     skipped: list[dict[str, str]] = field(default_factory=list)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def what_is_missing(self, dropped: Mapping[str, int]) -> list[str]:
+        """What the packed dataset lacks of its source, in words; `dropped` has the counts of annotations, by reason."""
+        missing = [f"{count:,} {reason} dropped" for reason, count in dropped.items()]
+        missing += [f"{len(self.skipped):,} unreadable skipped"] if self.skipped else []
+        files = [f"{count:,} {ending}" for ending, count in self.left_out.items()]
+        return missing + ([f"left out as no images: {', '.join(files)}"] if files else [])
 
     def saved(self) -> dict[str, Any]:
         """These notes as JSON can hold them."""
@@ -62,7 +74,7 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
         notes: Of the packing.
 
     Raises:
-        InputError: An example is in two splits, and that is not allowed.
+        InputError: An example is in two splits, and that is not allowed; or a class has nothing to learn from.
     """
     index = records.open_index(packed)
     task = load(index.task)
@@ -70,6 +82,8 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
         split: PlainRows(records.open_split(packed, split), versions if split == "train" else 1)
         for split in index.splits
     }
+    counts = {split: task.counts(rows, index.classes) for split, rows in plain.items()}
+    _refuse_absent_classes(name, task, counts, index.classes, notes.what_is_missing(index.dropped))
     within, across = _duplicates(plain)
     if across and leaks == "fail":
         raise _leaking(name, across)
@@ -79,7 +93,7 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
         "splits": {
             split: {
                 "examples": len(rows),
-                "per_class": task.per_class(rows, index.classes),
+                "per_class": task.per_class(counts[split]),
                 "sizes": _sizes(notes.sizes[split]),
                 **task.statistics(rows),
             }
@@ -90,6 +104,7 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
         **({"colours": _colours(plain["train"])} if len(index.shape) == 3 else {}),
         "dropped": index.dropped,
         "skipped": notes.skipped,
+        **({"left_out": dict(notes.left_out)} if notes.left_out else {}),
         "duplicates": {
             "within": within,
             "across": len(across),
@@ -98,6 +113,32 @@ def write_report(folder: Path, packed: Path, name: str, *, versions: int, leaks:
     }
     (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     diagrams.dataset(folder / FIGURE, report, unit=task.UNIT, title=f"{name} · {index.task}", subtitle=summary(report))
+
+
+def _refuse_absent_classes(
+    name: str, task: ModuleType, counts: Mapping[str, Mapping[str, int]], classes: Sequence[str], missing: Sequence[str]
+) -> None:
+    """Refuse a dataset of which a class has nothing in the training split, or a split nothing at all to measure.
+
+    Args:
+        name: The dataset.
+        task: What its rows have.
+        counts: Of each split.
+        classes: Their names.
+        missing: What the packed dataset lacks of its source, in words.
+
+    Raises:
+        InputError: It is one.
+    """
+    for split, of_split in counts.items():
+        if cause := task.nothing(of_split):
+            raise InputError(f"params.yaml: datasets.{name}: the split {split!r}: {cause}")
+    if absent := [each for each in classes if not counts["train"].get(each)]:
+        shown = ", ".join(absent[:8]) + (f" and {len(absent) - 8:,} others" if len(absent) > 8 else "")
+        raise InputError(
+            f"params.yaml: datasets.{name}: expected {task.ONE} of each class in the training split; "
+            f"received: 0 of {'; '.join([shown, *missing])}. {task.why_absent(counts['train'], absent)}"
+        )
 
 
 def _leaking(name: str, across: list) -> InputError:
@@ -111,8 +152,7 @@ def _leaking(name: str, across: list) -> InputError:
 def summary(report: dict[str, Any]) -> str:
     """A report in one line."""
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in report["splits"].items())
-    left_out = [f"{count:,} {reason} dropped" for reason, count in report["dropped"].items()]
-    left_out += [f"{len(report['skipped']):,} unreadable skipped"] if report["skipped"] else []
+    left_out = Notes(skipped=report["skipped"], left_out=report.get("left_out", {})).what_is_missing(report["dropped"])
     left_out += [f"{report['duplicates']['across']:,} in two splits"] if report["duplicates"]["across"] else []
     return " · ".join([counts, *left_out])
 

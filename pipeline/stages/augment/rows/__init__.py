@@ -6,8 +6,10 @@ A task's file defines
 - `columns(part, label, size)`: the annotations of a row at the dataset's size, as columns of equal shapes and as ragged ones;
 - `original_columns(part)`: those at the original's size, ragged, which rows of val and test have as well;
 - `draw(inputs, split, row, classes, *, side)` and `caption(split, row, classes)`: a row on the contact sheet;
-- `UNIT`, `per_class(rows, classes)` and `statistics(rows)`: what the dataset's report counts of each class, how much of it there is,
-  and what else is worth knowing of a split.
+- `UNIT`, `ONE`, `counts(rows, classes)`, `per_class(counts)` and `statistics(rows)`: what the dataset's report counts of each class, one
+  of it, how many there are, how the report says that, and what else is worth knowing of a split;
+- `nothing(counts)`: why a split has nothing to learn from or to measure, if so; `why_absent(counts, absent)`: the likely reason why
+  classes have nothing in the training split, and the fix.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

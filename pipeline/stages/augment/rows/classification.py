@@ -1,6 +1,6 @@
 """Rows of a classification dataset: a class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from pipeline.images.annotated import AnnotatedImage
 from pipeline.stages.augment.rows import PlainRows, count
 
 NEEDS_LABEL = True
-UNIT = "examples"
+UNIT, ONE = "examples", "an example"
 
 Columns = dict[str, np.ndarray]
 
@@ -36,9 +36,24 @@ def caption(split: Split, row: int, classes: Sequence[str]) -> str:
     return f"{classes[split['labels'][row]]}\n{split['ids'][row]}"
 
 
-def per_class(rows: PlainRows, classes: Sequence[str]) -> dict[str, float]:
+def counts(rows: PlainRows, classes: Sequence[str]) -> dict[str, int]:
     """Examples of each class."""
     return count(rows.column("labels"), classes)
+
+
+def per_class(counts: Mapping[str, int]) -> dict[str, float]:
+    """Examples of each class."""
+    return dict(counts)
+
+
+def nothing(_counts: Mapping[str, int]) -> str:
+    """Every example counts."""
+    return ""
+
+
+def why_absent(_counts: Mapping[str, int], _absent: Sequence[str]) -> str:
+    """The source has none of that class, or its only ones went to other splits."""
+    return "Leave it out of the source's classes, or give the training split some: a larger part, or another `seed` of `splits`"
 
 
 def statistics(_rows: PlainRows) -> dict[str, Any]:

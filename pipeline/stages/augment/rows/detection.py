@@ -1,6 +1,6 @@
 """Rows of a detection dataset: boxes with classes, and whether they are difficult."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from pipeline.images.annotated import AnnotatedImage
 from pipeline.stages.augment.rows import PlainRows, count
 
 NEEDS_LABEL = False
-UNIT = "objects"
+UNIT, ONE = "objects", "an object"
 GRIDS = (5, 7, 10, 13, 14, 19, 20, 26)  # cells along a side: YOLO's 7, and those of larger inputs and later nets
 
 Columns = dict[str, np.ndarray]
@@ -41,7 +41,25 @@ def caption(split: Split, row: int, _classes: Sequence[str]) -> str:
     return str(split["ids"][row])
 
 
-def per_class(rows: PlainRows, classes: Sequence[str]) -> dict[str, float]:
+def nothing(_counts: Mapping[str, int]) -> str:
+    """A split without objects measures false positives."""
+    return ""
+
+
+def why_absent(_counts: Mapping[str, int], _absent: Sequence[str]) -> str:
+    """The source has none of that class, or only difficult ones, or its only ones went to other splits."""
+    return (
+        "Difficult objects and crowds do not count. Leave the class out of the source's classes, or give the training split some: "
+        "a larger part, or another `seed` of `splits`"
+    )
+
+
+def per_class(counts: Mapping[str, int]) -> dict[str, float]:
+    """Objects of each class, without difficult ones."""
+    return dict(counts)
+
+
+def counts(rows: PlainRows, classes: Sequence[str]) -> dict[str, int]:
     """Objects of each class, without difficult ones."""
     columns = zip(rows.column("box_labels"), rows.column("difficult"), strict=True)
     return count((labels[~difficult] for labels, difficult in columns), classes)
