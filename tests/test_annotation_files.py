@@ -244,8 +244,8 @@ def declared(encoding, text, written=None):
 
 
 def objects(content):
-    boxes, labels, difficult, _ = voc.read_annotation(content, "a.xml", ["cat", "猫", "Äpfel", "ネコ"], (10, 8))
-    return boxes.tolist(), labels.tolist(), difficult.tolist()
+    example = voc.read_annotation(content, "a.xml", ["cat", "猫", "Äpfel", "ネコ"], lambda: (10, 8))
+    return example.boxes.tolist(), example.labels.tolist(), example.difficult.tolist()
 
 
 @pytest.mark.parametrize(
@@ -278,9 +278,8 @@ def test_an_annotation_is_decoded_as_it_declares(content, label):
 
 def test_gb2312_is_read_as_what_programs_write():
     """They declare GB2312 and write its extension: 镕 is in GBK alone."""
-    assert voc.read_annotation(declared("gb2312", xml("镕"), written="gbk"), "a.xml", ["镕"], (10, 8))[1].tolist() == [
-        0
-    ]
+    content = declared("gb2312", xml("镕"), written="gbk")
+    assert voc.read_annotation(content, "a.xml", ["镕"], lambda: (10, 8)).labels.tolist() == [0]
 
 
 @pytest.mark.parametrize(

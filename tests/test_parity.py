@@ -176,6 +176,13 @@ def mnist1d_fc(x: np.ndarray, w: Weights) -> np.ndarray:
     return dense(x, w["fc4"])
 
 
+def mnist_conv(x: np.ndarray, w: Weights) -> np.ndarray:
+    """Prince, Understanding Deep Learning, notebook 10.5: two convolutions of 5x5 without padding, maxima before each ReLU."""
+    for name in ("conv1", "conv2"):
+        x = relu(pool(convolve(x, w[name], padding=0), 2, 2))
+    return dense(relu(dense(x, w["fc3"])), w["fc4"])
+
+
 PLAIN = {
     # Inputs of 0..255 less their mean, for which the constants of the local response normalisation were chosen.
     "alexnet": ("alexnet", alexnet, {}, 100.0),
@@ -197,6 +204,7 @@ PLAIN = {
     ),
     "mnist1d_conv": ("mnist1d_conv", mnist1d_conv, {}, 1.0),
     "mnist1d_fc": ("mnist1d_fc", mnist1d_fc, {}, 1.0),
+    "mnist_conv": ("mnist_conv", mnist_conv, {}, 1.0),
 }
 
 
