@@ -65,10 +65,11 @@ def make_plan() -> Plan:
     Raises:
         InputError: params.yaml is wrong, or DVC cannot read the project.
     """
-    code = code_of_stages(load_params(with_files=True))
+    params, values = load_params(with_files=True), definition.read_yaml(paths.params_file())
+    code = code_of_stages(params, values)
     try:
         with Repo(str(paths.root())) as repo:
-            reasons = _reasons(repo, code, definition.read_yaml(paths.params_file()))
+            reasons = _reasons(repo, code, values)
             names = {stage: stage.addressing for stage in repo.index.graph}
             graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
     except DvcException as error:

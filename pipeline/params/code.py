@@ -13,27 +13,26 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.params.whole import Params
-from pipeline.runtime import definition, paths
+from pipeline.runtime import definition
 from pipeline.runtime.code import Code
 from pipeline.runtime.nested import leaves
 
 
-def code_of_stages(params: Params) -> dict[str, str]:
-    """The text for each stage of each entry of the project's params.yaml, by DVC's name for the stage: `train@yolo`."""
-    values = definition.read_yaml(paths.params_file())
+def code_of_stages(params: Params, values: Mapping[str, Any]) -> dict[str, str]:
+    """The text for each stage of each entry of a params.yaml, by DVC's name for the stage: `train@yolo`.
+
+    Args:
+        params: The validated params.yaml.
+        values: Its content, without defaults.
+    """
     all_values = params.model_dump(mode="json")
     code, texts = Code(), {}
     for stage, entry in definition.labels(values):
         compared = definition.params_of(stage, entry, values)
         checked = definition.checked_params_of(stage, entry, values)
         lines = [f"{digest}  {path}" for path, digest in code.dependencies(stage, entry, values).items()]
-        lines += [
-            f"{key} = {json.dumps(value, ensure_ascii=False)}"
-            for key, value in {
-                **_values(checked, values),
-                **_defaults((*compared, *checked), values, all_values),
-            }.items()
-        ]
+        written = _values(checked, values) | _defaults((*compared, *checked), values, all_values)
+        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in written.items()]
         texts[definition.label(stage, entry)] = "\n".join(lines) + "\n"
     code.save()
     return texts

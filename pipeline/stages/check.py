@@ -18,6 +18,7 @@ def run() -> None:
     """
     params = load_params(with_files=True)
     with stage(definition.CHECK, "", inputs=[paths.params_file()], outputs=[paths.code()]) as (folder,):
-        for label, text in code_of_stages(params).items():
+        values = definition.read_yaml(paths.params_file())
+        for label, text in code_of_stages(params, values).items():
             (folder / label).write_text(text, encoding="utf-8")
         (folder / paths.CHECKED).write_text("params.yaml is as it has to be.\n", encoding="utf-8")
