@@ -244,7 +244,7 @@ def test_a_complete_part_is_only_verified(server, folder):
 KILLED = """
 import sys
 from pathlib import Path
-from pipeline.fetch import PublishedFile, fetch_files
+from pipeline.files.fetch import PublishedFile, fetch_files
 fetch_files([PublishedFile(name="data.bin", urls=(sys.argv[1],), sha256="{checksum}")], Path(sys.argv[2]), mirrors=[])
 """
 
