@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,29 @@ def test_a_change_during_the_run_drops_the_result(project, file, old, new, named
         assert old in text
         (project / file).write_text(text.replace(old, new))
     assert made() == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("params.yaml", "[8, 8]", "[9, 9]", "params.yaml datasets.digits"),
+        ("data/raw/scenes/archive", "images", "other images", "data/raw/scenes"),
+        ("params.yaml", "seed: 1", "seed:  1", None),
+        ("params.yaml", "others: {kind: voc}", "others: {kind: idx}", None),
+    ],
+)
+def test_a_long_stage_may_ask_whether_something_changed(project, file, old, new, named):
+    """It then need not go on to its end for a result that would be dropped; an edit that changes nothing is no change."""
+    with pytest.raises(InputError, match=named) if named else nullcontext(), augment() as outputs:
+        outputs.require_unchanged()
+        text = (project / file).read_text()
+        assert old in text
+        (project / file).write_text(text.replace(old, new))
+        (outputs[0] / "a").write_text("good")
+        outputs.require_unchanged()
+        asked = True
+    assert made() == ({} if named else {"digits/a": "good"})
+    assert ("asked" in locals()) is (named is None)
 
 
 def test_a_change_that_does_not_concern_the_stage_is_no_matter(project):

@@ -22,6 +22,7 @@ The guard also does this:
 - A result never mixes two states. DVC hashes dependencies and parameters *after* the command, so that its lock would record the new
   state for a result of the old one (treeverse/dvc#11058). If an input, a value of params.yaml or a line of code that the stage
   depends on changed while it ran, the stage fails and publishes nothing. dvc.yaml lists the values, `runtime/code.py` finds the code.
+- A long stage may ask in between: `outputs.require_unchanged()` on what the block is given raises the same error before the end.
 - A stage that DVC started ends when DVC ends: after a SIGTERM to `dvc repro`, no process goes on writing.
 """
 
@@ -31,13 +32,13 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from pipeline.runtime import definition, paths
-from pipeline.runtime.code import Code
+from pipeline.runtime.code import SOURCES, Code
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
 from pipeline.runtime.replacing import partial_path, remove
 from pipeline.runtime.signals import end_with_parent, ends_on_sigterm, is_adopted, signals_held
@@ -46,8 +47,26 @@ _MIN_FREE_BYTES = 2**20  # a disk with less is full: no useful output fits
 _WORKERS_END_SECONDS = 5.0  # at most, from the end of a killed run to the end of its workers
 
 
+class Partials(tuple[Path, ...]):
+    """The temporary paths of a stage's outputs, in order.
+
+    Attributes:
+        require_unchanged: A function that raises an `InputError` if an input, a value or the code changed since the stage began. While
+            all files are as it saw them last it only looks at their sizes and times; otherwise it compares as the end of the stage does,
+            so that an edit that changes nothing is no change.
+    """
+
+    require_unchanged: Callable[[], None]
+
+    def __new__(cls, partials: Iterable[Path], require_unchanged: Callable[[], None]) -> "Partials":
+        """The paths, with the function."""
+        self = super().__new__(cls, partials)
+        self.require_unchanged = require_unchanged
+        return self
+
+
 @contextmanager
-def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
+def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Path]) -> Iterator[Partials]:
     """Guard one run of a stage (see the top of this file); yields one temporary path for each of `outputs`, in order.
 
     Args:
@@ -69,7 +88,8 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
         _require(inputs, label)
         before = _state(name, entry, inputs)
         _require_checked(label, before)
-        partials = tuple(map(partial_path, outputs))
+        require_unchanged = _comparison(name, entry, inputs, before)
+        partials = Partials(map(partial_path, outputs), require_unchanged)
         for partial in partials:
             remove(partial)  # left by a killed run: this process holds the lock, so that run has ended
             (partial.parent if partial.suffix else partial).mkdir(parents=True, exist_ok=True)
@@ -188,6 +208,26 @@ def _file_stats(path: Path) -> list[tuple[str, int, int]]:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     stats = [(file, file.stat()) for file in files if file.is_file()]
     return [(str(file.relative_to(path)), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+
+
+def _comparison(name: str, entry: str, inputs: Sequence[Path], before: dict[str, Any]) -> Callable[[], None]:
+    """A function that compares the state now with that before; made when the stage begins."""
+    code = [SOURCES / key for key in before if key.endswith(".py")]
+    watched = [paths.params_file(), paths.root() / paths.DEFINITION, *inputs, *code]
+    stamps = _stamps(watched)
+
+    def require_unchanged() -> None:
+        nonlocal stamps
+        if stamps != (current := _stamps(watched)):
+            _require_unchanged(before, _state(name, entry, inputs), definition.label(name, entry))
+            stamps = current
+
+    return require_unchanged
+
+
+def _stamps(watched: Iterable[Path]) -> list[Any]:
+    """Sizes and times of files and of all files below folders; None in place of what does not exist."""
+    return [_file_stats(path) if path.exists() else None for path in watched]
 
 
 @contextmanager
