@@ -7,8 +7,9 @@ import pytest
 
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
-from pipeline.sources import coco, voc
+from pipeline.sources import coco
 from pipeline.sources.coco.instances import read_instances
+from pipeline.sources.voc.annotations import read_annotation
 from tests.archive_files import ANY_CHECKSUM, image, write_archive
 
 CLASSES = ["person", "dog"]
@@ -244,7 +245,7 @@ def declared(encoding, text, written=None):
 
 
 def objects(content):
-    example = voc.read_annotation(content, "a.xml", ["cat", "猫", "Äpfel", "ネコ"], lambda: (10, 8))
+    example = read_annotation(content, "a.xml", ["cat", "猫", "Äpfel", "ネコ"], lambda: (10, 8))
     return example.boxes.tolist(), example.labels.tolist(), example.difficult.tolist()
 
 
@@ -279,7 +280,7 @@ def test_an_annotation_is_decoded_as_it_declares(content, label):
 def test_gb2312_is_read_as_what_programs_write():
     """They declare GB2312 and write its extension: 镕 is in GBK alone."""
     content = declared("gb2312", xml("镕"), written="gbk")
-    assert voc.read_annotation(content, "a.xml", ["镕"], lambda: (10, 8)).labels.tolist() == [0]
+    assert read_annotation(content, "a.xml", ["镕"], lambda: (10, 8)).labels.tolist() == [0]
 
 
 @pytest.mark.parametrize(

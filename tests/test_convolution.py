@@ -8,8 +8,6 @@ import pytest
 from cnnkeras.architectures import alexnet, mnist1d_conv
 from cnnkeras.convolution import (
     Window,
-    convolve_1d,
-    convolve_2d,
     min_input_size,
     output_size,
     output_sizes,
@@ -17,6 +15,7 @@ from cnnkeras.convolution import (
     receptive_field,
     transposed_output_size,
 )
+from cnnkeras.plain_convolution import convolve_1d, convolve_2d
 
 # Prince, Understanding Deep Learning, notebook 10.1.
 SIGNAL = [5.2, 5.3, 5.4, 5.1, 10.1, 10.3, 9.9, 10.3, 3.2, 3.4, 3.3, 3.1]

@@ -1,7 +1,7 @@
 """Networks against independent implementations with the same random weights: plain NumPy in float64, and Keras applications.
 
 The NumPy forwards are written from the papers' tables, layer by layer, and share no code with the networks: convolutions are
-the plain definitions of `cnnkeras.convolution`, normalisation and switches those that the layers are tested against. Batch
+the plain definitions of `cnnkeras.plain_convolution`, normalisation and switches those that the layers are tested against. Batch
 normalisation is at prediction, with statistics that are not those it starts from.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnkeras import architectures
-from cnnkeras.convolution import convolve_1d, convolve_2d
+from cnnkeras.plain_convolution import convolve_1d, convolve_2d
 from tests.oracles import normalized, pooled_with_switches
 
 Weights = dict[str, list[np.ndarray]]

@@ -1,5 +1,6 @@
 """The architectures: one file, one architecture, and the file's name is the architecture's name in params.yaml."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkeras.by_name import Files
@@ -31,6 +32,16 @@ class Published:
 def scaled(channels: float, width: float, minimum: int = 1) -> int:
     """Channels of a hidden layer times `width`, rounded (a half to the even number), and at least `minimum`."""
     return max(minimum, round(channels * width))
+
+
+def check_task(architecture: str, tasks: Sequence[str], task: str) -> None:
+    """Refuse a dataset's task that is not one of an architecture's tasks.
+
+    Raises:
+        ValueError: It is not one of them.
+    """
+    if task not in tasks:
+        raise ValueError(f"expected a task of {', '.join(tasks)} for {architecture}; received: {task!r}")
 
 
 _files = Files(__name__, "an architecture")

@@ -22,7 +22,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published, scaled
+from cnnkeras.architectures import Published, check_task, scaled
 
 keras = lazy_loader.load("keras")
 
@@ -63,8 +63,7 @@ def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_op
         ValueError: The task is not segmentation, the input is not an image (height, width, channels), or the poolings do not divide
             its sides.
     """
-    if task not in TASKS:
-        raise ValueError(f"expected a task of {', '.join(TASKS)} for deconvnet; received: {task!r}")
+    check_task("deconvnet", TASKS, task)
     _check_size(input_shape)
     return (*input_shape[:2], classes + 1)
 

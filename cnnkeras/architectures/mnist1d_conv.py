@@ -14,7 +14,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published, scaled
+from cnnkeras.architectures import Published, check_task, scaled
 from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
@@ -65,8 +65,7 @@ def output_shape(
         ValueError: The task is not classification, the input is not a signal (length, channels), or it is too short for the
             convolutions.
     """
-    if task not in TASKS:
-        raise ValueError(f"expected a task of {', '.join(TASKS)} for mnist1d_conv; received: {task!r}")
+    check_task("mnist1d_conv", TASKS, task)
     _lengths(input_shape, variant)
     return (classes,)
 

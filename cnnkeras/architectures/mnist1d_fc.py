@@ -13,7 +13,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published, scaled
+from cnnkeras.architectures import Published, check_task, scaled
 
 keras = lazy_loader.load("keras")
 
@@ -49,8 +49,7 @@ def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_op
     Raises:
         ValueError: The task is not classification, or the input has no values.
     """
-    if task not in TASKS:
-        raise ValueError(f"expected a task of {', '.join(TASKS)} for mnist1d_fc; received: {task!r}")
+    check_task("mnist1d_fc", TASKS, task)
     if not input_shape or min(input_shape) < 1:
         raise ValueError(f"expected inputs of at least one value for mnist1d_fc; received: {tuple(input_shape)}")
     return (classes,)

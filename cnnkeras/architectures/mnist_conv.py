@@ -14,7 +14,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published, scaled
+from cnnkeras.architectures import Published, check_task, scaled
 from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
@@ -34,8 +34,7 @@ def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_op
     Raises:
         ValueError: Another task than classification, no image (height, width, channels), or one too small for the layers.
     """
-    if task not in TASKS:
-        raise ValueError(f"expected a task of {', '.join(TASKS)} for mnist_conv; received: {task!r}")
+    check_task("mnist_conv", TASKS, task)
     _check_size(input_shape)
     return (classes,)
 

@@ -19,7 +19,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published, scaled
+from cnnkeras.architectures import Published, check_task, scaled
 from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
@@ -114,8 +114,7 @@ def output_shape(*, task: str, classes: int, input_shape: tuple[int, ...], **_op
     Raises:
         ValueError: The task is not classification, the input is not an image (height, width, channels), or it is too small for the poolings.
     """
-    if task not in TASKS:
-        raise ValueError(f"expected a task of {', '.join(TASKS)} for vgg; received: {task!r}")
+    check_task("vgg", TASKS, task)
     _check_size(input_shape)
     return (classes,)
 

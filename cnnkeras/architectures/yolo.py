@@ -26,7 +26,7 @@ import annotated_types
 import lazy_loader
 
 from cnnkeras import layers
-from cnnkeras.architectures import Published, scaled
+from cnnkeras.architectures import Published, check_task, scaled
 from cnnkeras.convolution import Window, output_sizes
 
 keras = lazy_loader.load("keras")
@@ -161,8 +161,7 @@ def output_shape(
         ValueError: The task is another, the input is not an image (height, width, channels), or its size does not fit the grid or the
             layers.
     """
-    if task not in TASKS:
-        raise ValueError(f"expected a task of {', '.join(TASKS)} for yolo; received: {task!r}")
+    check_task("yolo", TASKS, task)
     is_detector = task == TASKS[0]
     _check_size(input_shape, variant, is_detector=is_detector)
     if not is_detector:

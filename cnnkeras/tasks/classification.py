@@ -24,14 +24,8 @@ def encode_targets(labels: np.ndarray) -> np.ndarray:
     return np.asarray(labels, np.int32)
 
 
-def encode_examples(
-    annotations: Mapping[str, Sequence[np.ndarray]],
-    *,
-    seeds: Sequence[Sequence[int]],  # noqa: ARG001 - as in the other tasks
-    output_shape: Sequence[int],  # noqa: ARG001
-    classes: int,  # noqa: ARG001
-) -> np.ndarray:
-    """The targets of some examples, int32 (n,): the column `labels`; the other arguments are not used."""
+def encode_examples(annotations: Mapping[str, Sequence[np.ndarray]], **_grid: object) -> np.ndarray:
+    """The targets of some examples, int32 (n,): the column `labels`; a grid's seeds, shape and classes are not used."""
     return encode_targets(annotations["labels"])
 
 

@@ -26,14 +26,8 @@ def encode_targets(masks: np.ndarray) -> np.ndarray:
     return np.asarray(masks, np.uint8)
 
 
-def encode_examples(
-    annotations: Mapping[str, Sequence[np.ndarray]],
-    *,
-    seeds: Sequence[Sequence[int]],  # noqa: ARG001 - as in the other tasks
-    output_shape: Sequence[int],  # noqa: ARG001
-    classes: int,  # noqa: ARG001
-) -> np.ndarray:
-    """The targets of some examples, uint8 (n, H, W): the column `masks`; the other arguments are not used."""
+def encode_examples(annotations: Mapping[str, Sequence[np.ndarray]], **_grid: object) -> np.ndarray:
+    """The targets of some examples, uint8 (n, H, W): the column `masks`; a grid's seeds, shape and classes are not used."""
     return encode_targets(annotations["masks"])
 
 

@@ -10,16 +10,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lazy_loader
 
 from cnnkeras import keras_file, layers
 from pipeline.runtime import definition, paths
 from pipeline.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 keras = lazy_loader.load("keras")
 
@@ -112,9 +109,10 @@ def _readable(path: Path) -> Iterator[None]:
             keras_file.check(file)
         yield
     except Exception as error:  # Keras raises anything on a file that does not fit together
-        place, repair = _place_and_repair(path)
+        maker = definition.maker(path)
+        repair = f" Make it again with `{maker}`" if maker else ""
         raise InputError(
-            f"{place}: expected a model as `cnnkeras train` writes it; received: {_said(error)}.{repair}"
+            f"{_in_project(path)}: expected a model as `cnnkeras train` writes it; received: {_said(error)}.{repair}"
         ) from error
 
 
@@ -122,12 +120,10 @@ def _said(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")[:300]
 
 
-def _place_and_repair(path: Path) -> tuple[Path, str]:
-    """The file in its project, and the command that makes it again as a sentence, empty where no stage does."""
+def _in_project(path: Path) -> Path:
+    """The path as it is below the project's folder; unchanged outside of it."""
     try:
-        root, values = paths.root(), definition.read_yaml(paths.params_file())
-    except InputError:  # it is in no project
-        return path, ""
-    place = path.relative_to(root) if path.is_relative_to(root) else path
-    found = definition.maker(path, values) if (root / paths.DEFINITION).is_file() else None
-    return place, f" Make it again with `cnnkeras {definition.command(found[0])} {found[1]}`" if found else ""
+        root = paths.root()
+    except InputError:  # there is no project here
+        return path
+    return path.relative_to(root) if path.is_relative_to(root) else path

@@ -82,9 +82,9 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], *, 
         image = axes.imshow(row_fractions, cmap="Blues", vmin=0, vmax=1)
         is_percent = counts.max() >= MIN_PERCENT_COUNT
         label = (
-            "share of the true class (numbers: percent)"
+            "fraction of the true class (numbers: percent)"
             if is_percent
-            else "share of the true class (numbers: examples)"
+            else "fraction of the true class (numbers: examples)"
         )
         figure.colorbar(image, ax=axes, label=label, shrink=0.8).outline.set_visible(False)
         axes.set(xlabel="predicted", ylabel="true")
@@ -190,7 +190,7 @@ def fractions(
             text = f"{100 * values[row, column]:.0f}"
             center = starts[row, column] + values[row, column] / 2
             axes.text(center, row, text, ha="center", va="center", color="white", fontsize=9)
-        axes.set(xlim=(0, 1), xlabel="share (numbers: percent)", ylim=(len(shown) - 0.4, -0.6))
+        axes.set(xlim=(0, 1), xlabel="fraction (numbers: percent)", ylim=(len(shown) - 0.4, -0.6))
         axes.set_yticks(range(len(shown)), [name for name, _ in shown], color=INK)
         axes.grid(axis="y", visible=False)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(kinds), borderaxespad=0.2)
@@ -224,7 +224,7 @@ def dataset(path: Path, report: Mapping[str, Any], *, unit: str, title: str, sub
                 if lost_fractions:
                     grids = [int(grid) for grid in lost_fractions]
                     panels[1].plot(grids, list(lost_fractions.values()), "o-", color=color, label=split)
-            panels[1].set(xlabel="cells along a side of the grid", ylabel="share of the objects", ylim=(0, None))
+            panels[1].set(xlabel="cells along a side of the grid", ylabel="fraction of the objects", ylim=(0, None))
             panels[1].set_title("lost in shared cells")
             panels[1].legend()
 
@@ -241,7 +241,7 @@ def _components(axes: Axes, mean: np.ndarray, colours: Mapping[str, Any]) -> Non
     axes.hlines(np.arange(1, len(values)) - 0.5, -2, 2, color="white", linewidth=6)
     variance_fractions = values / max(values.sum(), 1e-12)
     axes.set_yticks(range(len(values)), [f"{fraction:.1%}" for fraction in variance_fractions], color=INK)
-    axes.set(xlabel="deviations from the mean", ylabel="share of the variance")
+    axes.set(xlabel="deviations from the mean", ylabel="fraction of the variance")
     axes.set_title("principal colours")
     axes.grid(visible=False)
 
@@ -255,7 +255,7 @@ def _class_fractions(axes: Axes, splits: Mapping[str, Any], names: Sequence[str]
         rows = np.arange(len(names)) + (number - (len(splits) - 1) / 2) * height
         axes.barh(rows, counts / total, height=height, color=color, label=split)
     axes.set_yticks(range(len(names)), names, color=INK)
-    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"share of the split's {unit}")
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"fraction of the split's {unit}")
     axes.set_title("classes")
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, 1.6 * axes.get_xlim()[1])  # space for the legend beside the bars

@@ -5,12 +5,11 @@ rounded to 6 decimals; null stands for what is not defined, such as the average 
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from pipeline.formats.json_values import json_value
 
 DECIMALS = 6
 
@@ -27,10 +26,4 @@ def read_metrics(file: Path) -> dict[str, Any]:
 
 def rounded(value: Any) -> Any:
     """Numbers as files of results hold them, in nested mappings and sequences; None for one that is not finite."""
-    if isinstance(value, Mapping):
-        return {key: rounded(entry) for key, entry in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [rounded(entry) for entry in value]
-    if isinstance(value, float | np.floating):
-        return round(float(value), DECIMALS) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
+    return json_value(value, lambda number: round(number, DECIMALS))

@@ -1,14 +1,12 @@
 """The file numbers.json: the measured and published numbers of a claim, and the verdict."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from pipeline.formats.json_values import json_value
 from pipeline.lab.claims import Findings
 
 DIGITS = 6  # significant digits of every number; further digits depend on the processor
@@ -37,7 +35,7 @@ class Numbers:
 
 def write(file: Path, findings: Findings) -> None:
     """Write the findings of a claim as JSON."""
-    content = {entry.name: _plain(getattr(findings, entry.name)) for entry in fields(Numbers)}
+    content = {entry.name: json_value(getattr(findings, entry.name), _rounded) for entry in fields(Numbers)}
     if not content["expected"]:
         del content["expected"]
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -48,13 +46,5 @@ def read(file: Path) -> Numbers:
     return Numbers(**json.loads(file.read_text(encoding="utf-8")))
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, float | np.floating):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
+def _rounded(number: float) -> float:
+    return float(f"{number:.{DIGITS}g}")

@@ -103,6 +103,9 @@ class Code:
         content = {key: asdict(source) for key, source in self._known.items()}
         with suppress(OSError), replacing(_known_file()) as partial:  # where nothing may be written, all is read anew
             partial.write_text(json.dumps(content), encoding="utf-8")
+        for former in _known_file().parent.glob("code-*.json"):
+            if former != _known_file():
+                former.unlink(missing_ok=True)
 
     def _loaded(self, module: str, words: Set[str]) -> Iterator[tuple[str, Iterable[str]]]:
         """Modules that a module may load itself, each with the attributes that it uses of them."""

@@ -79,12 +79,16 @@ def _keys(templates: Iterable[str], stage: str, entry: str, values: Mapping[str,
     return [_resolve(template, section=stages().get(stage), entry=entry, values=values) for template in templates]
 
 
-def maker(path: Path, values: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(stage, entry) that makes a path of the project; None if no stage does."""
+def maker(path: Path) -> str | None:
+    """The command that makes a path, `cnnkeras train yolo`; None if no stage of a project here does."""
+    try:
+        values = read_yaml(paths.params_file())
+    except InputError:
+        return None
     for stage, entry in labels(values):
         for output in outputs_of(stage, entry, values):
             if output == path or output in path.parents:
-                return stage, entry
+                return f"cnnkeras {command(stage)} {entry}"
     return None
 
 

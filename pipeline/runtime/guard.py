@@ -167,16 +167,11 @@ def _require(inputs: Sequence[Path], label: str) -> None:
     """Refuse to run without an input; the error names the first missing one and the command that makes it."""
     for path in inputs:
         if not path.exists():
+            maker = definition.maker(path)
             raise InputError(
                 f"{label}: expected {path.relative_to(paths.root())}; received: no such file or folder. "
-                f"Run {_maker(path)}`dvc repro {label}` first"
+                f"Run {f'`{maker}` or ' if maker else ''}`dvc repro {label}` first"
             )
-
-
-def _maker(path: Path) -> str:
-    """The command that makes the path, as part of a sentence; empty if no stage makes it."""
-    maker = definition.maker(path, definition.read_yaml(paths.params_file()))
-    return f"`cnnkeras {definition.command(maker[0])} {maker[1]}` or " if maker else ""
 
 
 def _state(name: str, entry: str, inputs: Sequence[Path]) -> dict[str, Any]:

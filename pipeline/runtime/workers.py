@@ -9,9 +9,11 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-import cv2
+import lazy_loader
 
 from pipeline.runtime.signals import end_with_parent
+
+cv2 = lazy_loader.load("cv2")  # takes 30 ms to import, which commands that start no workers save
 
 
 def available() -> int:

@@ -14,15 +14,8 @@ from pydantic import AfterValidator, Field
 
 from cnnkeras import architectures
 from cnnkeras.by_name import nearest
-from cnnkeras.convolution import (
-    Window,
-    convolution_matrix,
-    convolve_2d,
-    insert_zeros,
-    output_size,
-    pad_amounts,
-    receptive_field,
-)
+from cnnkeras.convolution import Window, output_size, pad_amounts, receptive_field
+from cnnkeras.plain_convolution import convolution_matrix, convolve_2d, insert_zeros
 from pipeline.backend import devices
 from pipeline.lab import slides
 from pipeline.lab.claims import ClaimEntry, Findings
@@ -329,6 +322,6 @@ def _draw(figure: "Figure", fields: Fields, measured: dict[str, Any]) -> None:
     )
     left.legend(loc="upper left")
     left.set_xticks(range(0, 20, 3))
-    shares = [100 * measured["dilation_is_distance"], 100 * measured["dilation_is_zeros"]]
-    slides.bars(right, ["D is the\ndistance", "D counts\nthe zeros"], shares)
+    percent = [100 * measured["dilation_is_distance"], 100 * measured["dilation_is_zeros"]]
+    slides.bars(right, ["D is the\ndistance", "D counts\nthe zeros"], percent)
     right.set_title("dilated layers whose size\nthe formula gives, %")

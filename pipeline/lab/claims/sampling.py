@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from cnnkeras import sampling
-from cnnkeras.convolution import convolution_matrix, convolve_1d, transposed_output_size
+from cnnkeras.convolution import transposed_output_size
+from cnnkeras.plain_convolution import convolution_matrix, convolve_1d
 from pipeline.lab import slides
 from pipeline.lab.claims import ClaimEntry, Findings
 

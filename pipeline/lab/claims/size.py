@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from cnnkeras.convolution import convolution_matrix, multiply_adds, output_size, parameters
+from cnnkeras.convolution import multiply_adds, output_size, parameters
+from cnnkeras.plain_convolution import convolution_matrix
 from pipeline.drawing import colors
 from pipeline.lab import slides
 from pipeline.lab.claims import ClaimEntry, Findings

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from cnnkeras.convolution import convolution_matrix, convolve_1d, convolve_2d, parameters
+from cnnkeras.convolution import parameters
+from cnnkeras.plain_convolution import convolution_matrix, convolve_1d, convolve_2d
 from pipeline.drawing import colors
 from pipeline.lab import slides
 from pipeline.lab.claims import ClaimEntry, Findings
@@ -86,14 +87,15 @@ def _draw(figure: "Figure") -> None:
 
     taps = ListedColormap(["#ffffff", *slides.COLORS])
     cases = [
-        ("fully\nconnected", None, {}),
-        ("kernel 3,\nzero padding", [1, 2, 3], {"padding": 1}),
-        ("kernel 3,\nstride 2", [1, 2, 3], {"padding": 1, "stride": 2}),
-        ("kernel 3,\ndilation 2", [1, 2, 3], {"padding": 2, "dilation": 2}),
-        ("dilation 4:\nthree zeros", [1, 2, 3], {"padding": 4, "dilation": 4}),  # between two taps
+        ("fully connected", None, {}),
+        ("kernel 3, valid", [1, 2, 3], {}),
+        ("kernel 3, zero padding", [1, 2, 3], {"padding": 1}),
+        ("kernel 3, stride 2", [1, 2, 3], {"padding": 1, "stride": 2}),
+        ("kernel 3, dilation 2", [1, 2, 3], {"padding": 2, "dilation": 2}),
+        ("dilation 4: three zeros", [1, 2, 3], {"padding": 4, "dilation": 4}),  # between two taps
     ]
     rng = np.random.default_rng(0)
-    for axes, (title, weights, options) in zip(figure.subplots(1, len(cases)), cases, strict=True):
+    for axes, (title, weights, options) in zip(figure.subplots(2, 3).flat, cases, strict=True):
         if weights is None:
             matrix = rng.uniform(size=(10, 10))
             axes.imshow(matrix, cmap="twilight")
@@ -104,7 +106,8 @@ def _draw(figure: "Figure") -> None:
         axes.set_xticks(np.arange(-0.5, 10), [])
         axes.set_yticks(np.arange(-0.5, len(matrix)), [])
         axes.tick_params(length=0)
-        axes.set_xlabel(f"10 inputs\n{len(matrix)} outputs\n{len(np.unique(matrix[matrix != 0]))} weights")
+        weights_count = len(np.unique(matrix[matrix != 0]))
+        axes.set_xlabel(f"10 inputs, {len(matrix)} outputs, {weights_count} weights")
         axes.grid(color=colors.LINE)
         axes.set_axisbelow(False)
         axes.set_anchor("N")

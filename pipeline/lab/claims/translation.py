@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field, model_validator
 
-from cnnkeras.convolution import convolve_2d
+from cnnkeras.plain_convolution import convolve_2d
 from cnnkeras.sampling import max_pool
 from pipeline.lab import slides, trials
 from pipeline.lab.claims import ClaimEntry, Findings

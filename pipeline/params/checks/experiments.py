@@ -1,8 +1,9 @@
 """Checks of the entries under `experiments:` against their dataset and architecture."""
 
 from cnnkeras import architectures, tasks
+from cnnkeras.architectures import check_task
 from cnnkeras.by_name import unknown
-from pipeline.params.checks.networks import check_input, checked_model, known_architecture
+from pipeline.params.checks.architectures import check_input, checked_model, known_architecture
 from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess
 from pipeline.params.checks.training import check_training
 from pipeline.params.checks.transforms import check_transforms, check_visible_fraction
@@ -50,10 +51,10 @@ def _fitting_model(file: ParsedFile, params: Params, location: tuple[str, ...], 
     """The checked options of the architecture, which fits the dataset's task and size."""
     architecture = known_architecture(file, location, experiment)
     task, cannot = params.datasets[experiment.dataset].task, f"{experiment.architecture} cannot serve dataset"
-    if task not in architecture.TASKS:  # before its options, which may be those of another architecture
-        expected = f"expected a task of {', '.join(architecture.TASKS)} for {experiment.architecture}"
-        message = f"{cannot} {experiment.dataset}: {expected}; received: {task!r}"
-        raise file.error((*location, "architecture"), message)
+    try:
+        check_task(experiment.architecture, architecture.TASKS, task)
+    except ValueError as error:  # before its options, which may be those of another architecture
+        raise file.error((*location, "architecture"), f"{cannot} {experiment.dataset}: {error}") from error
     model = checked_model(file, location, experiment, architecture)
     try:
         output_shape(architecture, params, experiment.dataset, model)

@@ -2,7 +2,7 @@
 
 from cnnkeras import weights
 from cnnkeras.by_name import unknown
-from pipeline.params.checks.networks import check_input, checked_model, known_architecture
+from pipeline.params.checks.architectures import check_input, checked_model, known_architecture
 from pipeline.params.experiments import Import, Input
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params

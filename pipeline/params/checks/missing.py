@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cnnkeras import architectures, tasks
-from pipeline.params.checks.networks import BUILD_RESERVED
+from pipeline.params.checks.architectures import BUILD_RESERVED
 from pipeline.runtime.entries import arguments_schema
 
 
