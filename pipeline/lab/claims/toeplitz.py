@@ -97,17 +97,14 @@ def _draw(figure: "Figure") -> None:
     rng = np.random.default_rng(0)
     for axes, (title, weights, options) in zip(figure.subplots(2, 3).flat, cases, strict=True):
         if weights is None:
-            matrix = rng.uniform(size=(10, 10))
-            axes.imshow(matrix, cmap="twilight")
+            matrix, options = rng.uniform(size=(10, 10)), {"cmap": "twilight"}
         else:
-            matrix = convolution_matrix(weights, (10,), **options)
-            axes.imshow(matrix, cmap=taps, vmin=0, vmax=5)
-        axes.set_title(title, loc="center")
-        axes.set_xticks(np.arange(-0.5, 10), [])
-        axes.set_yticks(np.arange(-0.5, len(matrix)), [])
-        axes.tick_params(length=0)
-        weights_count = len(np.unique(matrix[matrix != 0]))
-        axes.set_xlabel(f"10 inputs, {len(matrix)} outputs, {weights_count} weights")
-        axes.grid(color=colors.LINE)
-        axes.set_axisbelow(False)
-        axes.set_anchor("N")
+            matrix, options = convolution_matrix(weights, (10,), **options), {"cmap": taps, "vmin": 0, "vmax": 5}
+        axes.pcolormesh(matrix, edgecolors=colors.LINE, linewidth=1.2, **options)
+        axes.set(xlim=(0, 15), ylim=(10, 0), xticks=[], yticks=[], aspect="equal", anchor="W")
+        axes.set_title(title, loc="left")
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        count = len(np.unique(matrix[matrix != 0]))
+        numbers = f"10 inputs\n{len(matrix)} outputs\n{count} weights"
+        axes.text(10.4, len(matrix) / 2, numbers, ha="left", va="center", fontsize=17)
