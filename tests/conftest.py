@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.formats.packed import Index, SplitWriter
+from tests import tracked_project
 
 os.environ |= {
     "MPLBACKEND": "Agg",
@@ -110,3 +111,35 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The smallest project, where the test runs. Test files with other needs have one of their own."""
     monkeypatch.chdir(tmp_path)
     return Project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("model") / "model.keras"
+    tracked_project.make_model(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store without anything in it: MLflow takes seconds to create one."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    tracked_project.run_python("import sys, mlflow; mlflow.MlflowClient(f'sqlite:///{sys.argv[1]}')", file)
+    return file
+
+
+@pytest.fixture(name="tracked_project")
+def _tracked_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _trained_model: Path, _empty_store: Path) -> Path:
+    """A project with one experiment whose result is there and was not logged; the test runs there."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    root = tracked_project.make_project(tmp_path / "project", _trained_model, _empty_store)
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def mlflow_address(tmp_path_factory: pytest.TempPathFactory) -> Iterable[str]:
+    """Address of a real MLflow server on this machine."""
+    with tracked_project.mlflow_server(tmp_path_factory.mktemp("server")) as address:
+        yield address

@@ -2,92 +2,39 @@
 
 import hashlib
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pytest
-from PIL import Image
 
 from pipeline.commands import ui
-from pipeline.formats import packed
 from pipeline.params import load_params
 from pipeline.runtime.errors import InputError
 from pipeline.stages import log
 from pipeline.tracking import fingerprints, live, provenance
 from pipeline.tracking import store as tracking
+from tests.tracked_project import (
+    EXPERIMENT,
+    HISTORY,
+    LOAD_MODEL,
+    METRICS,
+    PARAMS,
+    answers,
+    environment,
+    free_port,
+    run_python,
+    until,
+)
 
 # MLflow 3.17 calls what SQLAlchemy 2.1 deprecates; that is between the two.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
-REPOSITORY = Path(__file__).parents[1]
-EXPERIMENT = "small"
-PARAMS = """
-seed: 3
-sources:
-  scenes: {kind: digit_scenes, seed: 1, scenes: {train: 4, val: 2, test: 2}}
-datasets:
-  digits:
-    source: scenes
-    task: classification
-    size: [64, 64]
-    examples: objects
-    augmentation:
-      - Affine: {scale: [0.8, 1.2], rotate: [-5, 5]}
-experiments:
-  small:
-    dataset: digits
-    architecture: alexnet
-    model: {variant: one_tower, width: 0.03125}
-    input: {}
-    train:
-      epochs: 3
-      batch_size: 4
-      optimizer: {name: sgd, learning_rate: 0.01, momentum: 0.9}
-      schedule: {name: constant}
-      initial_weights: {experiment: scratch}
-    predict: {}
-    postprocess: {top_k: 5}
-    evaluate: {}
-"""
-HISTORY = "epoch,loss,top1_accuracy,val_loss\n1,2.3,0.1,2.31\n2,1.5,0.5,nan\n3,1.2,0.9,1.6\n"
-METRICS = {
-    "top1_accuracy": 0.75,
-    "top1_error": 0.25,
-    "undefined": None,
-    "examples": 4,
-    "protocol": "one centre crop",
-    "per_class": [{"class": "zero", "top1_accuracy": 1.0}],
-}
-MAKE_MODEL = """
-import sys, keras
-from cnnkeras import layers
-inputs = keras.Input((64, 64, 3))
-hidden = keras.layers.GlobalAveragePooling2D()(layers.LocalResponseNormalization()(keras.layers.Rescaling(1 / 255)(inputs)))
-keras.utils.set_random_seed(0)
-keras.Model(inputs, keras.layers.Dense(10)(hidden)).save(sys.argv[1])
-"""
-LOAD_MODEL = """
-import sys, keras, mlflow, numpy as np
-model = mlflow.pyfunc.load_model(sys.argv[1])
-example = model.input_example
-assert example.dtype == np.uint8 and example.shape == (1, 64, 64, 3), example
-outputs = model.predict(np.concatenate([example, example]))
-assert outputs.dtype == np.float32, outputs.dtype
-np.testing.assert_allclose(outputs, model.unwrap_python_model()._model.predict(np.concatenate([example] * 2), verbose=0))
-assert np.ptp(outputs) > 0
-assert "pipeline" not in sys.modules
-"""
 LOG_LIGHTLY = """
 import sys
 from pipeline.cli import main
@@ -108,93 +55,16 @@ with live.mirror(load_params(), "small", history), history.open("w") as file:
 """
 
 
-@pytest.fixture(scope="module")
-def trained_model(tmp_path_factory) -> Path:
-    """A `.keras` file with a layer of cnnkeras, made in another process so that this one stays without TensorFlow."""
-    file = tmp_path_factory.mktemp("model") / "model.keras"
-    _python(MAKE_MODEL, file, env={"TF_CPP_MIN_LOG_LEVEL": "3"})
-    return file
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory) -> Path:
-    """A store without anything in it: MLflow takes seconds to create one."""
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{file}")
-    return file
-
-
 @pytest.fixture
-def project(tmp_path, monkeypatch, trained_model, empty_store) -> Path:
-    """A project with one experiment whose result is there and was not logged."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT"):
-        monkeypatch.delenv(name, raising=False)
-    root = tmp_path / "project"
-    root.mkdir()
-    monkeypatch.chdir(root)
-    (root / "params.yaml").write_text(PARAMS)
-    shutil.copy(empty_store, root / "mlflow.db")
-    _write_dataset(root / "data/augmented/digits")
-    (root / "results/datasets/digits").mkdir(parents=True)
-    (root / "results/datasets/digits/report.json").write_text("{}")
-    results = root / "results" / EXPERIMENT
-    for folder in ("model", "predictions/label_maps", "plots/per_class", "figures"):
-        (results / folder).mkdir(parents=True)
-    shutil.copy(trained_model, results / "model/model.keras")
-    (results / "history.csv").write_text(HISTORY)
-    (results / "metrics.json").write_text(json.dumps(METRICS))
-    (results / "predictions/top_k.csv").write_text("id,rank,class,probability\nscene,1,three,0.5\n")
-    Image.new("L", (4, 4)).save(results / "predictions/label_maps/scene.png")
-    (results / "plots/per_class/per_class.csv").write_text("class,score\nzero,1\n")
-    Image.new("RGB", (20, 20)).save(results / "figures/confusion.png")
-    return root
-
-
-def _write_dataset(folder: Path) -> None:
-    generator, splits = np.random.default_rng(0), {}
-    for split in ("train", "val", "test"):
-        writer = packed.SplitWriter(folder / split)
-        for label in range(4):
-            image = generator.integers(0, 255, (64, 64, 3), dtype=np.uint8)
-            writer.append(f"{split}{label}", fixed={"inputs": image, "labels": np.int32(label)})
-        splits[split] = writer.close()
-    classes = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    index = packed.Index("classification", classes, (64, 64, 3), (0.0,) * 3, (1.0,) * 3, splits, {}, {})
-    index.write(folder)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[str]:
-    """Address of a real MLflow server on this machine that stores what it is sent."""
-    folder, port = tmp_path_factory.mktemp("server"), _free_port()
-    where = [
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'server.db'}",
-        "--artifacts-destination",
-        str(folder / "files"),
-    ]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "log").open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *where, *options],
-            env=_environment(environment),
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        _until(lambda: _answers(f"http://127.0.0.1:{port}/health"), seconds=90)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
+def project(tracked_project) -> Path:
+    return tracked_project
 
 
 @pytest.fixture(params=["own", "server"])
 def store(request, project, monkeypatch) -> tracking.Store:
     """Each of the two kinds of store in turn; on the server, an MLflow experiment of the test's own."""
     if request.param == "server":
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server"))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("mlflow_address"))
         monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", project.parent.name)
     return _store()
 
@@ -220,41 +90,9 @@ def _points(store: tracking.Store, run: mlflow.entities.Run) -> dict[tuple[str, 
     return {(metric.key, metric.step): metric.value for history in histories for metric in history}
 
 
-def _environment(extra: dict[str, str]) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **extra}
-
-
-def _python(code: str, *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, env=_environment(env or {}), cwd=cwd, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
-
-
-def _until(condition: Callable[[], object], *, seconds: float) -> object:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
-    return value
-
-
 def _until_ended(store: tracking.Store) -> None:
     """Wait for the process that mirrors a training: it may take a moment longer than the training."""
-    _until(lambda: all(run.info.status != "RUNNING" for run in _runs(store)), seconds=60)
+    until(lambda: all(run.info.status != "RUNNING" for run in _runs(store)), seconds=60)
 
 
 def _result_file(project: Path, name: str) -> Path:
@@ -333,10 +171,10 @@ def test_a_source_that_gives_the_same_data_gives_the_same_result(project):
 @pytest.mark.parametrize("store", ["server"], indirect=True)
 def test_the_model_works_in_another_process_and_logging_needs_no_keras(store, tmp_path):
     """`log` imports no TensorFlow; yet what it logged predicts, with nothing but MLflow and Keras around it."""
-    _python(LOG_LIGHTLY)
+    run_python(LOG_LIGHTLY)
     (model,) = _client(store).search_logged_models([store.experiment_id])
     environment = {"MLFLOW_TRACKING_URI": store.uri, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    _python(LOAD_MODEL, f"models:/{model.model_id}", env=environment, cwd=tmp_path)
+    run_python(LOAD_MODEL, f"models:/{model.model_id}", env=environment, cwd=tmp_path)
 
 
 def test_curves_are_visible_while_a_training_runs_and_become_the_result(project, store):
@@ -346,7 +184,7 @@ def test_curves_are_visible_while_a_training_runs_and_become_the_result(project,
     lines = HISTORY.splitlines(keepends=True)
     with live.mirror(params, EXPERIMENT, partial):
         partial.write_text("".join(lines[:2]) + lines[2][:3])  # the second epoch is being written
-        (run,) = _until(lambda: [run for run in _runs(store, training=training) if run.data.metrics], seconds=60)
+        (run,) = until(lambda: [run for run in _runs(store, training=training) if run.data.metrics], seconds=60)
         assert (run.info.status, _points(store, run)) == (
             "RUNNING",
             {("training/loss", 1): 2.3, ("training/top1_accuracy", 1): 0.1, ("training/val_loss", 1): 2.31},
@@ -366,7 +204,7 @@ def test_the_same_training_again_leaves_one_run(project):
     log.run(EXPERIMENT)
     with live.mirror(params, EXPERIMENT, partial):
         partial.write_text(HISTORY)
-        _until(lambda: len(_runs(store)) == 2, seconds=60)
+        until(lambda: len(_runs(store)) == 2, seconds=60)
     _until_ended(store)
     log.run(EXPERIMENT)
     (run,) = _runs(store)
@@ -378,7 +216,7 @@ def test_curves_of_other_numbers_are_not_this_result(project):
     store, params, partial = _store(), load_params(), project / "partial.csv"
     with live.mirror(params, EXPERIMENT, partial):
         partial.write_text(HISTORY.replace("2.3,", "9.9,"))
-        _until(lambda: [run for run in _runs(store) if run.data.metrics], seconds=60)
+        until(lambda: [run for run in _runs(store) if run.data.metrics], seconds=60)
     _until_ended(store)
     log.run(EXPERIMENT)
     (run,) = _runs(store)
@@ -392,7 +230,7 @@ def test_a_failed_training_says_so_and_a_restarted_one_goes_on_in_its_run(projec
 
     @live.mirror(params, EXPERIMENT, partial)
     def fail() -> None:
-        _until(lambda: [run for run in _runs(store) if run.data.metrics], seconds=60)
+        until(lambda: [run for run in _runs(store) if run.data.metrics], seconds=60)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -402,7 +240,7 @@ def test_a_failed_training_says_so_and_a_restarted_one_goes_on_in_its_run(projec
     assert failed.info.status == "FAILED"
     with live.mirror(params, EXPERIMENT, partial):
         partial.write_text(HISTORY)
-        _until(lambda: _runs(store)[0].data.metrics["training/loss"] == 1.2, seconds=60)
+        until(lambda: _runs(store)[0].data.metrics["training/loss"] == 1.2, seconds=60)
     _until_ended(store)
     (run,) = _runs(store)
     assert (run.info.run_id, run.info.status) == (failed.info.run_id, "FINISHED")
@@ -413,9 +251,9 @@ def test_a_failed_training_says_so_and_a_restarted_one_goes_on_in_its_run(projec
 def test_a_killed_training_says_so():
     """SIGKILL leaves the training no time to say anything; its run is marked KILLED all the same."""
     store = _store()
-    training = subprocess.Popen([sys.executable, "-c", TRAIN], env=_environment({}))
+    training = subprocess.Popen([sys.executable, "-c", TRAIN], env=environment({}))
     try:
-        _until(lambda: [run for run in _runs(store) if run.data.metrics], seconds=60)
+        until(lambda: [run for run in _runs(store) if run.data.metrics], seconds=60)
     finally:
         training.send_signal(signal.SIGKILL)
         training.wait()
@@ -425,7 +263,7 @@ def test_a_killed_training_says_so():
 
 def test_a_training_does_not_notice_that_the_server_is_down(project, monkeypatch):
     """With nothing at the address the block runs at once and ends within seconds, without an error."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{_free_port()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     params, started = load_params(), time.monotonic()
     with live.mirror(params, EXPERIMENT, project / "partial.csv"):
         assert time.monotonic() - started < 1
@@ -437,7 +275,7 @@ def test_an_unreachable_server_is_one_clear_line_within_seconds(project, monkeyp
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        for port, reason in ((_free_port(), "Connection refused"), (silent.getsockname()[1], "timed out")):
+        for port, reason in ((free_port(), "Connection refused"), (silent.getsockname()[1], "timed out")):
             monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
             started = time.monotonic()
             with pytest.raises(InputError, match=rf"127\.0\.0\.1:{port}; received: .*{reason}"):
@@ -459,7 +297,7 @@ def test_a_store_that_cannot_be_used_is_one_clear_line(monkeypatch, address):
 
 def test_a_server_that_goes_away_is_one_clear_line():
     """A request that is refused in the middle of a log is the server's failure, not a bug of ours."""
-    address = f"http://127.0.0.1:{_free_port()}"
+    address = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(InputError, match=r"Connection refused\. Log again"), tracking.outage_is_input_error(address):
         mlflow.MlflowClient(address).get_run("any")
 
@@ -473,7 +311,7 @@ def test_two_processes_that_log_the_same_make_one_run(project):
         subprocess.Popen(
             [sys.executable, "-m", "pipeline.cli", "log", EXPERIMENT],
             cwd=folder,
-            env=_environment({"DVC_ROOT": str(project)}),
+            env=environment({"DVC_ROOT": str(project)}),
             stderr=subprocess.PIPE,
         )
         for folder in (project, copy)
@@ -487,9 +325,9 @@ def test_two_processes_that_log_the_same_make_one_run(project):
 def test_an_interrupted_log_is_completed(project):
     """SIGKILL in the middle leaves an unfinished run; logging again completes that one."""
     store = _store()
-    process = subprocess.Popen([sys.executable, "-m", "pipeline.cli", "log", EXPERIMENT], env=_environment({}))
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.cli", "log", EXPERIMENT], env=environment({}))
     try:
-        _until(lambda: list(project.glob("mlartifacts/*/artifacts/metrics.json")), seconds=60)
+        until(lambda: list(project.glob("mlartifacts/*/artifacts/metrics.json")), seconds=60)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -540,17 +378,17 @@ def test_the_commit_is_dirty_only_for_what_the_pipeline_does_not_write(project):
 @pytest.mark.usefixtures("project")
 def test_the_ui_serves_this_project_to_this_machine_only():
     """`cnnkeras ui` answers at the loopback address; a second one on its port is refused with the way out."""
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", "ui", "--port", str(port)],
-        env=_environment({}),
+        env=environment({}),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
     try:
         assert f"http://127.0.0.1:{port}/#/experiments/" in process.stdout.readline()
-        _until(lambda: _answers(f"http://127.0.0.1:{port}/health"), seconds=60)
+        until(lambda: answers(f"http://127.0.0.1:{port}/health"), seconds=60)
         with socket.socket() as elsewhere, pytest.raises(ConnectionRefusedError):
             elsewhere.connect(("127.0.0.2", port))
         with pytest.raises(InputError, match=f"free port; received: {port} .* --port {port + 1}"):

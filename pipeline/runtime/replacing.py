@@ -29,3 +29,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put a file's content at a second path that does not exist yet: by a hard link if both are on one disk, otherwise by a copy.
+
+    DVC may have put a symbolic link in place of the file (`cache.type symlink`): the link's target is what is linked.
+    """
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:
+        shutil.copyfile(source, target)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 import cnnkeras
-from pipeline.tracking import serving
+from pipeline.runtime.replacing import link_or_copy
+from pipeline.tracking import provenance, serving
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def add_model(client: mlflow.MlflowClient, run: entities.Run, trained: TrainedMo
         client.delete_logged_model(former.model_id)  # incomplete: an earlier `log` was interrupted
     params = client.get_run(run_id).data.params
     logged = client.create_logged_model(experiment_id, trained.name, run_id, params=params)
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, provenance.in_home():
         folder = Path(temporary) / "model"
         _save(folder, trained, logged)
         client.log_model_artifacts(logged.model_id, str(folder))
@@ -59,21 +61,44 @@ def _save(folder: Path, trained: TrainedModel, logged: entities.LoggedModel) -> 
     """Write a folder in MLflow's format: the model's file, code that loads it, its signature and an example."""
     inputs = TensorSpec(trained.example.dtype, (-1, *trained.example.shape[1:]))
     outputs = TensorSpec(np.dtype(np.float32), (-1, *trained.output_shape))
+    # MLflow refuses a link that DVC put in place of a file, and takes a path with `%` for an address.
+    file, code = folder.with_name(trained.file.name), folder.with_name("cnnkeras.zip")
+    link_or_copy(trained.file, file)
+    _zip_library(code)
     mlflow.pyfunc.save_model(
         folder,
-        mlflow_model=Model(
-            artifact_path=logged.artifact_location,
-            run_id=logged.source_run_id,
-            model_uuid=logged.model_id,
-            model_id=logged.model_id,
-        ),
+        mlflow_model=Model(run_id=logged.source_run_id, model_uuid=logged.model_id, model_id=logged.model_id),
         python_model=serving.__file__,
-        artifacts={serving.MODEL: str(trained.file)},
-        code_paths=[str(Path(cnnkeras.__file__).parent)],
+        artifacts={serving.MODEL: file.as_uri(), serving.CODE: code.as_uri()},
         signature=ModelSignature(Schema([inputs]), Schema([outputs])),
         input_example=trained.example,
         pip_requirements=_requirements(),
     )
+    forget_sources(folder, logged.artifact_location)
+
+
+def _zip_library(file: Path) -> None:
+    """Write the code of `cnnkeras` as one file: a tracking server takes a request for each file."""
+    library = Path(cnnkeras.__file__).parent
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for module in sorted(library.rglob("*.py")):
+            zipped.write(module, module.relative_to(library.parent))
+
+
+def forget_sources(folder: Path, location: str) -> None:
+    """Remove this machine's paths from the description of a model in MLflow's format, which is loaded from its own folder alone.
+
+    Args:
+        folder: Folder of the model.
+        location: The folder's address in the tracking store.
+    """
+    description = Model.load(str(folder))
+    description.artifact_path = location
+    loader = description.flavors[mlflow.pyfunc.FLAVOR_NAME]
+    loader["model_code_path"] = Path(loader["model_code_path"]).name
+    for artifact in loader["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    description.save(str(folder / "MLmodel"))
 
 
 def _requirements() -> list[str]:

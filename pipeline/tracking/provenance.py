@@ -1,9 +1,11 @@
 """Origin of a result: git's commit, the digest of dvc.lock, and DVC's hash of the dataset."""
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,11 @@ def facts() -> dict[str, str]:
 def home() -> Path:
     """The project's folder. In a copy made by `dvc exp run --temp` or `--queue`: the original folder, which DVC_ROOT names."""
     return Path(os.environ.get("DVC_ROOT") or paths.root())
+
+
+def in_home() -> AbstractContextManager[None]:
+    """Make `home` the current folder while the block runs: MLflow's own store names its files relative to it."""
+    return contextlib.chdir(home())
 
 
 def git_commit() -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import mlflow
 from mlflow import entities
 
+from pipeline.tracking import provenance
 from pipeline.tracking.curves import Points
 from pipeline.tracking.models import TrainedModel, add_model
 
@@ -121,7 +122,8 @@ class Run:
     def add_files(self, path: Path, folder: str | None = None) -> None:
         """Add a file, or all files below a folder, to a folder of the run; None for the run's top folder."""
         add = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        add(self.id, str(path), folder)
+        with provenance.in_home():
+            add(self.id, str(path), folder)
 
     def add_model(self, trained: TrainedModel) -> str:
         """Add a trained model; returns its id."""

@@ -4,7 +4,8 @@ import os
 import sys
 from typing import NoReturn
 
-from pipeline.tracking.store import Store, artifacts_uri, exclusive, store_uri
+from pipeline.tracking import own_store, provenance
+from pipeline.tracking.store import Store, exclusive, is_own, store_uri
 
 
 def remote_address() -> str | None:
@@ -25,8 +26,10 @@ def charts_page() -> str:
 
 def become(host: str, port: int) -> NoReturn:
     """Replace this process by the server of the UI."""
-    server = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
-    stores = ["--backend-store-uri", store_uri(), "--default-artifact-root", artifacts_uri()]
+    server = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    # In the project's folder: the store names its files relative to it, and a path as such may not be part of an address.
+    stores = ["--backend-store-uri", f"sqlite:///{own_store.DATABASE}" if is_own() else store_uri()]
+    os.chdir(provenance.home())
     # By default MLflow starts four worker processes of 250 MB each, and a runner for jobs, which this project does not have.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    os.execve(sys.executable, [*server, *stores, "--workers", "1"], environment)
+    os.execve(sys.executable, [*server, *stores, "--default-artifact-root", own_store.FILES], environment)

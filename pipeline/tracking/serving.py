@@ -3,12 +3,14 @@
 It must not import `pipeline`, and must import Keras only when a model is loaded, because `cnnkeras log` runs it too, without Keras.
 """
 
+import sys
 from pathlib import Path
 
 import mlflow
 import numpy as np
 
-MODEL = "model"  # name of the `.keras` file among the artifacts of the MLflow model
+# Names, among the artifacts of the MLflow model, of the `.keras` file and of a zip archive with the code of `cnnkeras`.
+MODEL, CODE = "model", "code"
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):
@@ -23,6 +25,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         Raises:
             ValueError: The file is damaged, or holds anything but layers of Keras and cnnkeras and their numbers.
         """
+        sys.path.insert(0, context.artifacts[CODE])
         import keras
 
         from cnnkeras import keras_file, layers

@@ -14,6 +14,7 @@ import fcntl
 import getpass
 import logging
 import os
+import sqlite3
 import urllib.parse
 from collections.abc import Iterator, Mapping
 
@@ -24,7 +25,7 @@ from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.runtime.errors import InputError, first_reason
-from pipeline.tracking import LIMITS, provenance
+from pipeline.tracking import LIMITS, own_store, provenance
 from pipeline.tracking.runs import Run
 
 # The first request gets one short try; later requests may take longer, for example to store a model of 500 MB.
@@ -38,12 +39,12 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 def store_uri() -> str:
     """Address of the tracking store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{provenance.home() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own_store.address()
 
 
-def artifacts_uri() -> str:
-    """Address of the folder for the files of the project's own store."""
-    return (provenance.home() / "mlartifacts").as_uri()
+def is_own() -> bool:
+    """Whether the tracking store is the project's own."""
+    return not os.environ.get("MLFLOW_TRACKING_URI")
 
 
 @contextlib.contextmanager
@@ -76,7 +77,9 @@ class Store:
             with _first_limits():
                 self._client = mlflow.MlflowClient(self.uri)
                 self.experiment_id = self._find_or_create_experiment(part)
-        except (MlflowException, SQLAlchemyError, ImportError) as error:
+                if is_own():
+                    own_store.forget_place()
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError) as error:
             raise InputError(
                 f"expected a usable MLflow store at {self.uri}; received: {first_reason(error)}. "
                 "Start the server, or correct or unset MLFLOW_TRACKING_URI, and log again"
@@ -92,7 +95,7 @@ class Store:
             return experiment.experiment_id
         return self._client.create_experiment(
             name,
-            artifact_location=None if os.environ.get("MLFLOW_TRACKING_URI") else artifacts_uri(),
+            artifact_location=str(provenance.home() / own_store.FILES) if is_own() else None,
             # Tells the UI that this is not about language models.
             tags={"mlflow.experimentKind": "custom_model_development"},
         )
