@@ -61,7 +61,7 @@ def show(result: Result) -> str:
         with outage_is_input_error(store.uri):
             is_new = _show(store, result)
     verb = "logged" if is_new else "was logged already"
-    return f"{verb} as {result.run_name} in {store.uri}"
+    return f"{verb} as {result.run_name} in {store.place}"
 
 
 def _show(store: Store, result: Result) -> bool:

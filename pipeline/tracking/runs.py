@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import mlflow
@@ -120,10 +120,17 @@ class Run:
             self._client.log_batch(self.id, metrics=metrics[start : start + _METRICS_PER_BATCH])
 
     def add_files(self, path: Path, folder: str | None = None) -> None:
-        """Add a file, or all files below a folder, to a folder of the run; None for the run's top folder."""
-        add = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        """Add a file, or all files below a folder, to a folder of the run; None for the run's top folder.
+
+        File by file: MLflow copies a file beside its place and then renames it, but writes a folder's files in place, which fails where an
+        interrupted `log` has left a copy that is read-only, as DVC's links are.
+        """
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
         with provenance.in_home():
-            add(self.id, str(path), folder)
+            for file in files:
+                below = file.parent.relative_to(path if path.is_dir() else file.parent)
+                place = PurePosixPath(folder or "", *below.parts).as_posix()
+                self._client.log_artifact(self.id, str(file), None if place == "." else place)
 
     def add_model(self, trained: TrainedModel) -> str:
         """Add a trained model; returns its id."""

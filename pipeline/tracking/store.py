@@ -65,6 +65,7 @@ class Store:
 
     Attributes:
         uri: Address of the store.
+        place: The same for people.
         experiment_id: Id of the MLflow experiment.
 
     Raises:
@@ -73,6 +74,7 @@ class Store:
 
     def __init__(self, part: str = "") -> None:
         self.uri = store_uri()
+        self.place = own_store.DATABASE if is_own() else self.uri
         try:
             with _first_limits():
                 self._client = mlflow.MlflowClient(self.uri)
@@ -81,7 +83,7 @@ class Store:
                     own_store.forget_place()
         except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError) as error:
             raise InputError(
-                f"expected a usable MLflow store at {self.uri}; received: {first_reason(error)}. "
+                f"expected a usable MLflow store at {self.place}; received: {first_reason(error)}. "
                 "Start the server, or correct or unset MLFLOW_TRACKING_URI, and log again"
             ) from error
 
