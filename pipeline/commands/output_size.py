@@ -1,9 +1,8 @@
 """`cnnkeras output-size`: the lecture's formula with the numbers filled in, one line an axis."""
 
-from rich.console import Console
-
 from cnnkeras.convolution import Padding, pad_amounts, transposed_output_size
 from cnnkeras.convolution import output_size as convolved_output_size
+from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 
 AXES = {1: ("length",), 2: ("height", "width")}
@@ -47,12 +46,12 @@ def run(
         raise InputError(str(error)) from error
     console = Console()
     formula = (SAME_TRANSPOSED if padding == "same" else TRANSPOSED) if transposed else CONVOLUTION
-    console.print(formula, highlight=False)
+    console.print(formula)
     for axis, (filled, result) in zip(AXES[axes], results, strict=True):
-        console.print(f"{axis}: {filled} = {result}", highlight=False, soft_wrap=True)
-    console.print(f"output: {'x'.join(str(result) for _, result in results)}", highlight=False)
+        console.print(f"{axis}: {filled} = {result}", soft_wrap=True)
+    console.print(f"output: {'x'.join(str(result) for _, result in results)}")
     if not transposed and ALEXNET in zip(sizes, kernels, strides, paddings, dilations, strict=True):
-        console.print(WHY_55, highlight=False, soft_wrap=True)
+        console.print(WHY_55, soft_wrap=True)
 
 
 def _numbers(name: str, text: str, axes: int | None = None) -> list[int]:

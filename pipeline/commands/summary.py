@@ -8,12 +8,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from cnnkeras import architectures
 from cnnkeras.by_name import unknown
 from pipeline.backend import devices
+from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run(architecture: str, *, variant: str | None = None, width: float | None = 
     console = Console()
     console.print(_table(f"{architecture} {facts['variant']}, width {facts['width']:g}", facts["layers"]))
     for line in _totals(facts):
-        console.print(line, highlight=False)
+        console.print(line)
 
 
 def summarize(module: ModuleType, variant: str, width: float) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 import socket
 import sys
 
-from rich.console import Console
-
+from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 
 _HOST = "127.0.0.1"
@@ -21,7 +20,7 @@ def run(port: int = 5000) -> None:
     """
     from pipeline.tracking import server  # takes seconds to import
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True)
     if address := server.remote_address():
         console.print(f"This project's runs are on a tracking server: open {address}")
         return

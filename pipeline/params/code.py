@@ -3,7 +3,8 @@
     5b0c42d3a8f1e977  cnnkeras/losses/detection.py
     experiments.yolo.train.precision = "float32"
 
-The values are the defaults of keys that params.yaml leaves out, and the values that dvc.yaml lists under `meta`.
+The values are the defaults of keys that params.yaml leaves out, and the values that dvc.yaml lists under `meta`; without passwords and
+tokens in addresses, which do not decide what a file holds.
 
 The stage `check` writes this text for DVC; `cnnkeras plan` compares it with the text that dvc.lock records.
 """
@@ -16,6 +17,7 @@ from pipeline.params.whole import Params
 from pipeline.runtime import definition
 from pipeline.runtime.code import Code
 from pipeline.runtime.nested import leaves
+from pipeline.runtime.printable import without_secrets
 
 
 def code_of_stages(params: Params, values: Mapping[str, Any]) -> dict[str, str]:
@@ -32,7 +34,7 @@ def code_of_stages(params: Params, values: Mapping[str, Any]) -> dict[str, str]:
         checked = definition.checked_params_of(stage, entry, values)
         lines = [f"{digest}  {path}" for path, digest in code.dependencies(stage, entry, values).items()]
         written = _values(checked, values) | _defaults((*compared, *checked), values, all_values)
-        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in written.items()]
+        lines += [f"{key} = {without_secrets(json.dumps(value, ensure_ascii=False))}" for key, value in written.items()]
         texts[definition.label(stage, entry)] = "\n".join(lines) + "\n"
     code.save()
     return texts

@@ -2,6 +2,8 @@
 
 import errno
 
+from pipeline.runtime.printable import printable
+
 # The disk is full; the user's quota is used up; the file is larger than the shell allows (ulimit -f).
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -10,8 +12,11 @@ class InputError(ValueError):
     """Wrong input: what was expected, what was received, where, and the likely fix, in one line.
 
     The command line prints the message without a traceback and exits with code 2. Every other exception is a bug of
-    ours and keeps its traceback.
+    ours and keeps its traceback. The message has no secrets of addresses and no control characters (`printable`), whatever it quotes.
     """
+
+    def __init__(self, message: str):
+        super().__init__(printable(message).replace("\n", "\\n"))
 
 
 def lacks_room(error: BaseException | None) -> bool:
@@ -27,4 +32,4 @@ def first_reason(error: BaseException) -> str:
     """Message of the first error in a chain, such as "Connection refused": one line of at most 300 characters."""
     while cause := error.__cause__ or error.__context__:
         error = cause
-    return " ".join(str(error).split())[:300]
+    return printable(" ".join(str(error).split()))[:300]

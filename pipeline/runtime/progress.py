@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich import filesize
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -16,6 +15,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Column
+
+from pipeline.runtime.console import Console
+from pipeline.runtime.printable import printable
 
 BYTES = "bytes"
 
@@ -40,12 +42,18 @@ def bars(*, unit: str) -> Iterator[Callable[[str, int | None], "Bar"]]:
     """Show the progress of several tasks at once; yields a function that starts the bar of a task, from its description and total."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
-        *((DownloadColumn(), TransferSpeedColumn()) if unit == BYTES else (MofNCompleteColumn(), TextColumn(unit))),
+        *(
+            (DownloadColumn(), TransferSpeedColumn())
+            if unit == BYTES
+            else (MofNCompleteColumn(), TextColumn(unit, markup=False))
+        ),
         TimeRemainingColumn(),
         TextColumn("left"),
-        TextColumn("{task.fields[state]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        TextColumn(
+            "{task.fields[state]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        ),
     )
     with Progress(*columns, console=console, expand=True, disable=not console.is_terminal) as progress:
         yield lambda description, total: Bar(progress, console, description, total, unit)
@@ -55,7 +63,8 @@ class Bar:
     """Progress of one task; `bar` and `bars` make it. Its methods may be called from any thread."""
 
     def __init__(self, progress: Progress, console: Console, description: str, total: int | None, unit: str):
-        self._progress, self._console, self._description, self._total = progress, console, description, total
+        self._progress, self._console, self._total = progress, console, total
+        self._description = description = printable(description)
         self._unit = unit
         self._task = progress.add_task(description, total=total, state="")
         self._start = self._last_line = time.monotonic()
@@ -75,7 +84,7 @@ class Bar:
             total: Number of units, if `bar` was not given it.
             final: Whether the task ends with its last unit; if not, a later call ends it.
         """
-        self._total = self._total if total is None else total
+        self._total, state = self._total if total is None else total, printable(state)
         self._progress.update(self._task, completed=done, total=self._total, state=state)
         now = time.monotonic()
         is_over = final and self._total is not None and done >= self._total
@@ -85,7 +94,7 @@ class Bar:
         line = f"{self._description}: {self._count(done)}, {now - self._start:.0f} s"
         if self._total is not None:
             line += f", {(now - self._start) * (self._total - done) / max(done - self._done_before, 1):.0f} s left"
-        self._console.print(f"{line}  {state}".rstrip(), soft_wrap=True, highlight=False, markup=False)
+        self._console.print(f"{line}  {state}".rstrip(), soft_wrap=True)
 
     def _count(self, done: int) -> str:
         """Units done and in all: `3/7 steps`, `4.2 MB/26.4 MB`."""

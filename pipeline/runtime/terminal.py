@@ -4,10 +4,11 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from pipeline.runtime import paths
+from pipeline.runtime import paths, printable
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
 
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C: 128 + SIGINT
@@ -19,6 +20,11 @@ class Group(click.Group):
 
     Wrong input and a full disk are one line and exit code 2, Ctrl-C is exit code 130, and a closed standard output is 141.
     """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; what it prints is printable."""
+        with printable.streams():
+            return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Names of the commands, in the order of their definition."""

@@ -7,7 +7,6 @@ files stay, a warning is printed, and `cnnkeras lab CLAIM --log-only` shows them
 import json
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from pipeline.lab import claims, numbers, slides
@@ -15,6 +14,7 @@ from pipeline.lab.claims import ClaimEntry
 from pipeline.lab.numbers import Numbers
 from pipeline.params import load_params
 from pipeline.runtime import paths
+from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
 
@@ -40,16 +40,16 @@ def run(name: str, *, log_only: bool = False) -> None:
     else:
         _measure(name, entry, params.seed)
     content = numbers.read(paths.claim_numbers(name))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{name}: {content.verdict}. {content.paragraph}", markup=False)
+    console = Console(soft_wrap=True)
+    console.print(f"{name}: {content.verdict}. {content.paragraph}")
     from pipeline.tracking.results import show  # MLflow takes seconds to import
 
     try:
-        console.print(show(_result(name, entry, params.seed, content)), markup=False)
+        console.print(show(_result(name, entry, params.seed, content)))
     except InputError as error:
         if log_only:
             raise
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
+        Console(stderr=True, soft_wrap=True).print(
             f"{name}: measured, but not shown in MLflow: {error}: `cnnkeras lab {name} --log-only`", markup=False
         )
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from cnnkeras import architectures
 from pipeline.formats import packed
 from pipeline.formats.metrics import read_metrics
 from pipeline.params import Params, load_params, output_shape
 from pipeline.runtime import paths
+from pipeline.runtime.console import Console
 from pipeline.runtime.guard import stage
 from pipeline.tracking import fingerprints, provenance
 from pipeline.tracking.curves import read_curves
@@ -58,7 +58,7 @@ def run(experiment: str) -> None:
             "run_name": result.run_name,
         }
         receipt.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    Console().print(f"{experiment}: {sentence}", soft_wrap=True, highlight=False)
+    Console(soft_wrap=True).print(f"{experiment}: {sentence}")
 
 
 def _read(params: Params, experiment: str, temporary: Path) -> Result:

@@ -15,6 +15,7 @@ from pipeline.params import Params
 from pipeline.runtime import paths
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.nested import leaves
+from pipeline.runtime.printable import without_secrets
 
 _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
 _ORIGIN = ("source.", "import.")  # params of the bytes' origin; the fingerprint has digests of the bytes themselves
@@ -28,7 +29,10 @@ _AT_DEFAULT = {
 
 
 def result_params(params: Params, experiment: str) -> dict[str, str]:
-    """All params that the result of an experiment or ensemble depends on, as text, by key: `train.epochs`, `dataset.size`, `seed`."""
+    """All params that the result of an experiment or ensemble depends on, as text, by key: `train.epochs`, `dataset.size`, `seed`.
+
+    Addresses have no passwords and tokens (`without_secrets`).
+    """
     entry = params.measured(experiment)
     dataset = params.dataset(entry.dataset)
     numbers = {
@@ -40,7 +44,7 @@ def result_params(params: Params, experiment: str) -> dict[str, str]:
     if experiment in params.experiments and (start := entry.train.initial_weights.experiment) in params.imports:
         numbers |= _numbers(params.imported(start), "import.")
     return {
-        key: value if isinstance(value, str) else json.dumps(value)
+        key: without_secrets(value if isinstance(value, str) else json.dumps(value))
         for key, value in numbers.items()
         if _AT_DEFAULT.get(key) != value
     }

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.params import Params
-from pipeline.runtime import paths
+from pipeline.runtime import paths, printable
 from pipeline.tracking import fingerprints
 from pipeline.tracking.curves import read_curves
 
@@ -166,4 +166,5 @@ class _LiveRun:
 
 
 if __name__ == "__main__":
-    _show_until_end(json.loads(sys.argv[1]), os.getppid())
+    with printable.streams():
+        _show_until_end(json.loads(sys.argv[1]), os.getppid())

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import mlflow
 from mlflow import entities
 
+from pipeline.runtime.printable import without_secrets
 from pipeline.tracking import provenance
 from pipeline.tracking.curves import Points
 from pipeline.tracking.models import TrainedModel, add_model
@@ -91,7 +92,9 @@ class Run:
         tags |= {"mlflow.source.name": command, "mlflow.note.content": description}
         if "git_commit" in facts:
             tags["mlflow.source.git.commit"] = facts["git_commit"]
-        self._client.log_batch(self.id, tags=[entities.RunTag(key, value) for key, value in tags.items()])
+        self._client.log_batch(
+            self.id, tags=[entities.RunTag(key, without_secrets(value)) for key, value in tags.items()]
+        )
 
     def add_params(self, params: Mapping[str, str]) -> None:
         """Add the params that the run does not have yet; MLflow does not allow changing the others."""

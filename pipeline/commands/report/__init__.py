@@ -5,11 +5,11 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from pipeline.commands.report import claims, results
 from pipeline.params import load_params
 from pipeline.runtime import paths
+from pipeline.runtime.console import Console
+from pipeline.runtime.printable import without_secrets
 from pipeline.runtime.replacing import replacing
 
 
@@ -22,12 +22,12 @@ def run(output: Path | None = None) -> None:
     console.print(results.NOTE, style="dim")
     file = output or paths.report()
     _write(file, results.markdown(rows, file.parent.resolve()))
-    console.print(f"Written to {file}", soft_wrap=True, highlight=False)
+    console.print(f"Written to {file}", soft_wrap=True)
     if numbers := claims.read(params):
         _write(paths.lab_report(), claims.markdown(numbers))
-        console.print(f"The lecture's claims: {paths.lab_report()}", soft_wrap=True, highlight=False)
+        console.print(f"The lecture's claims: {paths.lab_report()}", soft_wrap=True)
 
 
 def _write(file: Path, text: str) -> None:
     with replacing(file) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(without_secrets(text), encoding="utf-8")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from cnnkeras import architectures, metrics
 from cnnkeras.architectures import Published
@@ -17,6 +17,7 @@ from pipeline.commands.report import comparable
 from pipeline.formats.metrics import read_metrics
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published
 from pipeline.runtime import paths
+from pipeline.runtime.printable import printable
 from pipeline.sources import Task
 
 NOTE = "A published number stands beside ours only where it was measured on the same test images by the same protocol. All numbers are fractions."
@@ -137,8 +138,8 @@ def _elsewhere(results: Sequence[Result]) -> list[str]:
     return lines
 
 
-def _terminal_text(cell: Cell) -> str:
-    return "\n".join(f"[bold]{escape(text)}[/bold]" if is_bold else escape(text) for text, is_bold in cell)
+def _terminal_text(cell: Cell) -> Text:
+    return Text("\n").join(Text(printable(text), style="bold" if is_bold else "") for text, is_bold in cell)
 
 
 def _markdown_text(cell: Cell) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from cnnkeras import tasks
 from cnnkeras.by_name import Files
@@ -26,6 +25,7 @@ from pipeline.drawing import overlays
 from pipeline.images import reading
 from pipeline.params import Params, load_params
 from pipeline.runtime import paths
+from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.replacing import replacing
 
@@ -77,13 +77,13 @@ def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None
         for image, outputs in zip(images, _outputs(params, name, images), strict=True)
     ]
     folder = Path(FOLDER) if output is None else output
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     for file, target, drawing in zip(files, _targets(files, name, folder), drawings, strict=True):
         _write(target, drawing.image)
-        console.print(f"{file}", style="bold", markup=False)
+        console.print(f"{file}", style="bold")
         for line in drawing.lines:
-            console.print(f"  {line}", markup=False)
-        console.print(f"  drawn in {target}", markup=False)
+            console.print(f"  {line}")
+        console.print(f"  drawn in {target}")
 
 
 def read_image(file: Path) -> np.ndarray:
