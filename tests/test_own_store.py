@@ -107,7 +107,7 @@ def test_a_copy_has_its_own_store(tracked_project, monkeypatch):
 def test_a_store_of_an_earlier_version_forgets_where_it_was(tracked_project):
     """Absolute addresses, as they were written before, become relative; files outside the project's folders stay where they are."""
     log.run(EXPERIMENT)
-    old, elsewhere = "file:///home/somebody/old%20place", "/data/mlartifacts/of/others"
+    old, elsewhere = "file:///srv/somebody/old%20place", "/data/mlartifacts/of/others"
     with contextlib.closing(sqlite3.connect("mlflow.db")) as database, database:
         for table, column in (
             ("experiments", "artifact_location"),
@@ -115,7 +115,7 @@ def test_a_store_of_an_earlier_version_forgets_where_it_was(tracked_project):
             ("logged_models", "artifact_location"),
         ):
             database.execute(f"UPDATE {table} SET {column} = ? || '/' || {column}", (old,))
-        database.execute("UPDATE experiments SET artifact_location = '/home/somebody/mlruns/0' WHERE experiment_id = 0")
+        database.execute("UPDATE experiments SET artifact_location = '/srv/somebody/mlruns/0' WHERE experiment_id = 0")
         database.execute(
             "INSERT INTO experiments (experiment_id, name, artifact_location, workspace) VALUES (77, 'mine', ?, 'default')",
             (elsewhere,),
@@ -123,7 +123,7 @@ def test_a_store_of_an_earlier_version_forgets_where_it_was(tracked_project):
     (description,) = tracked_project.glob("mlartifacts/models/*/artifacts/MLmodel")
     text = description.read_text()
     text = text.replace("artifact_path: mlartifacts", f"artifact_path: {old}/mlartifacts")
-    text = text.replace("model_code_path: ", "model_code_path: /home/somebody/pipeline/tracking/")
+    text = text.replace("model_code_path: ", "model_code_path: /srv/somebody/pipeline/tracking/")
     description.write_text(text)
     assert "somebody" in _texts(tracked_project)
     with tracking.exclusive():
