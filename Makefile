@@ -25,8 +25,8 @@ help: ## This list
 
 repro: $(RUNS) ## Run what changed, of every stage and experiment, and print the results table
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
-	@cnnkeras repro $(if $(JOBS),--jobs $(JOBS))
-	@cnnkeras report
+	@cnnkeras repro --keep-going $(if $(JOBS),--jobs $(JOBS)); ended=$$?; \
+		cnnkeras report && exit $$ended
 
 test: lint ## Run the linters and all tests
 	@pytest

@@ -204,7 +204,8 @@ def plan() -> None:
     type=click.IntRange(min=1),
     help="Stages at a time; any number gives the same results. Default: one per core, at most four.",
 )
-def repro(jobs: int | None) -> None:
+@click.option("--keep-going", is_flag=True, help="After a failure, run all stages that do not depend on what failed.")
+def repro(jobs: int | None, keep_going: bool) -> None:
     """Run the stages that changed, several at a time.
 
     The results are the same as with `dvc repro`. Several trainings at a time need the memory for all of them: on a GPU use `--jobs 1`,
@@ -214,7 +215,7 @@ def repro(jobs: int | None) -> None:
     """
     from pipeline.commands import repro
 
-    repro.run(jobs)
+    repro.run(jobs, keep_going=keep_going)
 
 
 @main.command()

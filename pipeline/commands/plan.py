@@ -19,7 +19,7 @@ from dvc.stage import Stage
 
 from pipeline.params import load_params
 from pipeline.params.code import code_of_stages
-from pipeline.runtime import definition, paths
+from pipeline.runtime import definition, dvc_files, paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.nested import leaves
 
@@ -50,6 +50,7 @@ def run() -> None:
     Raises:
         InputError: As `make_plan`.
     """
+    repair()
     reasons = make_plan().reasons
     if not reasons:
         click.echo(NOTHING_TO_DO)
@@ -57,6 +58,16 @@ def run() -> None:
     width = max(map(len, reasons))
     for stage, stage_reasons in reasons.items():
         click.echo(f"{stage:{width}}  {'; '.join(stage_reasons)}")
+
+
+def repair() -> None:
+    """Repair the files that a killed DVC has left damaged, and say so.
+
+    Raises:
+        InputError: As `dvc_files.repair`.
+    """
+    for sentence in dvc_files.repair():
+        click.echo(sentence, err=True)
 
 
 def make_plan() -> Plan:
@@ -74,6 +85,7 @@ def make_plan() -> Plan:
             graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
     except DvcException as error:
         raise InputError(f"expected a project that DVC can read; received: {error}") from error
+    dvc_files.keep()
     return Plan(reasons, graph, all(_is_written(label, text) for label, text in code.items()))
 
 

@@ -6,10 +6,14 @@ chains. Each chain is one `dvc repro --single-item`, started when the chains bef
 whatever is still stale, normally nothing.
 
 Nearly all stages except training use one core, and so does a training with `threads: 1`. The bytes of the results do not depend on the
-number of jobs: nothing that a stage reads is written by a stage beside it.
+number of jobs: nothing that a stage reads is written by a stage beside it. dvc.lock is put into one order at the end.
+
+Another `cnnkeras repro`, or a DVC that runs stages, is not joined but named. One that starts later and reads or writes what a chain needs
+is waited for: DVC refuses the chain, and the chain is started again.
 """
 
 import contextlib
+import fcntl
 import os
 import queue
 import re
@@ -17,31 +21,27 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import networkx
 
 from pipeline.commands import plan
-from pipeline.runtime import definition, paths
+from pipeline.runtime import definition, dvc_files, paths
+from pipeline.runtime.errors import InputError
 from pipeline.runtime.signals import ends_on_sigterm
 from pipeline.runtime.workers import available
 
 MAX_DEFAULT_JOBS = 4  # each job may be a training, which takes a gigabyte of memory
 
-_DVC = (sys.executable, "-m", "dvc")
-_DVC_BESIDE = "\n".join(
-    (
-        "import sys",
-        "from dvc.cli import main",
-        "import signal",
-        "from pipeline.runtime.signals import end_with_parent, is_adopted",
-        "end_with_parent(signal.SIGTERM, is_adopted)",
-        "sys.exit(main(['--wait-for-lock', 'repro', '--single-item', *sys.argv[1:]]))",
-    )
-)
+# Its own lock DVC waits for. For what another DVC reads or writes it does not wait.
+_DVC = (sys.executable, "-m", "pipeline.commands.dvc_process", "--wait-for-lock", "repro")
+_BUSY = re.compile(r"is busy, it is being blocked by")
+_FAILED = re.compile(r"failed to reproduce(?: stages:)? (.*)")
+_RETRY_SECONDS = 2.0
 _HINTS = re.compile(r"\s*$|To (track|enable)|Use `dvc push`|Updating lock file|\t(git add|dvc config) ")
 _INTERRUPT_SECONDS = 10.0  # how long a run may take to end by itself after Ctrl-C
 
@@ -61,33 +61,97 @@ class Chain:
     depth: int
 
 
-def run(jobs: int | None) -> None:
-    """Run the stale stages, then replace this process by a plain `dvc repro`.
+@dataclass
+class Run:
+    """A DVC process that runs a chain.
+
+    Attributes:
+        process: The process.
+        failed: The stage that failed, as DVC names it.
+        is_blocked: Whether DVC refused to begin, because another DVC reads or writes the same files.
+    """
+
+    process: subprocess.Popen
+    failed: str = ""
+    is_blocked: bool = False
+
+
+@dataclass
+class Outcome:
+    """What became of the chains.
+
+    Attributes:
+        code: Exit code of the first DVC process that failed, otherwise 0.
+        failed: Stages that failed.
+        skipped: Stages that were not run because a stage before them failed.
+    """
+
+    code: int = 0
+    failed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def run(jobs: int | None, *, keep_going: bool = False) -> None:
+    """Run the stale stages, and a plain `dvc repro` after them.
 
     Args:
         jobs: Number of stages at a time. None: one per core, at most `MAX_DEFAULT_JOBS`.
+        keep_going: After a failure, run all stages that do not depend on what failed.
 
     Raises:
-        InputError: As `plan.make_plan`.
+        InputError: As `plan.make_plan`; or stages of this project are being run already.
         SystemExit: A stage failed; raised with DVC's exit code when the stages beside it have ended.
     """
     os.chdir(paths.root())
     if not shutil.which("cnnkeras"):  # an environment that is not activated
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     jobs = jobs or min(available(), MAX_DEFAULT_JOBS)
-    if jobs > 1:
-        stale = plan.make_plan()
-        if not stale.reasons and stale.is_checked:
-            click.echo(plan.NOTHING_TO_DO)
-            return
-        # With --single-item DVC does not run the stages before: `check` becomes the first stage of the graph.
-        graph = networkx.DiGraph(stale.graph)
-        graph.add_edges_from([(definition.CHECK, name) for name in list(graph)])
-        parts = chains(graph)
-        if len(parts) > 1:
-            with ends_on_sigterm():
-                _run_chains(parts, jobs)
-    os.execv(sys.executable, [*_DVC, "repro"])
+    with _alone(), ends_on_sigterm():
+        plan.repair()
+        labels = [definition.label(*pair) for pair in definition.labels(definition.read_yaml(paths.params_file()))]
+        outcome = Outcome()
+        if jobs > 1 or keep_going:
+            stale = plan.make_plan()
+            if not stale.reasons and stale.is_checked:
+                click.echo(plan.NOTHING_TO_DO)
+                return
+            # With --single-item DVC does not run the stages before: `check` becomes the first stage of the graph.
+            graph = networkx.DiGraph(stale.graph)
+            graph.add_edges_from([(definition.CHECK, name) for name in list(graph)])
+            parts = chains(graph)
+            if len(parts) > 1 or keep_going:
+                outcome = _run_chains(parts, jobs, keep_going=keep_going)
+        code = outcome.code or _run_rest()
+        dvc_files.order([definition.CHECK, *labels])
+        dvc_files.keep()
+        if outcome.failed:
+            click.echo(f"failed: {', '.join(outcome.failed)}", err=True)
+        if outcome.skipped:
+            click.echo(f"not run because of that: {', '.join(outcome.skipped)}", err=True)
+    if code:
+        sys.exit(code)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Refuse to run beside another `cnnkeras repro` or a DVC that runs stages."""
+    file = paths.state() / "locks" / "repro.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+") as lock:
+        others = dvc_files.running()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            others = [f"process {lock.read().strip()} (`cnnkeras repro`)"]
+        if others:
+            raise InputError(
+                f"expected nothing else to run stages of this project; received: {' and '.join(others)}. Wait for it or end it"
+            )
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def chains(graph: networkx.DiGraph) -> dict[str, Chain]:
@@ -110,54 +174,92 @@ def chains(graph: networkx.DiGraph) -> dict[str, Chain]:
     }
 
 
-def _run_chains(parts: Mapping[str, Chain], jobs: int) -> None:
-    """Run all chains, up to `jobs` at a time, the deepest first; after a failure no further chain is started."""
-    waiting, done, failure = dict(parts), set[str](), 0
-    running: dict[str, subprocess.Popen] = {}
+def _run_chains(parts: Mapping[str, Chain], jobs: int, *, keep_going: bool) -> Outcome:
+    """Run all chains, up to `jobs` at a time, the deepest first; after a failure only what does not depend on it, or nothing."""
+    waiting, done, outcome = dict(parts), set[str](), Outcome()
+    running: dict[str, Run] = {}
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     try:
-        while (waiting and not failure) or running:
+        while waiting or running:
+            if outcome.code and not keep_going:
+                waiting.clear()
             ready = [name for name, chain in waiting.items() if chain.follows <= done]
             ready.sort(key=lambda name: -waiting[name].depth)
-            for name in ready[: 0 if failure else jobs - len(running)]:
-                running[name] = _start(waiting.pop(name).stages)
+            for name in ready[: jobs - len(running)]:
+                running[name] = _start(parts[name].stages)
+                del waiting[name]
                 threading.Thread(target=_relay, args=(name, running[name], ended), daemon=True).start()
+            if not running:
+                break  # what waits follows what failed
             name = ended.get()
-            code = running.pop(name).returncode
-            failure = failure or code
-            done.add(name)
+            ran = running.pop(name)
+            if ran.is_blocked and ran.process.returncode:
+                time.sleep(_RETRY_SECONDS)
+                waiting[name] = parts[name]
+            elif ran.process.returncode:
+                outcome.code = outcome.code or ran.process.returncode
+                stages = parts[name].stages
+                failed = stages.index(ran.failed) if ran.failed in stages else 0
+                outcome.failed.append(stages[failed])
+                outcome.skipped += stages[failed + 1 :]
+            else:
+                done.add(name)
     except KeyboardInterrupt:
         # The terminal has sent Ctrl-C to the child processes too.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            for process in running.values():
-                process.wait(_INTERRUPT_SECONDS)
+            for ran in running.values():
+                ran.process.wait(_INTERRUPT_SECONDS)
         raise
     finally:
-        for process in running.values():
-            process.terminate()
-            process.wait()
-    if failure:
-        sys.exit(failure)
+        for ran in running.values():
+            ran.process.terminate()
+            ran.process.wait()
+    outcome.skipped += [stage for chain in waiting.values() for stage in chain.stages]
+    return outcome
 
 
-def _start(stages: Sequence[str]) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", _DVC_BESIDE, *stages],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
+def _start(stages: Sequence[str]) -> Run:
+    return Run(
+        subprocess.Popen(
+            [*_DVC, "--single-item", *stages],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
     )
 
 
-def _relay(name: str, process: subprocess.Popen, ended: "queue.SimpleQueue[str]") -> None:
+def _relay(name: str, ran: Run, ended: "queue.SimpleQueue[str]") -> None:
     """Print the output of a run line by line, without DVC's hints; then put the name into the queue `ended`."""
     try:
-        for line in process.stdout:
+        for line in ran.process.stdout:
+            ran.is_blocked |= bool(_BUSY.search(line))
+            if failed := _FAILED.search(line):
+                ran.failed = failed[1].split("'")[1]
             if not _HINTS.match(line):
                 click.echo(line.rstrip("\n"))
     except BrokenPipeError:  # the reader of our output (head, less) has ended
-        process.terminate()
-    process.wait()
+        ran.process.terminate()
+    ran.process.wait()
     ended.put(name)
+
+
+def _run_rest() -> int:
+    """Run a plain `dvc repro`, again if another DVC was in the way; returns its exit code."""
+    while (code := _run_dvc()) and dvc_files.running():
+        time.sleep(_RETRY_SECONDS)
+    return code
+
+
+def _run_dvc() -> int:
+    with subprocess.Popen(_DVC) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_INTERRUPT_SECONDS)
+            raise
+        finally:
+            process.terminate()

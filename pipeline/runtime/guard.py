@@ -37,7 +37,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.runtime import definition, paths
+from pipeline.runtime import definition, dvc_files, paths
 from pipeline.runtime.code import SOURCES, Code
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
 from pipeline.runtime.replacing import partial_path, remove
@@ -85,6 +85,7 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
         guard.enter_context(ends_on_sigterm())
         _die_with_dvc()
         guard.enter_context(_lock(label))
+        dvc_files.keep()
         _require(inputs, label)
         before = _state(name, entry, inputs)
         _require_checked(label, before)
