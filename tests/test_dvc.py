@@ -163,7 +163,8 @@ class Project:
     def plan(self) -> dict[str, str]:
         """Stages and reasons that `cnnkeras plan` prints."""
         printed = self.run(sys.executable, "-m", "pipeline.cli", "plan")
-        return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in printed.splitlines() if "@" in line)
+        lines = [re.split(r"\s{2,}", line, maxsplit=2) for line in printed.splitlines() if "@" in line]
+        return {stage: reasons for stage, _duration, reasons in lines}
 
     def recorded(self, stage: str) -> dict:
         """What dvc.lock says of a stage."""

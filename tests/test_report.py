@@ -14,7 +14,7 @@ from cnnkeras import architectures, keras_file, metrics
 from pipeline.commands import report
 from pipeline.commands.report import results
 from pipeline.params import load_params
-from pipeline.runtime import paths
+from pipeline.runtime import durations, paths
 
 PRETRAINED = """
   pretrained:
@@ -159,7 +159,7 @@ def test_equal_results_give_an_equal_report():
 )
 def test_durations_are_said_in_words(seconds, words):
     """Seconds, minutes, hours."""
-    assert results._duration(seconds) == words
+    assert durations.in_words(seconds) == words
 
 
 def test_the_published_numbers_of_the_variant_come_first():

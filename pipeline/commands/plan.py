@@ -5,7 +5,7 @@ a second and makes no result; it is not listed.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dvc.stage import Stage
 
 from pipeline.params import load_params
 from pipeline.params.code import code_of_stages
-from pipeline.runtime import definition, dvc_files, paths
+from pipeline.runtime import definition, durations, dvc_files, paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.nested import leaves
 
@@ -45,7 +45,7 @@ class Plan:
 
 
 def run() -> None:
-    """Print the stages that `dvc repro` would run, in its order, each with its reasons.
+    """Print the stages that `dvc repro` would run, in its order, each with the time that it took last and its reasons; then the sum.
 
     Raises:
         InputError: As `make_plan`.
@@ -55,9 +55,21 @@ def run() -> None:
     if not reasons:
         click.echo(NOTHING_TO_DO)
         return
-    width = max(map(len, reasons))
+    known = {stage: seconds for stage in reasons if (seconds := durations.last(stage)) is not None}
+    took = {stage: durations.in_words(known[stage]) if stage in known else "-" for stage in reasons}
+    width, times_width = max(map(len, reasons)), max(map(len, took.values()))
     for stage, stage_reasons in reasons.items():
-        click.echo(f"{stage:{width}}  {'; '.join(stage_reasons)}")
+        click.echo(f"{stage:{width}}  {took[stage]:>{times_width}}  {'; '.join(stage_reasons)}")
+    click.echo(_sum(known.values(), len(reasons)))
+
+
+def _sum(seconds: Collection[float], count: int) -> str:
+    """A sentence on how long the stages took last time, as far as that is known."""
+    stages = f"{count} stage{'s' if count > 1 else ''}"
+    if not seconds:
+        return f"{stages}; how long they take is not known: they never ran here"
+    unknown = f", without {count - len(seconds)} that never ran here" if len(seconds) < count else ""
+    return f"{stages}; one after another they took {durations.in_words(sum(seconds))} last time{unknown}"
 
 
 def repair() -> None:

@@ -137,6 +137,11 @@ def state() -> Path:
     return root() / ".cnnkeras"
 
 
+def duration(label: str) -> Path:
+    """File with the seconds that a stage (label `train@yolo`) took when it last ran here."""
+    return state() / "durations" / label
+
+
 def timings(experiment: str) -> Path:
     """JSON file of a training's duration in seconds and its machine."""
     return state() / "timings" / f"{experiment}.json"

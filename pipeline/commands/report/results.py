@@ -16,7 +16,7 @@ from pipeline.backend import model_files
 from pipeline.commands.report import comparable
 from pipeline.formats.metrics import read_metrics
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published
-from pipeline.runtime import paths
+from pipeline.runtime import durations, paths
 from pipeline.runtime.printable import printable
 from pipeline.sources import Task
 
@@ -65,7 +65,7 @@ class Result:
         if self.parameters is not None:
             lines.append(f"{self.parameters:,} parameters")
         if self.timing is not None:
-            lines.append(f"trained in {_duration(self.timing['seconds'])} on {self.timing['machine']}")
+            lines.append(f"trained in {durations.in_words(self.timing['seconds'])} on {self.timing['machine']}")
         return lines
 
     @property
@@ -226,11 +226,3 @@ def _published(experiment: Experiment, task: Task, result: PublishedResult | Non
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.0f} s"
