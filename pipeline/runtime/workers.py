@@ -6,11 +6,13 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
 import lazy_loader
 
+from pipeline.runtime.errors import InputError
 from pipeline.runtime.signals import end_with_parent
 
 cv2 = lazy_loader.load("cv2")  # takes 30 ms to import, which commands that start no workers save
@@ -66,6 +68,7 @@ def pool(
 
     Raises:
         ValueError: `workers` is less than 1.
+        InputError: A worker process was killed.
     """
     if workers < 1:
         raise ValueError(f"expected at least 1 worker; received: {workers}")
@@ -81,6 +84,11 @@ def pool(
         with _no_threads_of_opencv():
             executor.submit(int).result()
         yield executor
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"expected {workers} worker processes to live as long as they have work; received: one was killed, as the system does "
+            "where memory is short. Run it again with fewer workers, or with less beside it; nothing was half-written"
+        ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
