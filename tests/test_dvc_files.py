@@ -159,3 +159,20 @@ def test_keep_going_runs_all_that_does_not_depend_on_what_failed(project):  # no
     assert sorted(last) == sorted(after)
     assert set(ran(printed)) == recorded["stages"].keys() - {"check", *after}
     assert set(project.repro_beside()) == {"train@yolo_classifier", *after}
+
+
+def test_the_plan_says_how_long_stages_took(project):  # noqa: F811
+    """Each that ran here, and the sum: 95 s and 3 s; of the third nothing is known."""
+    assert (project.folder / ".cnnkeras" / "durations" / "postprocess@yolo").is_file()
+    for stage, seconds in (("postprocess@yolo", "95"), ("evaluate@yolo", "3.4"), ("log@yolo", "")):
+        (project.folder / ".cnnkeras" / "durations" / stage).write_text(seconds)
+    project.edit("params.yaml", "nms_iou: 0.5", "nms_iou: 0.4")
+    printed = project.run(*PLAN)
+    assert re.search(
+        r"^postprocess@yolo +1 min 35 s  experiments\.yolo\.postprocess\.nms_iou: 0\.5 -> 0\.4$", printed, re.M
+    )
+    assert re.search(r"^evaluate@yolo +3 s  ", printed, re.M)
+    assert re.search(r"^log@yolo +-  ", printed, re.M)
+    assert printed.endswith(
+        "3 stages; one after another they took 1 min 38 s last time, without 1 that never ran here\n"
+    )

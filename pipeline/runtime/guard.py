@@ -37,7 +37,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.runtime import definition, dvc_files, paths
+from pipeline.runtime import definition, durations, dvc_files, paths
 from pipeline.runtime.code import SOURCES, Code
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
 from pipeline.runtime.replacing import partial_path, remove
@@ -80,7 +80,7 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
             to DVC; an input, a parameter or a source file changed during the run; the disk is full.
         FileNotFoundError: The block ended without writing an output.
     """
-    label = definition.label(name, entry)
+    label, begin = definition.label(name, entry), time.monotonic()
     with ExitStack() as guard:
         guard.enter_context(ends_on_sigterm())
         _die_with_dvc()
@@ -99,6 +99,7 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
         yield partials
         _require_unchanged(before, _state(name, entry, inputs), label)
         _publish(partials, outputs)
+        durations.record(label, time.monotonic() - begin)
 
 
 def fingerprint(name: str, entry: str, inputs: Sequence[Path]) -> str:
