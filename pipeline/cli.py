@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cnnkeras import __version__
+from pipeline.runtime.places import complete_environment
 from pipeline.runtime.terminal import Group, use_code_of_this_project
 
 
@@ -22,6 +23,7 @@ def main() -> None:
       cnnkeras show yolo cat.jpg   draw what a trained model finds in an image of yours
     """  # noqa: D301 - click reads \b as "leave these lines as they are"
     use_code_of_this_project(Path(__file__))
+    complete_environment()
 
 
 @main.command()

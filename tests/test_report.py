@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.commands import report
 from pipeline.commands.report import results
 from pipeline.params import load_params
 from pipeline.runtime import durations, paths
+from pipeline.runtime.errors import InputError
 
 PRETRAINED = """
   pretrained:
@@ -152,6 +154,48 @@ def test_equal_results_give_an_equal_report():
     first = paths.report().read_bytes()
     report.run()
     assert paths.report().read_bytes() == first
+
+
+def test_a_clone_without_results_keeps_its_report():
+    """Metrics are in git, models and figures are not: a report without them would replace a better one."""
+    report.run()
+    before = paths.report().read_bytes()
+    shutil.rmtree(paths.figures("boxes"))
+    with pytest.raises(
+        InputError, match=r"without the model and the figures of boxes\. .*README.md stays as it was\. Run `dvc pull`"
+    ):
+        report.run()
+    paths.metrics("boxes").unlink()
+    with pytest.raises(InputError, match=r"received: none yet\. .*README.md stays as it was"):
+        report.run()
+    assert paths.report().read_bytes() == before
+    with pytest.raises(InputError, match=r"received: none yet\. Run"):
+        report.run(Path("new.md"))
+    assert not Path("new.md").exists()
+
+
+@pytest.mark.parametrize("place", ["params.yaml", "results", "notes.md", "/dev/null", "lost", "params.yaml/report.md"])
+def test_a_place_that_is_taken_is_refused(place):
+    """Whatever is there that is no report stays: a file, a folder, a device, a link that leads nowhere."""
+    Path("notes.md").write_text("# Results\n\nof mine\n")
+    Path("lost").symlink_to("nowhere")
+    before = {file: file.read_bytes() for file in Path().rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match=rf"{place}: expected a new file, or one that `cnnkeras report` has written"):
+        report.run(Path(place))
+    assert {file: file.read_bytes() for file in Path().rglob("*") if file.is_file()} == before
+    assert Path("lost").is_symlink()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_file_of_ones_own_in_the_usual_place_stays():
+    """Somebody may have written a README.md there."""
+    paths.report().write_text("mine")
+    with pytest.raises(InputError, match="another file, which would be lost"):
+        report.run()
+    assert paths.report().read_text() == "mine"
+    paths.report().write_text("")
+    report.run()
+    report.run()
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.runtime import places
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.signals import signals_held
 
 if TYPE_CHECKING:
     import keras
@@ -70,12 +70,12 @@ def import_keras() -> str:
     """Import Keras with its backend, without the messages of TensorFlow's import; returns the backend's name.
 
     TF_CPP_MIN_LOG_LEVEL=0 shows these and TensorFlow's later messages. TensorFlow uses oneDNN on any processor unless
-    TF_ENABLE_ONEDNN_OPTS=0. Ctrl-C and SIGTERM are delayed until the import ends: an exception raised during the import would be
-    swallowed there and leave a partly imported package.
+    TF_ENABLE_ONEDNN_OPTS=0.
 
     Raises:
         InputError: The backend is not installed.
     """
+    places.require_temporary_folder()
     os.environ.setdefault(_ONEDNN, "1")
     if find_spec(chosen := _chosen_backend()) is None:
         raise InputError(
@@ -83,7 +83,7 @@ def import_keras() -> str:
             "Install it: JAX by `pip install -e '.[jax]'`"
         )
     optional = _OPTIONAL if chosen != "tensorflow" else _OPTIONAL + _OPTIONAL_TO_TENSORFLOW
-    with signals_held(), _quiet(), _packages_hidden(optional):
+    with _quiet(), _packages_hidden(optional):
         import keras
 
         return keras.backend.backend()  # a lazily loaded Keras is imported by this line

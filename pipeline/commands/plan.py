@@ -6,6 +6,7 @@ a second and makes no result; it is not listed.
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import click
 import networkx
 from dvc.dependency.param import ParamsDependency
-from dvc.exceptions import DvcException
+from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
+from dvc.scm import SCMError
 from dvc.stage import Stage
 
 from pipeline.params import load_params
@@ -26,6 +28,10 @@ from pipeline.runtime.nested import leaves
 NOTHING_TO_DO = "nothing to do: every result is up to date"
 _MISSING = "nothing"
 _NEVER_RUN = "never run"
+_FIXES = {
+    NotDvcRepoError: ". Run `dvc init` (with --no-scm where there is no git)",
+    SCMError: ". Run `git init`, or let DVC do without git: `dvc config --local core.no_scm true`",
+}
 
 
 @dataclass(frozen=True)
@@ -90,15 +96,27 @@ def make_plan() -> Plan:
     """
     params, values = load_params(with_files=True), definition.read_yaml(paths.params_file())
     code = code_of_stages(params, values)
-    try:
-        with Repo(str(paths.root())) as repo:
-            reasons = _reasons(repo, code, values)
-            names = {stage: stage.addressing for stage in repo.index.graph}
-            graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
-    except DvcException as error:
-        raise InputError(f"expected a project that DVC can read; received: {error}") from error
+    with opened() as repo:
+        reasons = _reasons(repo, code, values)
+        names = {stage: stage.addressing for stage in repo.index.graph}
+        graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
     dvc_files.keep()
     return Plan(reasons, graph, all(_is_written(label, text) for label, text in code.items()))
+
+
+@contextmanager
+def opened() -> Iterator[Repo]:
+    """This project, opened by DVC.
+
+    Raises:
+        InputError: DVC cannot read it.
+    """
+    try:
+        with Repo(str(paths.root())) as repo:
+            yield repo
+    except DvcException as error:
+        fix = next((words for kind, words in _FIXES.items() if isinstance(error, kind)), "")
+        raise InputError(f"expected a project that DVC can read; received: {error}{fix}") from error
 
 
 def _is_written(label: str, text: str) -> bool:

@@ -30,9 +30,9 @@ import click
 import networkx
 
 from pipeline.commands import plan
-from pipeline.runtime import definition, dvc_files, paths
+from pipeline.runtime import definition, dvc_files, paths, places
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.signals import ends_on_sigterm
+from pipeline.runtime.signals import ends_on_signals
 from pipeline.runtime.workers import available
 
 MAX_DEFAULT_JOBS = 4  # each job may be a training, which takes a gigabyte of memory
@@ -102,12 +102,16 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
         InputError: As `plan.make_plan`; or stages of this project are being run already.
         SystemExit: A stage failed; raised with DVC's exit code when the stages beside it have ended.
     """
+    places.require_writable_project()
+    places.require_temporary_folder()
     os.chdir(paths.root())
     if not shutil.which("cnnkeras"):  # an environment that is not activated
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     jobs = jobs or min(available(), MAX_DEFAULT_JOBS)
-    with _alone(), ends_on_sigterm():
+    with _alone(), ends_on_signals():
         plan.repair()
+        with plan.opened():
+            pass  # what DVC would refuse is refused in our words
         labels = [definition.label(*pair) for pair in definition.labels(definition.read_yaml(paths.params_file()))]
         outcome = Outcome()
         if jobs > 1 or keep_going:

@@ -109,9 +109,9 @@ def _changes(process: psutil.Process) -> list[str]:
 
 @contextmanager
 def _dvc_stands_still() -> Iterator[bool]:
-    """Hold the lock under which DVC reads and writes its files; yields False if DVC keeps it, or if there is no DVC here."""
+    """Hold the lock under which DVC reads and writes its files; yields False if DVC keeps it, if there is no DVC here, or in a read-only place."""
     folder = _rwlock_file().parent
-    if not folder.parent.is_dir():
+    if not os.access(folder if folder.is_dir() else folder.parent, os.W_OK):
         yield False
         return
     folder.mkdir(exist_ok=True)

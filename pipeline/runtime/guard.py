@@ -17,7 +17,7 @@ former ones stay.
 The guard also does this:
 
 - One run at a time: a second run of the same stage and entry is refused, and the message names the process that holds the lock.
-- A full disk is an error of one line, like wrong input.
+- A full disk is an error of one line, like wrong input, and so is a place that cannot be written to, before the work is done.
 - The error for a missing input names the command that makes it.
 - A result never mixes two states. DVC hashes dependencies and parameters *after* the command, so that its lock would record the new
   state for a result of the old one (treeverse/dvc#11058). If an input, a value of params.yaml or a line of code that the stage
@@ -27,6 +27,7 @@ The guard also does this:
 """
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -37,11 +38,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.runtime import definition, durations, dvc_files, paths
+from pipeline.runtime import definition, durations, dvc_files, paths, places
 from pipeline.runtime.code import SOURCES, Code
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
 from pipeline.runtime.replacing import partial_path, remove
-from pipeline.runtime.signals import end_with_parent, ends_on_sigterm, is_adopted, signals_held
+from pipeline.runtime.signals import end_with_parent, ends_on_signals, is_adopted, on_abrupt_end, signals_held
 
 _MIN_FREE_BYTES = 2**20  # a disk with less is full: no useful output fits
 _WORKERS_END_SECONDS = 5.0  # at most, from the end of a killed run to the end of its workers
@@ -82,8 +83,11 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
     """
     label, begin = definition.label(name, entry), time.monotonic()
     with ExitStack() as guard:
-        guard.enter_context(ends_on_sigterm())
+        guard.enter_context(ends_on_signals())
         _die_with_dvc()
+        places.require_temporary_folder()
+        for output in outputs:
+            places.require_replaceable(output)
         guard.enter_context(_lock(label))
         dvc_files.keep()
         _require(inputs, label)
@@ -95,6 +99,7 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
             remove(partial)  # left by a killed run: this process holds the lock, so that run has ended
             (partial.parent if partial.suffix else partial).mkdir(parents=True, exist_ok=True)
             guard.callback(remove, partial)
+            guard.enter_context(on_abrupt_end(functools.partial(remove, partial)))
         guard.enter_context(_room(label, outputs))
         yield partials
         _require_unchanged(before, _state(name, entry, inputs), label)

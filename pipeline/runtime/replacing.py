@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PARTIAL = ".partial-"  # begins the names of temporary paths
+
 
 def partial_path(final: Path) -> Path:
     """Temporary path of a file or folder, in the same folder and with the same ending. Ignored by git and DVC."""
-    return final.with_name(f".partial-{final.name}")
+    return final.with_name(f"{PARTIAL}{final.name}")
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Signals: clean up after SIGTERM, end with the parent process, hold signals back during a block."""
+"""Signals: clean up after Ctrl-C and SIGTERM, end with the parent process, hold signals back during a block.
+
+An exception that a signal raises while a module is imported is no help: TensorFlow and others swallow it, or leave a half-imported
+package and a traceback. In that moment the process ends at once, after the functions of `on_abrupt_end`.
+"""
 
 import ctypes
 import os
@@ -6,23 +10,78 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
 
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit codes, as of a shell
+SENTENCES = {
+    INTERRUPTED: "Interrupted: nothing was half-written.",
+    TERMINATED: "Ended by SIGTERM: nothing was half-written.",
+}
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
+_IMPORTING = "<frozen importlib"  # begins the file name of Python's own frames of an import
+
+_clean_ups: list[Callable[[], None]] = []
+_terminal = 2  # file descriptor; `devices` puts another file in place of 2 during an import
+
+
+def end_at_once() -> None:
+    """From now on end at once, with one line and the shell's exit code, on Ctrl-C and SIGTERM; nothing is cleaned up yet."""
+    for number in _heard():
+        signal.signal(number, lambda number, _frame: _end(number))
 
 
 @contextmanager
-def ends_on_sigterm() -> Iterator[None]:
-    """Raise SystemExit on SIGTERM while the block runs, so that clean-up code runs; exit code 143 = 128 + SIGTERM, as in a shell."""
-
-    def leave(number: int, _frame: object) -> None:
-        sys.exit(128 + number)
-
-    former = signal.signal(signal.SIGTERM, leave)
+def ends_on_signals() -> Iterator[None]:
+    """While the block runs, raise KeyboardInterrupt on Ctrl-C and SystemExit on SIGTERM; during an import end at once."""
+    global _terminal
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former, _terminal = _terminal, os.dup(2)
+    handlers = {number: signal.signal(number, _leave) for number in _heard()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(_terminal)
+        _terminal = former
+
+
+@contextmanager
+def on_abrupt_end(clean_up: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, call a function if a signal ends the process during an import; nothing else cleans up then."""
+    _clean_ups.append(clean_up)
+    try:
+        yield
+    finally:
+        _clean_ups.remove(clean_up)
+
+
+def _heard() -> list[int]:
+    """SIGINT and SIGTERM without those that whoever started this process made it deaf to, as `nohup` and shells do."""
+    return [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    while frame:
+        if frame.f_code.co_filename.startswith(_IMPORTING):
+            _end(number)
+        frame = frame.f_back
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
+
+
+def _end(number: int) -> NoReturn:
+    for clean_up in reversed(_clean_ups):
+        with suppress(Exception):
+            clean_up()
+    with suppress(OSError):
+        os.write(_terminal, f"{SENTENCES[128 + number]}\n".encode())
+    os._exit(128 + number)
 
 
 def end_with_parent(number: int, is_orphan: Callable[[], bool]) -> None:

@@ -8,22 +8,22 @@ from typing import Any
 
 import click
 
-from pipeline.runtime import paths, printable
-from pipeline.runtime.errors import InputError, first_reason, lacks_room
+from pipeline.runtime import paths, places, printable, signals
+from pipeline.runtime.errors import InputError
 
-INTERRUPTED = 130  # the shell's exit code for Ctrl-C: 128 + SIGINT
 STAGES = Path(__file__).parents[1] / "stages"
 
 
 class Group(click.Group):
     """Commands in the order of their definition, with the stages in a list of their own.
 
-    Wrong input and a full disk are one line and exit code 2, Ctrl-C is exit code 130, and a closed standard output is 141.
+    Wrong input, a full disk and a place where this process may not read or write are one line and exit code 2. Ctrl-C is one line and
+    exit code 130, SIGTERM 143, a closed standard output 141.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line; what it prints is printable."""
-        with printable.streams():
+        """Run the command line; what it prints is printable, and signals are one line."""
+        with signals.ends_on_signals(), printable.streams():
             return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -59,19 +59,20 @@ class Group(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("Interrupted: nothing was half-written.", err=True)
-            ctx.exit(INTERRUPTED)
+            click.echo(signals.SENTENCES[signals.INTERRUPTED], err=True)
+            ctx.exit(signals.INTERRUPTED)
+        except SystemExit as error:
+            if error.code == signals.TERMINATED:
+                click.echo(signals.SENTENCES[signals.TERMINATED], err=True)
+            raise
         except BrokenPipeError:
             # The reader of our output (head, less) has ended. Without this, Python prints another error at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(128 + signal.SIGPIPE)
         except OSError as error:
-            if not lacks_room(error):
+            if (sentence := places.said(error)) is None:
                 raise
-            click.echo(
-                f"Error: expected room on the disk; received: {first_reason(error)}. Make room and run this again",
-                err=True,
-            )
+            click.echo(f"Error: {sentence}", err=True)
             ctx.exit(2)
 
 

@@ -3,31 +3,48 @@
 `results` is the table of experiments with its figures, `claims` the paragraph for each claim of the lecture.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands.report import claims, results
+from pipeline.commands.report import claims, files, results
 from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.console import Console
-from pipeline.runtime.printable import without_secrets
-from pipeline.runtime.replacing import replacing
+from pipeline.runtime.errors import InputError
 
 
 def run(output: Path | None = None) -> None:
-    """Print the results table and write it, with the figures, as Markdown to `output` (default: results/README.md)."""
+    """Print the results table and write it, with the figures, as Markdown to `output` (default: results/README.md).
+
+    Raises:
+        InputError: Something else than a report is in the report's place; or a report is there and its results are not.
+    """
     params = load_params()
+    file, numbers = output or paths.report(), claims.read(params)
+    for written in (file, *([paths.lab_report()] if numbers else [])):
+        files.require_own(written)
     rows = results.read(params)
     console = Console()
     console.print(results.table(rows))
     console.print(results.NOTE, style="dim")
-    file = output or paths.report()
-    _write(file, results.markdown(rows, file.parent.resolve()))
+    _require_results(rows, file)
+    files.write(file, results.markdown(rows, file.parent.resolve()))
     console.print(f"Written to {file}", soft_wrap=True)
-    if numbers := claims.read(params):
-        _write(paths.lab_report(), claims.markdown(numbers))
+    if numbers:
+        files.write(paths.lab_report(), claims.markdown(numbers))
         console.print(f"The lecture's claims: {paths.lab_report()}", soft_wrap=True)
 
 
-def _write(file: Path, text: str) -> None:
-    with replacing(file) as partial:
-        partial.write_text(without_secrets(text), encoding="utf-8")
+def _require_results(rows: Sequence[results.Result], file: Path) -> None:
+    """Refuse to write where no result is, and to replace a report by one that lacks models and figures, as in a clone without DVC's files."""
+    lacking = [row.name for row in rows if row.metrics is not None and not row.is_whole]
+    if rows and all(row.metrics is None for row in rows):
+        received = "none yet"
+    elif lacking and file.exists():
+        received = f"metrics without the model and the figures of {', '.join(lacking)}"
+    else:
+        return
+    state = f"{file} stays as it was. " if file.exists() else ""
+    raise InputError(
+        f"expected results to report; received: {received}. {state}Run `dvc pull`, if they are in a remote, or `dvc repro` first"
+    )

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.commands.report.files import MARK
 from pipeline.lab import numbers
 from pipeline.lab.numbers import Numbers
 from pipeline.params import Params
 from pipeline.runtime import paths
 
 NOTE = (
-    "Written by `cnnkeras report`. Each claim is an entry under `lab:` in params.yaml, measured by `dvc repro lab@NAME`; its numbers, with "
+    f"{MARK} Each claim is an entry under `lab:` in params.yaml, measured by `dvc repro lab@NAME`; its numbers, with "
     "the spread over seeds, what somebody published and what a formula gives (expected), are in NAME/numbers.json. The verdict is computed "
     "from them."
 )

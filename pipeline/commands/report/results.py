@@ -14,6 +14,7 @@ from cnnkeras import architectures, metrics
 from cnnkeras.architectures import Published
 from pipeline.backend import model_files
 from pipeline.commands.report import comparable
+from pipeline.commands.report.files import MARK
 from pipeline.formats.metrics import read_metrics
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published
 from pipeline.runtime import durations, paths
@@ -51,6 +52,12 @@ class Result:
     metrics: dict[str, Any] | None
     parameters: int | None
     timing: dict[str, Any] | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the files are there that DVC keeps: the figures and, unless it is an ensemble, the model."""
+        has_model = self.parameters is not None or isinstance(self.experiment, Ensemble)
+        return has_model and paths.figures(self.name).is_dir()
 
     @property
     def model(self) -> list[str]:
@@ -113,7 +120,7 @@ def table(results: Sequence[Result]) -> Table:
 
 def markdown(results: Sequence[Result], folder: Path) -> str:
     """The results as a Markdown file in `folder`, to which the links are relative."""
-    lines = ["# Results", "", "Written by `cnnkeras report`.", "", NOTE, "", *_row("experiment", "ours", "published")]
+    lines = ["# Results", "", MARK, "", NOTE, "", *_row("experiment", "ours", "published")]
     lines.append("| --- | --- | --- |")
     for entry in results:
         name, *cells = _cells(entry)

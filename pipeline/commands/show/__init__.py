@@ -24,7 +24,7 @@ from pipeline.backend import inference
 from pipeline.drawing import overlays
 from pipeline.images import reading
 from pipeline.params import Params, load_params
-from pipeline.runtime import paths
+from pipeline.runtime import paths, places
 from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.replacing import replacing
@@ -69,6 +69,8 @@ def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None
     dataset, classes = params.dataset(entry.dataset), params.classes(entry.dataset)
     for model in params.models(name):
         _check_model(params, model)
+    folder = Path(FOLDER) if output is None else output
+    places.require_writable(folder)
     is_signal = len(dataset.size) == 1
     images = [read_signal(file, dataset.size[0]) if is_signal else read_image(file) for file in files]
     show = load(dataset.task).show
@@ -76,7 +78,6 @@ def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None
         show(image, outputs, classes, entry.postprocess)
         for image, outputs in zip(images, _outputs(params, name, images), strict=True)
     ]
-    folder = Path(FOLDER) if output is None else output
     console = Console(soft_wrap=True)
     for file, target, drawing in zip(files, _targets(files, name, folder), drawings, strict=True):
         _write(target, drawing.image)
@@ -183,11 +184,8 @@ def _targets(files: Sequence[Path], name: str, folder: Path) -> list[Path]:
 
 def _write(target: Path, image: np.ndarray) -> None:
     """Write a drawing in one step, so that an interruption leaves no partial file."""
-    try:
-        with replacing(target) as partial:
-            overlays.write_png(partial, image)
-    except OSError as error:
-        raise InputError(f"{target}: expected to be able to write; received: {error.strerror}") from error
+    with replacing(target) as partial:
+        overlays.write_png(partial, image)
 
 
 def drawn_side(image: np.ndarray) -> int:
