@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.drawing import colors
+from pipeline.drawing import colors, fonts
 from pipeline.drawing.colors import GREY, INK, LINE
 from pipeline.drawing.overlays import class_color
 
 STYLE = {
-    "font.family": "DejaVu Sans",
+    "font.family": fonts.FAMILY,
     "font.size": 11,
     "text.color": INK,
     "axes.titlesize": 12,
@@ -91,7 +91,9 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], *, 
         axes.grid(False)
         axes.spines[:].set_visible(False)
         if len(classes) <= MAX_NAMED_CLASSES:
-            are_vertical = sum(map(len, classes)) > 60  # horizontal names of more letters would overlap
+            are_vertical = (
+                sum(len(fonts.written(name)) for name in classes) > 60
+            )  # horizontal names of more letters would overlap
             axes.set_xticks(range(len(classes)), classes, rotation=90 if are_vertical else 0)
             axes.set_yticks(range(len(classes)), classes)
         if len(classes) <= MAX_NUMBERED_CLASSES:
@@ -272,6 +274,7 @@ def _figure(path: Path, title: str, subtitle: str, height: float) -> Iterator[Fi
         figure.text(0.015, 1 - 0.46 * inch, subtitle, fontsize=10.5, color=GREY, va="top")
         figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.72 * inch))
         yield figure
+        fonts.fit_figure(figure)
         figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 

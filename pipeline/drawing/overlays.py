@@ -6,7 +6,6 @@ and on a 4,000-pixel photograph. Equal arguments give equal bytes.
 """
 
 import functools
-import importlib.util
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 
 from cnnkeras.label_maps import VOID
+from pipeline.drawing import fonts
 
 SIDE = 320
 WHITE, PAPER, INK, GREY = (255, 255, 255), (243, 244, 246), (31, 35, 40), (101, 109, 118)
@@ -294,12 +294,16 @@ def write(
     canvas: np.ndarray, text: str, origin: tuple[int, int], size: int, color: tuple, *, bold: bool = False
 ) -> None:
     """Write a line of text, `size` pixels high, into `canvas` in place; the baseline starts at `origin` (x, y)."""
-    if text:
+    if text and _is_cv2s(text):
         cv2.putText(canvas, text, origin, color, _font(bold), size)
+    elif text:
+        fonts.draw(canvas, text, origin, size, color, bold=bold)
 
 
 def _text_width(text: str, size: int, *, bold: bool = False) -> int:
     """Width of the text in pixels."""
+    if not _is_cv2s(text):
+        return fonts.width(text, size, bold=bold)
     _, _, width, _ = cv2.getTextSize((10_000, 1_000), text, (0, 100), _font(bold), size)
     return width
 
@@ -322,8 +326,22 @@ def _wrap(text: str, size: int, width: int) -> list[str]:
     return lines
 
 
+@functools.lru_cache(maxsize=1024)
+def _is_cv2s(text: str) -> bool:
+    """Whether OpenCV draws the text: it joins no letters and knows no direction, but has Chinese, Japanese and Korean of its own."""
+    return fonts.is_simple(text) or (not fonts.is_shaped(text) and all(map(_has_cv2, text)))
+
+
+@functools.cache
+def _has_cv2(character: str) -> bool:
+    """Whether OpenCV draws anything else for a character than for one that does not exist."""
+    drawn, missing = np.zeros((2, 32, 48, 3), "uint8")
+    cv2.putText(drawn, character, (4, 24), WHITE, _font(False), 20)
+    cv2.putText(missing, "\u0378", (4, 24), WHITE, _font(False), 20)
+    return not np.array_equal(drawn, missing)
+
+
 @functools.cache
 def _font(bold: bool) -> cv2.FontFace:
-    """DejaVu Sans, the font of matplotlib's figures, from matplotlib's folder (an import would take half a second)."""
-    folder = Path(importlib.util.find_spec("matplotlib").submodule_search_locations[0], "mpl-data", "fonts", "ttf")
-    return cv2.FontFace(str(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")))
+    """DejaVu Sans, the font of the diagrams."""
+    return cv2.FontFace(str(fonts.file(bold)))

@@ -36,13 +36,14 @@ def slide(path: Path, title: str) -> "Iterator[Figure]":
     import matplotlib
     from matplotlib.figure import Figure
 
-    from pipeline.drawing import diagrams
+    from pipeline.drawing import diagrams, fonts
 
     inked = dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), colors.INK)
     with matplotlib.rc_context(diagrams.STYLE | STYLE | inked):
         figure = Figure(figsize=SIZE, layout="constrained")
         figure.suptitle(title, x=0.015, ha="left", fontsize=25, fontweight="bold")
         yield figure
+        fonts.fit_figure(figure)
         figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
