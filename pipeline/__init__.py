@@ -8,3 +8,5 @@ if Path(sys.argv[0]).name == "cnnkeras" or "pipeline.cli" in sys.orig_argv[1:5]:
     from pipeline.runtime import signals
 
     signals.end_at_once()
+
+from pipeline.runtime import loaded  # noqa: F401 - it records the text of every module that is loaded after it

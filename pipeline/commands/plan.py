@@ -24,9 +24,9 @@ from pipeline.params.code import code_of_stages
 from pipeline.runtime import definition, durations, dvc_files, paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.nested import leaves
+from pipeline.runtime.seals import Seals, changed_values, overlap
 
 NOTHING_TO_DO = "nothing to do: every result is up to date"
-_MISSING = "nothing"
 _NEVER_RUN = "never run"
 _FIXES = {
     NotDvcRepoError: ". Run `dvc init` (with --no-scm where there is no git)",
@@ -42,11 +42,13 @@ class Plan:
         reasons: Reasons of each stage, in the order in which DVC would run the stages. DVC skips a stage whose only reason is
             `follows ...` if the stages before it make the same bytes again.
         graph: The same stages, with an edge from each stage to every stage that depends on it.
+        forced: Those stages that DVC takes for up to date, although their outputs are damaged or were made of something else.
         is_checked: Whether the files that `check` wrote have the current code.
     """
 
     reasons: dict[str, list[str]]
     graph: networkx.DiGraph
+    forced: frozenset[str]
     is_checked: bool
 
 
@@ -89,7 +91,7 @@ def repair() -> None:
 
 
 def make_plan() -> Plan:
-    """Compare params.yaml, the code and all files with what dvc.lock records.
+    """Compare params.yaml, the code and all files with what dvc.lock records, and with the seals of results that it has as up to date.
 
     Raises:
         InputError: params.yaml is wrong, or DVC cannot read the project.
@@ -97,11 +99,11 @@ def make_plan() -> Plan:
     params, values = load_params(with_files=True), definition.read_yaml(paths.params_file())
     code = code_of_stages(params, values)
     with opened() as repo:
-        reasons = _reasons(repo, code, values)
+        reasons, forced = _reasons(repo, code, values, Seals(params))
         names = {stage: stage.addressing for stage in repo.index.graph}
         graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
     dvc_files.keep()
-    return Plan(reasons, graph, all(_is_written(label, text) for label, text in code.items()))
+    return Plan(reasons, graph, forced, all(_is_written(label, text) for label, text in code.items()))
 
 
 @contextmanager
@@ -125,9 +127,12 @@ def _is_written(label: str, text: str) -> bool:
     return file.is_file() and file.read_text(encoding="utf-8") == text
 
 
-def _reasons(repo: Repo, code: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The reasons of each stale stage, in the order in which DVC would run the stages."""
+def _reasons(
+    repo: Repo, code: Mapping[str, str], values: Mapping[str, Any], seals: Seals
+) -> tuple[dict[str, list[str]], frozenset[str]]:
+    """The reasons of each stale stage, in the order in which DVC would run the stages; and the stages that DVC would not run."""
     reasons: dict[str, list[str]] = {}
+    forced: set[str] = set()
     unchanged: dict[str, str] = {}  # hashes of outputs that are up to date, by path
     graph = repo.index.graph  # with an edge from each stage to every stage that it depends on
     positions = {stage: position for position, stage in enumerate(repo.index.stages)}
@@ -137,13 +142,25 @@ def _reasons(repo: Repo, code: Mapping[str, str], values: Mapping[str, Any]) -> 
         stale_before = [before for before in graph.successors(stage) if before.addressing in reasons]
         remade = [Path(output.fs_path) for before in stale_before for output in before.outs]
         stage_reasons = list(_own_reasons(stage, remade, unchanged, code[stage.addressing], values))
+        if not stage_reasons and (stage_reasons := list(_against_seal(stage.addressing, seals, remade))):
+            forced.add(stage.addressing)
         if stale_before and stage_reasons != [_NEVER_RUN]:
             stage_reasons.append(f"follows {', '.join(before.addressing for before in stale_before)}")
         if stage_reasons:
             reasons[stage.addressing] = stage_reasons
         else:
             unchanged |= {output.fs_path: output.hash_info.value for output in stage.outs}
-    return reasons
+    seals.save()
+    return reasons, frozenset(forced)
+
+
+def _against_seal(label: str, seals: Seals, remade: Sequence[Path]) -> Iterator[str]:
+    """Differences of a result from its seal that DVC does not see, without inputs in `remade`, which stale stages make again."""
+    stage, _, entry = label.partition("@")
+    for damage in seals.damage(stage, entry):
+        yield f"{damage}, which DVC does not see"
+    for change in seals.changes(stage, entry, besides=remade):
+        yield f"made before {change}, which DVC does not see"
 
 
 def _own_reasons(
@@ -164,11 +181,11 @@ def _own_reasons(
         if isinstance(dependency, ParamsDependency):
             # Compared here: DVC would read params.yaml once for each stage.
             current = {key: definition.lookup(values, key) for key in dependency.params}
-            yield from _changes(dict(leaves(dependency.hash_info.value)), dict(leaves(current)))
+            yield from changed_values(dict(leaves(dependency.hash_info.value)), dict(leaves(current)))
         elif path == paths.code(stage.addressing):
             yield from _code_changes(dependency, code)
         elif unchanged.get(dependency.fs_path) != dependency.hash_info.value and not any(
-            _overlap(output, path) for output in remade
+            overlap(output, path) for output in remade
         ):
             yield from _file_change(dependency)
     for output in stage.outs:
@@ -187,7 +204,7 @@ def _code_changes(dependency: Any, current: str) -> Iterator[str]:
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) != after.get(path):
             yield f"{path} {'changed' if path in before and path in after else 'is new' if path in after else 'is no more'}"
-    yield from _changes(definition.read_values(recorded), definition.read_values(current))
+    yield from changed_values(definition.read_values(recorded), definition.read_values(current))
 
 
 def _recorded_text(dependency: Any) -> str | None:
@@ -199,20 +216,8 @@ def _recorded_text(dependency: Any) -> str | None:
     return None
 
 
-def _overlap(output: Path, dependency: Path) -> bool:
-    """Whether the two paths are equal, or one is inside the other."""
-    return output.is_relative_to(dependency) or dependency.is_relative_to(output)
-
-
 def _file_change(file: Any) -> Iterator[str]:
     """Difference of a dependency or an output from the hash in dvc.lock."""
     words = {"deleted": "is missing", "modified": "changed", "new": "is new", "not in cache": "is not in DVC's cache"}
     for path, state in file.status().items():
         yield f"{path} {words[state]}"
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """Changed values of params.yaml as `key: old -> new`."""
-    for key in {**before, **after}:
-        if before.get(key, _MISSING) != after.get(key, _MISSING):
-            yield f"{key}: {before.get(key, _MISSING)} -> {after.get(key, _MISSING)}"

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
         keep_going: After a failure, run all stages that do not depend on what failed.
 
     Raises:
-        InputError: As `plan.make_plan`; or stages of this project are being run already.
+        InputError: As `plan.make_plan`; or stages of this project are being run already; or something changed while the stages ran.
         SystemExit: A stage failed; raised with DVC's exit code when the stages beside it have ended.
     """
     places.require_writable_project()
@@ -113,18 +113,16 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
         with plan.opened():
             pass  # what DVC would refuse is refused in our words
         labels = [definition.label(*pair) for pair in definition.labels(definition.read_yaml(paths.params_file()))]
-        outcome = Outcome()
-        if jobs > 1 or keep_going:
-            stale = plan.make_plan()
-            if not stale.reasons and stale.is_checked:
-                click.echo(plan.NOTHING_TO_DO)
-                return
-            # With --single-item DVC does not run the stages before: `check` becomes the first stage of the graph.
-            graph = networkx.DiGraph(stale.graph)
-            graph.add_edges_from([(definition.CHECK, name) for name in list(graph)])
-            parts = chains(graph)
-            if len(parts) > 1 or keep_going:
-                outcome = _run_chains(parts, jobs, keep_going=keep_going)
+        outcome, stale = Outcome(), plan.make_plan()
+        if not stale.reasons and stale.is_checked:
+            click.echo(plan.NOTHING_TO_DO)
+            return
+        # With --single-item DVC does not run the stages before: `check` becomes the first stage of the graph.
+        graph = networkx.DiGraph(stale.graph)
+        graph.add_edges_from([(definition.CHECK, name) for name in list(graph)])
+        parts = chains(graph, alone=stale.forced)
+        if stale.forced or keep_going or (jobs > 1 and len(parts) > 1):
+            outcome = _run_chains(parts, jobs, stale.forced, keep_going=keep_going)
         code = outcome.code or _run_rest()
         dvc_files.order([definition.CHECK, *labels])
         dvc_files.keep()
@@ -132,8 +130,18 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
             click.echo(f"failed: {', '.join(outcome.failed)}", err=True)
         if outcome.skipped:
             click.echo(f"not run because of that: {', '.join(outcome.skipped)}", err=True)
-    if code:
-        sys.exit(code)
+        if code:
+            sys.exit(code)
+        _require_up_to_date()
+
+
+def _require_up_to_date() -> None:
+    """Refuse to end as if all were well when something changed while the stages ran: DVC may have recorded it with results of before."""
+    for stage, reasons in plan.make_plan().reasons.items():
+        raise InputError(
+            f"{stage}: expected everything to be up to date at the end; received: {'; '.join(reasons)}. "
+            "Something changed while the stages ran: run `cnnkeras repro` again"
+        )
 
 
 @contextlib.contextmanager
@@ -158,8 +166,13 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def chains(graph: networkx.DiGraph) -> dict[str, Chain]:
-    """Cut a graph, with edges from each stage to those that follow it, into chains; returns the chains by their first stage."""
+def chains(graph: networkx.DiGraph, alone: Set[str] = frozenset()) -> dict[str, Chain]:
+    """Cut a graph, with edges from each stage to those that follow it, into chains; returns the chains by their first stage.
+
+    Args:
+        graph: The stages.
+        alone: Those that are a chain each.
+    """
     graph = networkx.transitive_reduction(graph)
     order = list(networkx.lexicographical_topological_sort(graph))
     depths: dict[str, int] = {}
@@ -169,7 +182,7 @@ def chains(graph: networkx.DiGraph) -> dict[str, Chain]:
     first: dict[str, str] = {}
     for name in order:
         before = list(graph.predecessors(name))
-        continues = len(before) == 1 and graph.out_degree(before[0]) == 1
+        continues = len(before) == 1 and graph.out_degree(before[0]) == 1 and not alone & {name, before[0]}
         first[name] = first[before[0]] if continues else name
         members.setdefault(first[name], []).append(name)
     return {
@@ -178,8 +191,15 @@ def chains(graph: networkx.DiGraph) -> dict[str, Chain]:
     }
 
 
-def _run_chains(parts: Mapping[str, Chain], jobs: int, *, keep_going: bool) -> Outcome:
-    """Run all chains, up to `jobs` at a time, the deepest first; after a failure only what does not depend on it, or nothing."""
+def _run_chains(parts: Mapping[str, Chain], jobs: int, forced: Set[str], *, keep_going: bool) -> Outcome:
+    """Run all chains, up to `jobs` at a time, the deepest first; after a failure only what does not depend on it, or nothing.
+
+    Args:
+        parts: The chains by their first stage.
+        jobs: Number of chains at a time.
+        forced: Stages that run although DVC takes them for up to date.
+        keep_going: Whether what does not depend on a failure goes on.
+    """
     waiting, done, outcome = dict(parts), set[str](), Outcome()
     running: dict[str, Run] = {}
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -190,7 +210,7 @@ def _run_chains(parts: Mapping[str, Chain], jobs: int, *, keep_going: bool) -> O
             ready = [name for name, chain in waiting.items() if chain.follows <= done]
             ready.sort(key=lambda name: -waiting[name].depth)
             for name in ready[: jobs - len(running)]:
-                running[name] = _start(parts[name].stages)
+                running[name] = _start([*(["--force"] if name in forced else ()), *parts[name].stages])
                 del waiting[name]
                 threading.Thread(target=_relay, args=(name, running[name], ended), daemon=True).start()
             if not running:
@@ -222,10 +242,10 @@ def _run_chains(parts: Mapping[str, Chain], jobs: int, *, keep_going: bool) -> O
     return outcome
 
 
-def _start(stages: Sequence[str]) -> Run:
+def _start(arguments: Sequence[str]) -> Run:
     return Run(
         subprocess.Popen(
-            [*_DVC, "--single-item", *stages],
+            [*_DVC, "--single-item", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -32,6 +32,7 @@ def load_params(path: Path | None = None, *, with_files: bool = False) -> Params
     path = path or paths.params_file()
     file = ParsedFile(path)
     params = validate(file, (), Params, file.plain, also_missing=missing_arguments)
+    params.read_from(file.sha256)
     params = params.model_copy(update={"sources": {name: checked_source(file, name) for name in params.sources}})
     for name in params.datasets:
         check_dataset(file, params, name)

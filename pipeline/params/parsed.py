@@ -1,5 +1,6 @@
 """A params file parsed as YAML 1.2, with the line of each key."""
 
+import hashlib
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -22,6 +23,7 @@ class ParsedFile:
     Attributes:
         name: The file's name for messages: `params.yaml`, or the path of another file.
         plain: The content as dictionaries, lists, numbers and text.
+        sha256: SHA-256 (hexadecimal) of the file's bytes.
 
     Raises:
         InputError: The file is too large, is not UTF-8 or no valid YAML, uses YAML that a params file may not, or is no mapping.
@@ -63,6 +65,7 @@ class ParsedFile:
             data = file.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
             raise InputError(f"{self.name}: expected a file of at most {_MAX_BYTES >> 20} MiB; received: more")
+        self.sha256 = hashlib.sha256(data).hexdigest()
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from cnnkeras.by_name import unknown
 from pipeline.lab.claims import ClaimEntry
@@ -39,6 +39,17 @@ class Params(Entry):
     ensembles: dict[Name, Ensemble] = Field(default_factory=dict)
     lab: dict[Name, Any] = Field(default_factory=dict)
     imports: dict[Name, Import] = Field(default_factory=dict)
+    _text_sha256: str = PrivateAttr("")
+
+    def read_from(self, text_sha256: str) -> "Params":
+        """These params, which remember the SHA-256 (hexadecimal) of the file that they were read from."""
+        self._text_sha256 = text_sha256
+        return self
+
+    @property
+    def text_sha256(self) -> str:
+        """SHA-256 (hexadecimal) of the file that they were read from; empty if they were read from none."""
+        return self._text_sha256
 
     def source(self, name: str) -> SourceEntry:
         """Entry of a source, or an `InputError` that names the known ones."""

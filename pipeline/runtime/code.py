@@ -16,12 +16,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.runtime import definition, paths, source_text
+from pipeline.runtime.loaded import PACKAGES
 from pipeline.runtime.replacing import replacing
-from pipeline.runtime.source_text import ANY, PACKAGES, Source, hash_of, hash_of_text, read_source
+from pipeline.runtime.source_text import ANY, Source, hash_of, hash_of_text, read_source
 
 SOURCES = Path(__file__).parents[2]  # the folder that holds the packages
 
@@ -47,9 +49,14 @@ REFERRING = {"dataset": ("datasets",), "source": ("sources",), "members": ("expe
 
 
 class Code:
-    """The current code of the packages."""
+    """The code of the packages.
 
-    def __init__(self) -> None:
+    Args:
+        texts: Texts of modules, by their names, that count in place of their files.
+    """
+
+    def __init__(self, texts: Mapping[str, str] | None = None) -> None:
+        self._texts = texts or {}
         self._sources: dict[str, Source] = {}
         self._files: dict[str, Path | None] = {}
         self._neutral: dict[tuple[str, str], bool] = {}
@@ -156,10 +163,10 @@ class Code:
 
     def _source(self, module: str) -> Source:
         if module not in self._sources:
-            text = self._file(module).read_text(encoding="utf-8")
+            text = self._texts.get(module) or self._file(module).read_text(encoding="utf-8")
             key = hash_of_text(text)
             if key not in self._known:
-                self._known[key], self._has_new = read_source(text), True
+                self._known[key], self._has_new = _parsed(text), True
             self._sources[module] = self._known[key]
         return self._sources[module]
 
@@ -174,6 +181,9 @@ class Code:
             candidates = (path / "__init__.py", path.with_suffix(".py")) if module.split(".")[0] in PACKAGES else ()
             self._files[module] = next((file for file in candidates if file.is_file()), None)
         return self._files[module]
+
+
+_parsed = cache(read_source)
 
 
 def _root(stage: str) -> tuple[str, str]:

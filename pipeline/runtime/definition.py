@@ -82,13 +82,18 @@ def _keys(templates: Iterable[str], stage: str, entry: str, values: Mapping[str,
 def maker(path: Path) -> str | None:
     """The command that makes a path, `cnnkeras train yolo`; None if no stage of a project here does."""
     try:
-        values = read_yaml(paths.params_file())
+        made_by = stage_of(path, read_yaml(paths.params_file()))
     except InputError:
         return None
+    return f"cnnkeras {command(made_by[0])} {made_by[1]}" if made_by else None
+
+
+def stage_of(path: Path, values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(stage, entry) that makes a path of the project; None if no stage does."""
     for stage, entry in labels(values):
         for output in outputs_of(stage, entry, values):
             if output == path or output in path.parents:
-                return f"cnnkeras {command(stage)} {entry}"
+                return stage, entry
     return None
 
 
@@ -99,6 +104,12 @@ def outputs_of(stage: str, entry: str, values: Mapping[str, Any]) -> Iterator[Pa
         for output in body.get(kind, ()):
             template = output if isinstance(output, str) else next(iter(output))
             yield paths.root() / _resolve(template, section=stages().get(stage), entry=entry, values=values)
+
+
+def deps_of(stage: str, entry: str, values: Mapping[str, Any]) -> list[Path]:
+    """Files and folders that the stage of an entry reads, without those that `check` writes."""
+    paths_read = (paths.root() / path for path in _keys(_body(stage).get("deps", ()), stage, entry, values))
+    return [path for path in paths_read if not path.is_relative_to(paths.code())]
 
 
 def lookup(values: Any, dotted_key: str) -> Any:

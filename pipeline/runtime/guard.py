@@ -19,9 +19,9 @@ The guard also does this:
 - One run at a time: a second run of the same stage and entry is refused, and the message names the process that holds the lock.
 - A full disk is an error of one line, like wrong input, and so is a place that cannot be written to, before the work is done.
 - The error for a missing input names the command that makes it.
-- A result never mixes two states. DVC hashes dependencies and parameters *after* the command, so that its lock would record the new
-  state for a result of the old one (treeverse/dvc#11058). If an input, a value of params.yaml or a line of code that the stage
-  depends on changed while it ran, the stage fails and publishes nothing. dvc.yaml lists the values, `runtime/code.py` finds the code.
+- A result never mixes two states. If an input, a value of params.yaml or a line of code that the stage depends on changed while it
+  ran, the stage fails and publishes nothing. dvc.yaml lists inputs and values, `runtime/code.py` finds the code.
+- Outputs get a seal, and inputs that do not fit to theirs are refused (`runtime/seals.py`).
 - A long stage may ask in between: `outputs.require_unchanged()` on what the block is given raises the same error before the end.
 - A stage that DVC started ends when DVC ends: after a SIGTERM to `dvc repro`, no process goes on writing.
 """
@@ -29,19 +29,23 @@ The guard also does this:
 import fcntl
 import functools
 import hashlib
+import json
 import os
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from pipeline.runtime import definition, durations, dvc_files, paths, places
-from pipeline.runtime.code import SOURCES, Code
+from pipeline.runtime.code import SOURCES
+from pipeline.runtime.digests import Digests, digest, files_of, join, sha256, stamp
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
 from pipeline.runtime.replacing import partial_path, remove
+from pipeline.runtime.seals import Origin, Params, Seal, Seals
 from pipeline.runtime.signals import end_with_parent, ends_on_signals, is_adopted, on_abrupt_end, signals_held
 
 _MIN_FREE_BYTES = 2**20  # a disk with less is full: no useful output fits
@@ -67,7 +71,9 @@ class Partials(tuple[Path, ...]):
 
 
 @contextmanager
-def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Path]) -> Iterator[Partials]:
+def stage(
+    name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Path], params: Params | None = None
+) -> Iterator[Partials]:
     """Guard one run of a stage (see the top of this file); yields one temporary path for each of `outputs`, in order.
 
     Args:
@@ -75,10 +81,12 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
         entry: The entry of params.yaml that it runs for: `yolo`.
         inputs: Files and folders that it reads. All must exist.
         outputs: Final paths of the files and folders that it makes.
+        params: The params that it runs with; None: only the values that params.yaml has count.
 
     Raises:
-        InputError: The same stage of the same entry is running; an input is missing; the code is not the code that `check` gave
-            to DVC; an input, a parameter or a source file changed during the run; the disk is full.
+        InputError: The same stage of the same entry is running; an input is missing, damaged or made of other values or code than the
+            current ones; the code is not the code that `check` gave to DVC; an input, a value or a source file changed during the run;
+            the disk is full.
         FileNotFoundError: The block ended without writing an output.
     """
     label, begin = definition.label(name, entry), time.monotonic()
@@ -86,15 +94,13 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
         guard.enter_context(ends_on_signals())
         _die_with_dvc()
         places.require_temporary_folder()
-        for output in outputs:
+        for output in (*outputs, *([paths.seal(label)] if _has_seal(name) else ())):
             places.require_replaceable(output)
         guard.enter_context(_lock(label))
         dvc_files.keep()
         _require(inputs, label)
-        before = _state(name, entry, inputs)
-        _require_checked(label, before)
-        require_unchanged = _comparison(name, entry, inputs, before)
-        partials = Partials(map(partial_path, outputs), require_unchanged)
+        run = _Run(name, entry, inputs, params)
+        partials = Partials(map(partial_path, outputs), run.require_unchanged)
         for partial in partials:
             remove(partial)  # left by a killed run: this process holds the lock, so that run has ended
             (partial.parent if partial.suffix else partial).mkdir(parents=True, exist_ok=True)
@@ -102,20 +108,15 @@ def stage(name: str, entry: str, *, inputs: Sequence[Path], outputs: Sequence[Pa
             guard.enter_context(on_abrupt_end(functools.partial(remove, partial)))
         guard.enter_context(_room(label, outputs))
         yield partials
-        _require_unchanged(before, _state(name, entry, inputs), label)
-        _publish(partials, outputs)
+        run.require_unchanged(thoroughly=True)
+        run.publish(partials, outputs)
         durations.record(label, time.monotonic() - begin)
 
 
-def fingerprint(name: str, entry: str, inputs: Sequence[Path]) -> str:
-    """SHA-256 (hexadecimal) of the state of a stage's inputs, parameters and source files; equal states give equal results.
-
-    Args:
-        name: The stage's name.
-        entry: The entry of params.yaml that it runs for.
-        inputs: Files and folders that it reads; their sizes and modification times count, not their bytes.
-    """
-    return hashlib.sha256(repr(sorted(_state(name, entry, inputs).items())).encode()).hexdigest()
+def fingerprint(name: str, entry: str, inputs: Sequence[Path], params: Params | None = None) -> str:
+    """SHA-256 (hexadecimal) of all that a stage makes its outputs of: equal ones give equal results. Arguments as for `stage`."""
+    origin = asdict(_origin(name, entry, inputs, params))
+    return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
 
 
 def _die_with_dvc() -> None:
@@ -181,55 +182,112 @@ def _require(inputs: Sequence[Path], label: str) -> None:
             )
 
 
-def _state(name: str, entry: str, inputs: Sequence[Path]) -> dict[str, Any]:
-    """State of everything that the stage depends on, by the name that an error gives it: a path, or params.yaml and a key."""
-    state: dict[str, Any] = {str(path.relative_to(paths.root())): _file_stats(path) for path in inputs}
-    if name == definition.CHECK or not (paths.root() / paths.DEFINITION).is_file():
-        return state  # without dvc.yaml there is no dvc.lock to falsify
-    values = definition.read_yaml(paths.params_file())
-    for key in (*definition.params_of(name, entry, values), *definition.checked_params_of(name, entry, values)):
-        state[f"{paths.PARAMS} {key}"] = definition.lookup(values, key)
-    return state | Code().dependencies(name, entry, values)
+class _Run:
+    """One run of a stage, with the state in which it began. Arguments as for `stage`.
 
+    Raises:
+        InputError: An input is damaged or not what its stage would make now, or the code is not the code that `check` gave to DVC.
+    """
 
-def _require_checked(label: str, state: dict[str, Any]) -> None:
-    """Refuse to run under DVC if the code changed since `check` wrote it down: dvc.lock would record the old code with a result of the new."""
-    file = paths.code(label)
-    if not _is_run_by_dvc() or not file.is_file():
-        return
-    checked = definition.read_code(file.read_text(encoding="utf-8"))
-    changed = sorted(path for path in checked if state.get(path) != checked[path])
-    if changed:
+    def __init__(self, name: str, entry: str, inputs: Sequence[Path], params: Params | None):
+        self._arguments, self._label = (name, entry, inputs, params), definition.label(name, entry)
+        self._has_seal = _has_seal(name)
+        self._origin = _origin(*self._arguments)
+        code = [SOURCES / path for path in self._origin.code]
+        self._watched = [paths.params_file(), paths.root() / paths.DEFINITION, *inputs, *code]
+        self._stamps = _stamps(self._watched)
+        if params and params.text_sha256 != sha256(paths.params_file()):
+            self._refuse(f"{paths.PARAMS} changed")
+        self.require_unchanged(thoroughly=True)  # an edit of a module that was loaded before it
+        self._require_checked(has_defaults=params is not None)
+        seals = Seals(params) if self._has_seal else None
+        for path in inputs if seals else ():
+            seals.require(path, self._label)
+
+    def require_unchanged(self, *, thoroughly: bool = False) -> None:
+        """Refuse to go on if an input, a value or the code changed, or if code was loaded that its file does not have any more.
+
+        Args:
+            thoroughly: Whether to compare contents even where all sizes and times are as they were.
+        """
+        current = _stamps(self._watched)
+        if self._stamps == current and not thoroughly:
+            return
+        for as_loaded in (False, True):
+            if change := next(self._origin.changes(_origin(*self._arguments, as_loaded=as_loaded)), None):
+                self._refuse(change)
+        self._stamps = current
+
+    def publish(self, partials: Sequence[Path], outputs: Sequence[Path]) -> None:
+        """Replace the former outputs by the new ones. Signals wait meanwhile, so that no output is left missing."""
+        for partial in partials:
+            if not partial.exists():
+                raise FileNotFoundError(f"the stage should have written {partial}")
+        digests = Digests()
+        written = {
+            output: digests.listing(partial, as_if=output) for partial, output in zip(partials, outputs, strict=True)
+        }
+        with signals_held():
+            if self._has_seal:
+                # First: if the machine stops between two of these, the seal does not fit to the outputs, and their readers notice.
+                Seal(join(written.values()), self._origin).write(paths.seal(self._label))
+            for partial, output in zip(partials, outputs, strict=True):
+                _replace(partial, output)
+        for listing in written.values():
+            digests.remember(listing)
+        digests.save()
+
+    def _require_checked(self, *, has_defaults: bool) -> None:
+        """Refuse to run under DVC if code or values changed since `check` wrote them down: dvc.lock would record them with this result."""
+        file = paths.code(self._label)
+        if not _is_run_by_dvc() or not file.is_file():
+            return
+        text = file.read_text(encoding="utf-8")
+        now = self._origin.code | self._origin.values
+        values = definition.read_values(text) if has_defaults else {}
+        for key, value in {**definition.read_code(text), **values}.items():
+            if now.get(key) != value:
+                raise InputError(
+                    f"{self._label}: expected the code and the values that the stage {definition.CHECK} recorded; "
+                    f"received: a changed {key}. Run `dvc repro` again"
+                )
+
+    def _refuse(self, change: str) -> NoReturn:
         raise InputError(
-            f"{label}: expected the code that the stage {definition.CHECK} recorded; received: a changed {changed[0]}. Run `dvc repro` again"
+            f"{self._label}: expected params.yaml, code and inputs to stay as they were while the stage ran; "
+            f"received: {change}. The result was dropped; run the stage again"
         )
 
 
-def _file_stats(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size in bytes and modification time in nanoseconds of a file, or of every file below a folder."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    stats = [(file, file.stat()) for file in files if file.is_file()]
-    return [(str(file.relative_to(path)), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+def _has_seal(name: str) -> bool:
+    """Whether a stage of this name seals its outputs; `check` does not, nor does any stage in a folder without dvc.yaml."""
+    return name != definition.CHECK and (paths.root() / paths.DEFINITION).is_file()
 
 
-def _comparison(name: str, entry: str, inputs: Sequence[Path], before: dict[str, Any]) -> Callable[[], None]:
-    """A function that compares the state now with that before; made when the stage begins."""
-    code = [SOURCES / key for key in before if key.endswith(".py")]
-    watched = [paths.params_file(), paths.root() / paths.DEFINITION, *inputs, *code]
-    stamps = _stamps(watched)
-
-    def require_unchanged() -> None:
-        nonlocal stamps
-        if stamps != (current := _stamps(watched)):
-            _require_unchanged(before, _state(name, entry, inputs), definition.label(name, entry))
-            stamps = current
-
-    return require_unchanged
+def _origin(name: str, entry: str, inputs: Sequence[Path], params: Params | None, *, as_loaded: bool = True) -> Origin:
+    """What a stage makes its outputs of now."""
+    if _has_seal(name):
+        seals = Seals(params, as_loaded=as_loaded)
+        origin = seals.origin(name, entry)
+        seals.save()
+        return origin
+    digests = Digests()
+    names = [path.relative_to(paths.root()).as_posix() for path in inputs]
+    return Origin({name: digest(digests.listing(path), name) for name, path in zip(names, inputs, strict=True)}, {}, {})
 
 
 def _stamps(watched: Iterable[Path]) -> list[Any]:
-    """Sizes and times of files and of all files below folders; None in place of what does not exist."""
-    return [_file_stats(path) if path.exists() else None for path in watched]
+    """Sizes and times of files and of all files below folders; empty in place of what does not exist."""
+    return [{file: stamp(file) for file in files_of(path)} for path in watched]
+
+
+def _replace(partial: Path, output: Path) -> None:
+    former = output.with_name(f".partial-replaced-{output.name}")
+    remove(former)
+    if output.is_dir():  # a folder, unlike a file, cannot be replaced in one step
+        output.rename(former)
+    partial.replace(output)
+    remove(former)
 
 
 @contextmanager
@@ -249,28 +307,3 @@ def _room(label: str, outputs: Sequence[Path]) -> Iterator[None]:
             f"{label}: expected room on the disk for {names}; received: {first_reason(error)}. "
             "Make room and run the stage again; nothing was half-written"
         ) from error
-
-
-def _require_unchanged(before: dict[str, Any], after: dict[str, Any], label: str) -> None:
-    """Refuse to publish a result whose inputs, values or code changed while the stage ran."""
-    for key in {**before, **after}:
-        if before.get(key) != after.get(key):
-            raise InputError(
-                f"{label}: expected {key} to stay as it was while the stage ran; received: a change. "
-                "The result was dropped; run the stage again"
-            )
-
-
-def _publish(partials: Sequence[Path], outputs: Sequence[Path]) -> None:
-    """Replace the former outputs by the new ones. Signals wait meanwhile, so that no output is left missing."""
-    for partial in partials:
-        if not partial.exists():
-            raise FileNotFoundError(f"the stage should have written {partial}")
-    with signals_held():
-        for partial, output in zip(partials, outputs, strict=True):
-            former = output.with_name(f".partial-replaced-{output.name}")
-            remove(former)
-            if output.is_dir():  # a folder, unlike a file, cannot be replaced in one step
-                output.rename(former)
-            partial.replace(output)
-            remove(former)

@@ -6,9 +6,9 @@ from pipeline.runtime.errors import InputError
 
 PARAMS, DEFINITION = "params.yaml", "dvc.yaml"
 # Folders of results/ that belong to no experiment: the empty model that stands for "no experiment", the reports on datasets, the
-# lab's results, and the code that each stage runs.
-SCRATCH, DATASETS, LAB, CODE = "scratch", "datasets", "lab", "code"
-RESERVED = (DATASETS, LAB, CODE)
+# lab's results, the code that each stage runs, and the stages' seals.
+SCRATCH, DATASETS, LAB, CODE, SEALS = "scratch", "datasets", "lab", "code", "seals"
+RESERVED = (DATASETS, LAB, CODE, SEALS)
 CHECKED = "checked"  # in results/code: what every stage depends on, so that none starts before `check`
 
 
@@ -50,6 +50,11 @@ def dataset_report(dataset: str) -> Path:
 def code(label: str = "") -> Path:
     """File that lists the code of a stage (label `train@yolo`), written by the stage `check`; without a label, the folder of these files."""
     return root() / "results" / CODE / label
+
+
+def seal(label: str) -> Path:
+    """JSON file that says what a stage (label `train@yolo`) wrote, and of what it made that (`runtime/seals.py`)."""
+    return root() / "results" / SEALS / f"{label}.json"
 
 
 def imported(file: str) -> Path:

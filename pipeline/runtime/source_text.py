@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-PACKAGES = ("cnnkeras", "pipeline")  # whose imports are followed
+from pipeline.runtime.loaded import PACKAGES
+
 ANY = "*"  # among the attributes that are taken of a module: a function that an entry names
 
 

@@ -17,7 +17,7 @@ def run() -> None:
         InputError: params.yaml is not valid.
     """
     params = load_params(with_files=True)
-    with stage(definition.CHECK, "", inputs=[paths.params_file()], outputs=[paths.code()]) as (folder,):
+    with stage(definition.CHECK, "", inputs=[paths.params_file()], outputs=[paths.code()], params=params) as (folder,):
         values = definition.read_yaml(paths.params_file())
         for label, text in code_of_stages(params, values).items():
             (folder / label).write_text(text, encoding="utf-8")

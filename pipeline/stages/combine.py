@@ -48,10 +48,11 @@ def run(name: str) -> None:
     Raises:
         InputError: There is no such ensemble, a member has no outputs yet, or the members' outputs have different shapes.
     """
-    ensemble = load_params().ensemble(name)
+    params = load_params()
+    ensemble = params.ensemble(name)
     index_file = paths.augmented(ensemble.dataset) / INDEX
     inputs = [index_file, *map(paths.outputs, ensemble.members)]
-    with stage("combine", name, inputs=inputs, outputs=[paths.outputs(name)]) as (folder,):
+    with stage("combine", name, inputs=inputs, outputs=[paths.outputs(name)], params=params) as (folder,):
         index = open_index(index_file.parent)
         members = [_read(member, index) for member in ensemble.members]
         _require_equal_shapes(name, members)

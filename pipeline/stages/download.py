@@ -30,5 +30,5 @@ def run(name: str) -> None:
     mirrors = [str(paths.raw(name))]
     if mirror := os.environ.get(MIRROR_VARIABLE) or params.mirror:
         mirrors.append(mirror if "://" in mirror else str(paths.root() / mirror))
-    with stage("download", name, inputs=[], outputs=[paths.raw(name)]) as (folder,):
+    with stage("download", name, inputs=[], outputs=[paths.raw(name)], params=params) as (folder,):
         sources.load(source.kind).fetch(source, folder, mirrors=mirrors)

@@ -24,7 +24,8 @@ def run(name: str) -> None:
     Raises:
         InputError: There is no such entry; its file does not exist, has another format, or has weights of another architecture.
     """
-    entry = load_params().imported(name)
+    params = load_params()
+    entry = params.imported(name)
     file = paths.imported(entry.file)
     if not file.is_file():
         raise InputError(
@@ -32,7 +33,7 @@ def run(name: str) -> None:
             f"for example with `dvc import-url URL {entry.file}`, or name another"
         )
     with (
-        stage("import-weights", name, inputs=[file], outputs=[paths.model_folder(name)]) as (folder,),
+        stage("import-weights", name, inputs=[file], outputs=[paths.model_folder(name)], params=params) as (folder,),
         devices.set_up(seed=_SEED),
     ):
         # Importing Keras takes seconds: the errors above come first.

@@ -12,11 +12,12 @@ from threadpoolctl import threadpool_limits
 from pipeline.lab import claims, numbers, slides
 from pipeline.lab.claims import ClaimEntry
 from pipeline.lab.numbers import Numbers
-from pipeline.params import load_params
+from pipeline.params import Params, load_params
 from pipeline.runtime import paths
 from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
+from pipeline.runtime.seals import Seals
 
 if TYPE_CHECKING:
     from pipeline.tracking.results import Result
@@ -36,9 +37,9 @@ def run(name: str, *, log_only: bool = False) -> None:
     params = load_params()
     entry = params.claim(name)
     if log_only:
-        _require_result(name)
+        _require_result(name, params)
     else:
-        _measure(name, entry, params.seed)
+        _measure(name, entry, params)
     content = numbers.read(paths.claim_numbers(name))
     console = Console(soft_wrap=True)
     console.print(f"{name}: {content.verdict}. {content.paragraph}")
@@ -54,23 +55,25 @@ def run(name: str, *, log_only: bool = False) -> None:
         )
 
 
-def _measure(name: str, entry: ClaimEntry, seed: int) -> None:
+def _measure(name: str, entry: ClaimEntry, params: Params) -> None:
     """Write the numbers and the figure."""
     inputs = [paths.model_folder(model) for model in entry.trained_models]
     outputs = [paths.claim_numbers(name), paths.claim_figure(name)]
-    with stage("lab", name, inputs=inputs, outputs=outputs) as (numbers_file, figure_file):
+    with stage("lab", name, inputs=inputs, outputs=outputs, params=params) as (numbers_file, figure_file):
         # One thread: small matrices gain nothing from a second, and the order of sums depends on the number of threads.
         with threadpool_limits(1, "blas"):
-            findings = claims.load(entry.claim).measure(entry, seed=seed)
+            findings = claims.load(entry.claim).measure(entry, seed=params.seed)
         numbers.write(numbers_file, findings)
         with slides.slide(figure_file, findings.title) as canvas:
             findings.draw(canvas)
 
 
-def _require_result(name: str) -> None:
+def _require_result(name: str, params: Params) -> None:
     if not paths.claim_numbers(name).is_file() or not paths.claim_figure(name).is_file():
         file = paths.claim_numbers(name).relative_to(paths.root())
         raise InputError(f"expected the result {file}; received: none. Run `cnnkeras lab {name}` first")
+    for output in (paths.claim_numbers(name), paths.claim_figure(name)):
+        Seals(params).require(output, f"lab {name} --log-only")
 
 
 def _result(name: str, entry: ClaimEntry, seed: int, content: Numbers) -> "Result":

@@ -47,7 +47,7 @@ def run(experiment: str) -> None:
     inputs = [paths.augmented(dataset), paths.dataset_report(dataset), *(path(experiment) for path in results)]
     outputs = [paths.receipt(experiment)]
     with (
-        stage(params.stage("log", experiment), experiment, inputs=inputs, outputs=outputs) as (receipt,),
+        stage(params.stage("log", experiment), experiment, inputs=inputs, outputs=outputs, params=params) as (receipt,),
         tempfile.TemporaryDirectory() as temporary,
     ):
         result = _read(params, experiment, Path(temporary))

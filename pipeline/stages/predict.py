@@ -35,7 +35,7 @@ def run(name: str) -> None:
     experiment = params.experiment(name)
     dataset = paths.augmented(experiment.dataset)
     inputs = [paths.model_folder(name), *split_files(dataset, "test")]
-    with stage("predict", name, inputs=inputs, outputs=[paths.outputs(name)]) as (folder,):
+    with stage("predict", name, inputs=inputs, outputs=[paths.outputs(name)], params=params) as (folder,):
         index, test = open_index(dataset), open_split(dataset, "test")
         model = inference.load_model(name, seed=params.seed)
         _require_inputs(model, index, name, experiment)

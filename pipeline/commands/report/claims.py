@@ -8,6 +8,7 @@ from pipeline.lab import numbers
 from pipeline.lab.numbers import Numbers
 from pipeline.params import Params
 from pipeline.runtime import paths
+from pipeline.runtime.seals import Seals
 
 NOTE = (
     f"{MARK} Each claim is an entry under `lab:` in params.yaml, measured by `dvc repro lab@NAME`; its numbers, with "
@@ -17,9 +18,16 @@ NOTE = (
 
 
 def read(params: Params) -> dict[str, Numbers]:
-    """The numbers of each entry that has some, by its name; entries of other params files, such as a recipe, come last."""
+    """The numbers of each entry that has some, by its name; entries of other params files, such as a recipe, come last.
+
+    Raises:
+        InputError: Some are damaged.
+    """
     present = sorted(file.parent.name for file in paths.claim_numbers("*").parents[1].glob("*/numbers.json"))
     names = [*(name for name in params.lab if name in present), *(name for name in present if name not in params.lab)]
+    seals = Seals(params)
+    for name in names:
+        seals.require_whole(paths.claim_numbers(name))
     return {name: numbers.read(paths.claim_numbers(name)) for name in names}
 
 

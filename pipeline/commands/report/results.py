@@ -19,6 +19,7 @@ from pipeline.formats.metrics import read_metrics
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published
 from pipeline.runtime import durations, paths
 from pipeline.runtime.printable import printable
+from pipeline.runtime.seals import Seals
 from pipeline.sources import Task
 
 NOTE = "A published number stands beside ours only where it was measured on the same test images by the same protocol. All numbers are fractions."
@@ -41,7 +42,8 @@ Cell = list[tuple[str, bool]]  # lines of text, each with whether it is bold
 class Result:
     """An experiment or an ensemble with what is known of it; `metrics`, `parameters` and `timing` are None as long as there are none.
 
-    `published` are the numbers of its architecture that may stand beside its own, `elsewhere` the others.
+    `published` are the numbers of its architecture that may stand beside its own, `elsewhere` the others. `outdated` says what changed
+    since the result was made, None if nothing did.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Result:
     metrics: dict[str, Any] | None
     parameters: int | None
     timing: dict[str, Any] | None
+    outdated: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -92,7 +95,8 @@ class Result:
         if self.metrics is None:
             stage = "evaluate_ensemble" if isinstance(self.experiment, Ensemble) else "evaluate"
             return [f"no result yet: run `dvc repro {stage}@{self.name}`"]
-        return [self.data, self.metrics["protocol"], *self._seen]
+        before = [f"from before a change, {self.outdated}: run `cnnkeras repro`"] if self.outdated else []
+        return [self.data, self.metrics["protocol"], *self._seen, *before]
 
     @property
     def _seen(self) -> list[str]:
@@ -104,8 +108,15 @@ class Result:
 
 
 def read(params: Params) -> list[Result]:
-    """Every experiment and ensemble, with what is known of it."""
-    return [_read(name, params) for name in (*params.experiments, *params.ensembles)]
+    """Every experiment and ensemble, with what is known of it.
+
+    Raises:
+        InputError: A file of a result is damaged.
+    """
+    seals = Seals(params)
+    results = [_read(name, params, seals) for name in (*params.experiments, *params.ensembles)]
+    seals.save()
+    return results
 
 
 def table(results: Sequence[Result]) -> Table:
@@ -199,12 +210,13 @@ def _row(*cells: str) -> list[str]:
     return [f"| {' | '.join(escaped)} |"]
 
 
-def _read(name: str, params: Params) -> Result:
+def _read(name: str, params: Params, seals: Seals) -> Result:
     experiment = params.measured(name)
     dataset = params.dataset(experiment.dataset)
     result, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
     rows = _published(params.first_experiment(name), dataset.task, experiment.published)
     beside, elsewhere = comparable.split(params, name, rows)
+    changes = [change for change in map(seals.require_whole, (result, model)) if change]
     return Result(
         name=name,
         experiment=experiment,
@@ -214,6 +226,7 @@ def _read(name: str, params: Params) -> Result:
         metrics=read_metrics(result) if result.is_file() else None,
         parameters=model_files.count_parameters(model) if model.is_file() else None,
         timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,
+        outdated=changes[0].text if changes else None,
     )
 
 

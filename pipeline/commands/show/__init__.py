@@ -28,6 +28,7 @@ from pipeline.runtime import paths, places
 from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.replacing import replacing
+from pipeline.runtime.seals import Seals
 
 _files = Files(__name__, "a task")
 names, load = _files.names, _files.load
@@ -121,13 +122,18 @@ def read_signal(file: Path, length: int) -> np.ndarray:
 
 
 def _check_model(params: Params, name: str) -> None:
-    """Refuse a model that is not trained, or that needs proposals, which exist only for the images of the dataset."""
+    """Refuse a model that is not trained, is damaged, or needs proposals, which exist only for the images of the dataset."""
     if not paths.model_file(name).is_file():
         file = paths.model_file(name).relative_to(paths.root())
         raise InputError(
             f"expected the trained model {file}; received: no such file. "
             f"Run `cnnkeras train {name}` or `dvc repro train@{name}` first"
         )
+    seals = Seals(params)
+    if change := seals.require_whole(paths.model_file(name)):
+        note = f"{name}: the model is from before a change, {change.text}"
+        Console(stderr=True, soft_wrap=True, highlight=False).print(note, markup=False)
+    seals.save()
     settings = params.experiment(name).predict.regions
     regions = settings.call(region_kinds) if settings else None
     if regions and regions.file:

@@ -53,10 +53,10 @@ def run(name: str, *, workers: int | None = None) -> None:
     raw = paths.raw(dataset.source)
     versions, notes = 1 + dataset.copies, Notes()
     outputs = [paths.augmented(name), paths.dataset_report(name)]
-    with stage("augment", name, inputs=[raw], outputs=outputs) as (folder, report):
+    with stage("augment", name, inputs=[raw], outputs=outputs, params=params) as (folder, report):
         packer = Packer(name, dataset, params.source(dataset.source), raw, params.seed)
         work = folder.parent / ".packing" / name
-        state = stage_fingerprint("augment", name, [raw])
+        state = stage_fingerprint("augment", name, [raw], params)
         notes.left_out = packer.left_out
         index = pack(packer, work, workers=workers or available(), state=state, notes=notes)
         for path in work.iterdir():

@@ -105,7 +105,11 @@ def run(name: str) -> None:
     histories = [] if name in params.ensembles else [paths.history(name)]
     inputs = [*packed.split_files(dataset, "test"), *histories, paths.predictions(name)]
     outputs = [paths.metrics(name), paths.plots(name), paths.figures(name)]
-    with stage(params.stage("evaluate", name), name, inputs=inputs, outputs=outputs) as (metrics_file, plots, images):
+    with stage(params.stage("evaluate", name), name, inputs=inputs, outputs=outputs, params=params) as (
+        metrics_file,
+        plots,
+        images,
+    ):
         split, index = packed.open_split(dataset, "test"), packed.open_index(dataset)
         similar_classes = experiment.evaluate.similar_classes
         options = {"similar_classes": similar_classes} if similar_classes else {}

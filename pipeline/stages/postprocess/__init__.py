@@ -34,7 +34,9 @@ def run(name: str) -> None:
     entry = params.measured(name)
     dataset = paths.augmented(entry.dataset)
     inputs = [*split_files(dataset, "test"), paths.outputs(name)]
-    with stage(params.stage("postprocess", name), name, inputs=inputs, outputs=[paths.predictions(name)]) as (folder,):
+    with stage(
+        params.stage("postprocess", name), name, inputs=inputs, outputs=[paths.predictions(name)], params=params
+    ) as (folder,):
         index, split = open_index(dataset), open_split(dataset, "test")
         outputs = read_outputs(name, examples=len(split), classes=index.classes)
         if outputs.facts.protocol:

@@ -42,7 +42,7 @@ def run(name: str, *, workers: int | None = None) -> None:
     params = load_params()
     training = resolve(params, name)
     outputs = [paths.model_folder(name), paths.history(name)]
-    with stage("train", name, inputs=training.inputs, outputs=outputs) as (model_folder, history_file):
+    with stage("train", name, inputs=training.inputs, outputs=outputs, params=params) as (model_folder, history_file):
         model_file, curves = model_folder / paths.model_file(name).name, live.mirror(params, name, history_file)
         seconds = _train(training, model_file, history_file, curves, workers=workers or available())
     write_timings(paths.timings(name), seconds)
