@@ -10,7 +10,6 @@ length in one second run the code of the first. Here a compiled file has a numbe
 import hashlib
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 from typing import Any
@@ -31,7 +30,7 @@ class _Loader(SourceFileLoader):
         return {"mtime": number, "size": len(content)}
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Finds our modules as the other finders do, and has them loaded by `_Loader`."""
 
     def find_spec(
