@@ -17,6 +17,7 @@ from pipeline.commands.report import results
 from pipeline.params import load_params
 from pipeline.runtime import durations, paths
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.guard import stage
 
 PRETRAINED = """
   pretrained:
@@ -135,6 +136,44 @@ def test_experiments_without_a_result_are_listed_as_such(capsys):
     assert "## pretrained" not in text
     (row,) = re.findall(r"^\| .*pretrained.*$", text, re.M)
     assert "map_" not in row
+
+
+@pytest.fixture
+def sealed() -> None:
+    """The detector's numbers and model are of stages that sealed them, after the params.yaml that is there."""
+    shutil.copy(Path(__file__).parents[1] / "dvc.yaml", paths.root())
+    params, model = load_params(), paths.model_file("boxes").read_bytes()
+    with stage("train", "boxes", inputs=[], outputs=[paths.model_folder("boxes")], params=params) as (folder,):
+        (folder / "model.keras").write_bytes(model)
+    with stage("evaluate", "boxes", inputs=[], outputs=[paths.metrics("boxes")], params=params) as (file,):
+        file.write_text(json.dumps(METRICS))
+
+
+@pytest.mark.usefixtures("sealed")
+@pytest.mark.parametrize("path", [paths.metrics, paths.model_file])
+def test_a_damaged_result_is_refused(path):
+    """With the command that makes it again; the former report stays."""
+    report.run()
+    before = paths.report().read_text()
+    path("boxes").write_bytes(path("boxes").read_bytes().replace(b"0", b"1"))
+    with pytest.raises(
+        InputError, match=r"expected results/boxes/.* wrote it; received: .* has other content\. Run `cnnkeras"
+    ):
+        report.run()
+    assert paths.report().read_text() == before
+
+
+@pytest.mark.usefixtures("sealed")
+def test_a_result_of_other_params_is_called_one(capsys):
+    """Its architecture and its settings in the table are those of params.yaml, which did not make it."""
+    report.run()
+    assert "from before a change" not in row_of("boxes")[1]
+    text = paths.params_file().read_text()
+    paths.params_file().write_text(text.replace("learning_rate: 0.1", "learning_rate: 0.2"))
+    report.run()
+    note = "from before a change, params.yaml experiments.boxes.train.optimizer.learning_rate: 0.1 -> 0.2: run `cnnkeras repro`"
+    assert note in row_of("boxes")[1]
+    assert "from before a change" in capsys.readouterr().out
 
 
 def test_figures_are_linked_from_wherever_the_report_lies():
