@@ -176,3 +176,13 @@ def test_the_plan_says_how_long_stages_took(project):  # noqa: F811
     assert printed.endswith(
         "3 stages; one after another they took 1 min 38 s last time, without 1 that never ran here\n"
     )
+
+
+def test_values_that_dvc_did_not_compare_before_are_reasons(project):  # noqa: F811
+    """dvc.yaml lists params of a stage that had none: `cnnkeras plan` names them, as everything that changed."""
+    definition = project.folder / "dvc.yaml"
+    text = definition.read_text()
+    moved = "      meta:\n        params:\n          - sources.${key}\n"
+    assert text.count(moved) == 1
+    definition.write_text(text.replace(moved, "      params:\n        - sources.${key}\n"))
+    assert "sources.scenes.kind: nothing -> digit_scenes" in project.plan()["download@scenes"]

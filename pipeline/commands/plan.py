@@ -21,7 +21,7 @@ from dvc.stage import Stage
 
 from pipeline.params import load_params
 from pipeline.params.code import code_of_stages
-from pipeline.runtime import definition, durations, dvc_files, paths
+from pipeline.runtime import definition, durations, dvc_files, paths, publishing
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.nested import leaves
 from pipeline.runtime.seals import Seals, changed_values, overlap
@@ -81,11 +81,12 @@ def _sum(seconds: Collection[float], count: int) -> str:
 
 
 def repair() -> None:
-    """Repair the files that a killed DVC has left damaged, and say so.
+    """Move what killed stages were about to publish, and repair the files that a killed DVC has left damaged, and say so.
 
     Raises:
         InputError: As `dvc_files.repair`.
     """
+    publishing.finish_others()
     for sentence in dvc_files.repair():
         click.echo(sentence, err=True)
 
@@ -181,7 +182,7 @@ def _own_reasons(
         if isinstance(dependency, ParamsDependency):
             # Compared here: DVC would read params.yaml once for each stage.
             current = {key: definition.lookup(values, key) for key in dependency.params}
-            yield from changed_values(dict(leaves(dependency.hash_info.value)), dict(leaves(current)))
+            yield from changed_values(dict(leaves(dependency.hash_info.value or {})), dict(leaves(current)))
         elif path == paths.code(stage.addressing):
             yield from _code_changes(dependency, code)
         elif unchanged.get(dependency.fs_path) != dependency.hash_info.value and not any(

@@ -218,7 +218,7 @@ def _run_chains(parts: Mapping[str, Chain], jobs: int, forced: Set[str], *, keep
             name = ended.get()
             ran = running.pop(name)
             if ran.is_blocked and ran.process.returncode:
-                time.sleep(_RETRY_SECONDS)
+                _wait_for_others()
                 waiting[name] = parts[name]
             elif ran.process.returncode:
                 outcome.code = outcome.code or ran.process.returncode
@@ -273,8 +273,18 @@ def _relay(name: str, ran: Run, ended: "queue.SimpleQueue[str]") -> None:
 def _run_rest() -> int:
     """Run a plain `dvc repro`, again if another DVC was in the way; returns its exit code."""
     while (code := _run_dvc()) and dvc_files.running():
-        time.sleep(_RETRY_SECONDS)
+        _wait_for_others()
     return code
+
+
+def _wait_for_others() -> None:
+    """Wait until no other DVC runs stages of this project; stages that are running here go on."""
+    for other in dvc_files.running():
+        click.echo(f"waiting for {other}", err=True)
+    while True:
+        time.sleep(_RETRY_SECONDS)
+        if not dvc_files.running():
+            return
 
 
 def _run_dvc() -> int:

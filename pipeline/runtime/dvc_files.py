@@ -85,8 +85,9 @@ def order(labels: Iterable[str]) -> None:
 
 
 def running() -> list[str]:
-    """The DVC processes that run stages of this project or move outputs, as `process 4711 (dvc repro)`; those of this process not."""
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    """The DVC processes that run stages of this project or move outputs, as `process 4711 (dvc repro)`; this process' own ones not."""
+    this = psutil.Process()
+    own = {process.pid for process in (this, *this.parents(), *this.children(recursive=True))}
     return [
         f"process {process.pid} (`dvc {' '.join(arguments)}`)"
         for process in psutil.process_iter()

@@ -40,13 +40,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from pipeline.runtime import definition, durations, dvc_files, paths, places
+from pipeline.runtime import definition, durations, dvc_files, paths, places, publishing
 from pipeline.runtime.code import SOURCES
 from pipeline.runtime.digests import Digests, digest, files_of, join, sha256, stamp
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
 from pipeline.runtime.replacing import partial_path, remove
 from pipeline.runtime.seals import Origin, Params, Seal, Seals
-from pipeline.runtime.signals import end_with_parent, ends_on_signals, is_adopted, on_abrupt_end, signals_held
+from pipeline.runtime.signals import end_with_parent, ends_on_signals, is_adopted, on_abrupt_end
 
 _MIN_FREE_BYTES = 2**20  # a disk with less is full: no useful output fits
 _WORKERS_END_SECONDS = 5.0  # at most, from the end of a killed run to the end of its workers
@@ -97,6 +97,8 @@ def stage(
         for output in (*outputs, *([paths.seal(label)] if _has_seal(name) else ())):
             places.require_replaceable(output)
         guard.enter_context(_lock(label))
+        publishing.finish(label)
+        publishing.finish_others()
         dvc_files.keep()
         _require(inputs, label)
         run = _Run(name, entry, inputs, params)
@@ -132,7 +134,7 @@ def _is_run_by_dvc() -> bool:
 @contextmanager
 def _lock(label: str) -> Iterator[None]:
     """Hold the lock of a stage and entry. The system frees it when the process ends in any way, so it is never stale."""
-    file = paths.state() / "locks" / f"{label}.lock"
+    file = paths.lock(label)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+") as lock:
         deadline = time.monotonic() + _WORKERS_END_SECONDS
@@ -219,7 +221,7 @@ class _Run:
         self._stamps = current
 
     def publish(self, partials: Sequence[Path], outputs: Sequence[Path]) -> None:
-        """Replace the former outputs by the new ones. Signals wait meanwhile, so that no output is left missing."""
+        """Replace the former outputs and their seal by the new ones."""
         for partial in partials:
             if not partial.exists():
                 raise FileNotFoundError(f"the stage should have written {partial}")
@@ -227,12 +229,12 @@ class _Run:
         written = {
             output: digests.listing(partial, as_if=output) for partial, output in zip(partials, outputs, strict=True)
         }
-        with signals_held():
-            if self._has_seal:
-                # First: if the machine stops between two of these, the seal does not fit to the outputs, and their readers notice.
-                Seal(join(written.values()), self._origin).write(paths.seal(self._label))
-            for partial, output in zip(partials, outputs, strict=True):
-                _replace(partial, output)
+        moves = dict(zip(partials, outputs, strict=True))
+        if self._has_seal:
+            seal = paths.seal(self._label)
+            Seal(join(written.values()), self._origin).write(partial_path(seal))
+            moves[partial_path(seal)] = seal
+        publishing.publish(self._label, moves)
         for listing in written.values():
             digests.remember(listing)
         digests.save()
@@ -279,15 +281,6 @@ def _origin(name: str, entry: str, inputs: Sequence[Path], params: Params | None
 def _stamps(watched: Iterable[Path]) -> list[Any]:
     """Sizes and times of files and of all files below folders; empty in place of what does not exist."""
     return [{file: stamp(file) for file in files_of(path)} for path in watched]
-
-
-def _replace(partial: Path, output: Path) -> None:
-    former = output.with_name(f".partial-replaced-{output.name}")
-    remove(former)
-    if output.is_dir():  # a folder, unlike a file, cannot be replaced in one step
-        output.rename(former)
-    partial.replace(output)
-    remove(former)
 
 
 @contextmanager

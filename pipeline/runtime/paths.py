@@ -142,6 +142,11 @@ def state() -> Path:
     return root() / ".cnnkeras"
 
 
+def lock(label: str) -> Path:
+    """File that the process which runs a stage (label `train@yolo`) has locked."""
+    return state() / "locks" / f"{label}.lock"
+
+
 def duration(label: str) -> Path:
     """File with the seconds that a stage (label `train@yolo`) took when it last ran here."""
     return state() / "durations" / label
