@@ -26,7 +26,7 @@ help: ## This list
 repro: $(RUNS) ## Run what changed, of every stage and experiment, and print the results table
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
 	@cnnkeras repro --keep-going $(if $(JOBS),--jobs $(JOBS)); ended=$$?; \
-		cnnkeras report && exit $$ended
+		cnnkeras log && cnnkeras report && exit $$ended
 
 test: lint ## Run the linters and all tests
 	@pytest

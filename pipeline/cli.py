@@ -161,11 +161,11 @@ def evaluate(experiment: str) -> None:
 
 
 @main.command()
-@click.argument("experiment")
-def log(experiment: str) -> None:
-    """Show a result in MLflow.
+@click.argument("experiment", required=False)
+def log(experiment: str | None) -> None:
+    """Show a result in MLflow; without a name, every result that MLflow lacks.
 
-    Logging a result again adds no second MLflow run. EXPERIMENT may be an ensemble.
+    Logging a result again adds no second MLflow run. EXPERIMENT may be an ensemble. If the tracking server does not answer, what it lacks waits for the next `cnnkeras log`.
 
     Example: cnnkeras log yolo
     """
@@ -176,8 +176,7 @@ def log(experiment: str) -> None:
 
 @main.command()
 @click.argument("claim")
-@click.option("--log-only", is_flag=True, help="Measure nothing, only show the last result in MLflow.")
-def lab(claim: str, log_only: bool) -> None:
+def lab(claim: str) -> None:
     """Measure a claim of the lecture.
 
     CLAIM is an entry under `lab:`. Its numbers and its figure are put into results/lab/CLAIM, and shown in MLflow.
@@ -186,7 +185,7 @@ def lab(claim: str, log_only: bool) -> None:
     """
     from pipeline.stages import lab
 
-    lab.run(claim, log_only=log_only)
+    lab.run(claim)
 
 
 @main.command()

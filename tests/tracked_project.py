@@ -17,6 +17,8 @@ import numpy as np
 from PIL import Image
 
 from pipeline.formats import packed
+from pipeline.params import Params
+from pipeline.tracking import live
 
 REPOSITORY = Path(__file__).parents[1]
 EXPERIMENT = "small"
@@ -115,6 +117,14 @@ def _write_dataset(folder: Path) -> None:
     classes = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     index = packed.Index("classification", classes, (64, 64, 3), (0.0,) * 3, (1.0,) * 3, splits, {}, {})
     index.write(folder)
+
+
+@contextmanager
+def mirrored(params: Params, history: Path) -> Iterator[live.Mirror]:
+    """A training whose curves are shown while the block runs."""
+    curves = live.Mirror(params, EXPERIMENT)
+    with curves.outcome(), curves.shown(history):
+        yield curves
 
 
 @contextmanager

@@ -34,12 +34,14 @@ from pipeline.runtime import definition, dvc_files, paths, places
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.signals import ends_on_signals
 from pipeline.runtime.workers import available
+from pipeline.tracking import waiting
 
 MAX_DEFAULT_JOBS = 4  # each job may be a training, which takes a gigabyte of memory
 
 # Its own lock DVC waits for. For what another DVC reads or writes it does not wait.
 _DVC = (sys.executable, "-m", "pipeline.commands.dvc_process", "--wait-for-lock", "repro")
 _BUSY = re.compile(r"is busy, it is being blocked by")
+_VIEW = "log"  # a failure to show a result keeps nothing else from running
 _FAILED = re.compile(r"failed to reproduce(?: stages:)? (.*)")
 _RETRY_SECONDS = 2.0
 _HINTS = re.compile(r"\s*$|To (track|enable)|Use `dvc push`|Updating lock file|\t(git add|dvc config) ")
@@ -130,6 +132,8 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
             click.echo(f"failed: {', '.join(outcome.failed)}", err=True)
         if outcome.skipped:
             click.echo(f"not run because of that: {', '.join(outcome.skipped)}", err=True)
+        if sentence := waiting.sentence():
+            click.echo(sentence, err=True)
         if code:
             sys.exit(code)
         _require_up_to_date()
@@ -200,18 +204,18 @@ def _run_chains(parts: Mapping[str, Chain], jobs: int, forced: Set[str], *, keep
         forced: Stages that run although DVC takes them for up to date.
         keep_going: Whether what does not depend on a failure goes on.
     """
-    waiting, done, outcome = dict(parts), set[str](), Outcome()
+    left, done, outcome = dict(parts), set[str](), Outcome()
     running: dict[str, Run] = {}
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     try:
-        while waiting or running:
-            if outcome.code and not keep_going:
-                waiting.clear()
-            ready = [name for name, chain in waiting.items() if chain.follows <= done]
-            ready.sort(key=lambda name: -waiting[name].depth)
+        while left or running:
+            if not keep_going and any(definition.command(stage.partition("@")[0]) != _VIEW for stage in outcome.failed):
+                left.clear()
+            ready = [name for name, chain in left.items() if chain.follows <= done]
+            ready.sort(key=lambda name: -left[name].depth)
             for name in ready[: jobs - len(running)]:
                 running[name] = _start([*(["--force"] if name in forced else ()), *parts[name].stages])
-                del waiting[name]
+                del left[name]
                 threading.Thread(target=_relay, args=(name, running[name], ended), daemon=True).start()
             if not running:
                 break  # what waits follows what failed
@@ -219,7 +223,7 @@ def _run_chains(parts: Mapping[str, Chain], jobs: int, forced: Set[str], *, keep
             ran = running.pop(name)
             if ran.is_blocked and ran.process.returncode:
                 _wait_for_others()
-                waiting[name] = parts[name]
+                left[name] = parts[name]
             elif ran.process.returncode:
                 outcome.code = outcome.code or ran.process.returncode
                 stages = parts[name].stages
@@ -238,7 +242,7 @@ def _run_chains(parts: Mapping[str, Chain], jobs: int, forced: Set[str], *, keep
         for ran in running.values():
             ran.process.terminate()
             ran.process.wait()
-    outcome.skipped += [stage for chain in waiting.values() for stage in chain.stages]
+    outcome.skipped += [stage for chain in left.values() for stage in chain.stages]
     return outcome
 
 

@@ -3,6 +3,7 @@
 import socket
 import sys
 
+from pipeline.params import load_params
 from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 
@@ -10,7 +11,9 @@ _HOST = "127.0.0.1"
 
 
 def run(port: int = 5000) -> None:
-    """Replace this process by the server of the UI, which Ctrl-C ends; if the store is a server itself, print its address.
+    """Log every result that the store lacks, then replace this process by the server of the UI, which Ctrl-C ends.
+
+    If the store is a server itself, print its address.
 
     Args:
         port: Port on the loopback interface.
@@ -18,13 +21,17 @@ def run(port: int = 5000) -> None:
     Raises:
         InputError: The port is in use, or the store cannot be used.
     """
-    from pipeline.tracking import server  # takes seconds to import
+    from pipeline.tracking import replay, sending, server  # takes seconds to import
 
+    address = server.remote_address()
+    if not address:
+        _require_free(port)
+    with sending.view() as view:
+        replay.everything(load_params(), view)
     console = Console(soft_wrap=True)
-    if address := server.remote_address():
+    if address:
         console.print(f"This project's runs are on a tracking server: open {address}")
         return
-    _require_free(port)
     page = server.charts_page()
     console.print(f"In a few seconds the MLflow UI is at http://{_HOST}:{port}/{page}\nCtrl-C ends it.")
     sys.stdout.flush()

@@ -31,6 +31,10 @@ def append(file: Path, epoch: int, values: Mapping[str, float]) -> None:
 
 def read(file: Path) -> dict[str, np.ndarray]:
     """Columns by name, NaN where a field is empty; nothing if there is no epoch. A last line that is being written is left out."""
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
+    return parse(file.read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> dict[str, np.ndarray]:
+    """The same from the text of a history."""
+    rows = list(csv.DictReader(line for line in text.splitlines(keepends=True) if line.endswith("\n")))
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}

@@ -153,6 +153,15 @@ def _lock(label: str) -> Iterator[None]:
         yield
 
 
+def is_running(label: str) -> bool:
+    """Whether a process of this project runs a stage now."""
+    file = paths.state() / "locks" / f"{label}.lock"
+    if not file.is_file():
+        return False
+    with file.open("r+") as lock:
+        return not _take(lock)
+
+
 def _take(lock: IO[str]) -> bool:
     """Take the lock; returns False if another process holds it."""
     try:

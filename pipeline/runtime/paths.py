@@ -1,5 +1,6 @@
 """Paths of the project's files and folders, as functions of the names in params.yaml."""
 
+import os
 from pathlib import Path
 
 from pipeline.runtime.errors import InputError
@@ -25,6 +26,11 @@ def root() -> Path:
     raise InputError(
         f"expected a {PARAMS} in this folder or one above it; received: {current}. Change into the project first"
     )
+
+
+def home() -> Path:
+    """The project's folder. In a copy made by `dvc exp run --temp` or `--queue`: the original folder, which DVC_ROOT names."""
+    return Path(os.environ.get("DVC_ROOT") or root())
 
 
 def params_file() -> Path:

@@ -1,12 +1,13 @@
 """MLflow, imported only by this package. It shows results; all that it shows can be made again from the local files.
 
-- `store`: the project's tracking store and the runs in it; `runs`: reading and changing one run.
-- `results`: one run for each distinct result; `curves`: a training's history as points.
-- `live`: the curves of a training while it runs.
+- `replay`: which results are to be shown; `results`: a result, read from the local files.
+- `records`: each run that is to be shown, complete in a folder; `sending`: records on their way to the store.
+- `store`: the tracking store and the runs in it; `own_store`: the project's own; `runs`: reading and changing one run.
+- `live`: the curves of a training while it runs; `curves`: a training's history as points; `times`: when it ran.
 - `models`, `serving`: a model that `mlflow.pyfunc.load_model` loads; `server`: the UI.
 - `fingerprints`: digests that are equal for equal results; `provenance`: the commit and the data that a result comes from.
 
-MLflow takes seconds to import: `live`, `fingerprints` and `provenance` do not import it.
+MLflow takes seconds to import: `live`, `times`, `fingerprints` and `provenance` do not import it.
 """
 
 import os

@@ -16,7 +16,7 @@ from mlflow.types import Schema, TensorSpec
 
 import cnnkeras
 from pipeline.runtime.replacing import link_or_copy
-from pipeline.tracking import provenance, serving
+from pipeline.tracking import serving
 
 
 @dataclass(frozen=True)
@@ -36,45 +36,27 @@ class TrainedModel:
     output_shape: tuple[int, ...]
 
 
-def add_model(client: mlflow.MlflowClient, run: entities.Run, trained: TrainedModel) -> str:
-    """Add a model to a run without loading it; returns the model's id. The model gets the run's params.
+def save_model(folder: Path, trained: TrainedModel) -> None:
+    """Write a folder in MLflow's format: the model's file, code that loads it, its signature and an example.
 
     `mlflow.pyfunc.log_model` would load the model to run it on the example.
     """
-    run_id, experiment_id = run.info.run_id, run.info.experiment_id
-    for former in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
-        if former.status == entities.LoggedModelStatus.READY:
-            return former.model_id
-        client.delete_logged_model(former.model_id)  # incomplete: an earlier `log` was interrupted
-    params = client.get_run(run_id).data.params
-    logged = client.create_logged_model(experiment_id, trained.name, run_id, params=params)
-    with tempfile.TemporaryDirectory() as temporary, provenance.in_home():
-        folder = Path(temporary) / "model"
-        _save(folder, trained, logged)
-        client.log_model_artifacts(logged.model_id, str(folder))
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [entities.LoggedModelOutput(logged.model_id, step=0)])
-    return logged.model_id
-
-
-def _save(folder: Path, trained: TrainedModel, logged: entities.LoggedModel) -> None:
-    """Write a folder in MLflow's format: the model's file, code that loads it, its signature and an example."""
     inputs = TensorSpec(trained.example.dtype, (-1, *trained.example.shape[1:]))
     outputs = TensorSpec(np.dtype(np.float32), (-1, *trained.output_shape))
-    # MLflow refuses a link that DVC put in place of a file, and takes a path with `%` for an address.
-    file, code = folder.with_name(trained.file.name), folder.with_name("cnnkeras.zip")
-    link_or_copy(trained.file, file)
-    _zip_library(code)
-    mlflow.pyfunc.save_model(
-        folder,
-        mlflow_model=Model(run_id=logged.source_run_id, model_uuid=logged.model_id, model_id=logged.model_id),
-        python_model=serving.__file__,
-        artifacts={serving.MODEL: file.as_uri(), serving.CODE: code.as_uri()},
-        signature=ModelSignature(Schema([inputs]), Schema([outputs])),
-        input_example=trained.example,
-        pip_requirements=_requirements(),
-    )
-    forget_sources(folder, logged.artifact_location)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
+        # MLflow refuses a link that DVC put in place of a file, and takes a path with `%` for an address.
+        file, code = Path(temporary) / trained.file.name, Path(temporary) / "cnnkeras.zip"
+        link_or_copy(trained.file, file)
+        _zip_library(code)
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=serving.__file__,
+            artifacts={serving.MODEL: file.as_uri(), serving.CODE: code.as_uri()},
+            signature=ModelSignature(Schema([inputs]), Schema([outputs])),
+            input_example=trained.example,
+            pip_requirements=_requirements(),
+        )
+    forget_sources(folder)
 
 
 def _zip_library(file: Path) -> None:
@@ -85,19 +67,27 @@ def _zip_library(file: Path) -> None:
             zipped.write(module, module.relative_to(library.parent))
 
 
-def forget_sources(folder: Path, location: str) -> None:
+def forget_sources(folder: Path, location: str = "") -> None:
     """Remove this machine's paths from the description of a model in MLflow's format, which is loaded from its own folder alone.
 
     Args:
         folder: Folder of the model.
-        location: The folder's address in the tracking store.
+        location: The folder's address in the tracking store, if it has one.
     """
     description = Model.load(str(folder))
-    description.artifact_path = location
+    description.artifact_path = location or None
     loader = description.flavors[mlflow.pyfunc.FLAVOR_NAME]
     loader["model_code_path"] = Path(loader["model_code_path"]).name
     for artifact in loader["artifacts"].values():
         artifact["uri"] = artifact["path"]
+    description.save(str(folder / "MLmodel"))
+
+
+def name_model(folder: Path, logged: entities.LoggedModel) -> None:
+    """Write the ids that the tracking store has given a model into its description."""
+    description = Model.load(str(folder))
+    description.artifact_path, description.run_id = logged.artifact_location, logged.source_run_id
+    description.model_id = description.model_uuid = logged.model_id
     description.save(str(folder / "MLmodel"))
 
 

@@ -2,7 +2,7 @@
 
 The store belongs to its folder: whoever moves or copies the folder moves or copies the store. So the database names every file relative
 to the project's folder (`mlartifacts/RUN/artifacts`), and so do the models' descriptions. MLflow looks for a relative path below
-the current folder: this package changes into the project's folder for it (`provenance.in_home`), and so must a script that opens the store by itself.
+the current folder: this package changes into the project's folder for it (`in_home`), and so must a script that opens the store by itself.
 
 MLflow can create an experiment only at an absolute path. `forget_place` makes paths relative at once, those of stores of earlier versions too.
 """
@@ -10,11 +10,12 @@ MLflow can create an experiment only at an absolute path. `forget_place` makes p
 import contextlib
 import re
 import sqlite3
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import sqlalchemy
 
-from pipeline.tracking import provenance
+from pipeline.runtime import paths
 from pipeline.tracking.models import forget_sources
 
 DATABASE, FILES = "mlflow.db", "mlartifacts"
@@ -31,16 +32,21 @@ def address() -> str:
     A path is no address: `?`, `%` and `#` are escaped. The driver is named because MLflow makes a folder for what follows `sqlite:///`, as
     it is written there.
     """
-    return _url(provenance.home() / DATABASE)
+    return _url(paths.home() / DATABASE)
 
 
 def _url(file: Path) -> str:
     return sqlalchemy.URL.create("sqlite+pysqlite", database=str(file)).render_as_string(hide_password=False)
 
 
+def in_home() -> AbstractContextManager[None]:
+    """Make the project's folder the current one while the block runs: relative paths in the store are below it."""
+    return contextlib.chdir(paths.home())
+
+
 def forget_place() -> None:
     """Make all addresses in the store relative, if there is an absolute one. The caller holds `store.exclusive`."""
-    home = provenance.home()
+    home = paths.home()
     with contextlib.closing(sqlite3.connect(home / DATABASE)) as database, database:
         locations = [location or "" for (location,) in database.execute("SELECT artifact_location FROM experiments")]
         roots = {match[0] for form in (_OURS, _DEFAULT) for match in map(form.match, locations) if match}

@@ -1,11 +1,8 @@
 """Origin of a result: git's commit, the digest of dvc.lock, and DVC's hash of the dataset."""
 
-import contextlib
 import hashlib
 import json
-import os
 import subprocess
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +22,6 @@ def facts() -> dict[str, str]:
         **({"git_commit": commit, "git_dirty": str(git_is_dirty()).lower()} if commit else {}),
         **({"dvc_lock": lock} if lock else {}),
     }
-
-
-def home() -> Path:
-    """The project's folder. In a copy made by `dvc exp run --temp` or `--queue`: the original folder, which DVC_ROOT names."""
-    return Path(os.environ.get("DVC_ROOT") or paths.root())
-
-
-def in_home() -> AbstractContextManager[None]:
-    """Make `home` the current folder while the block runs: MLflow's own store names its files relative to it."""
-    return contextlib.chdir(home())
 
 
 def git_commit() -> str | None:
@@ -69,7 +56,7 @@ def dvc_hash(dataset: Path) -> str:
     """
     index = _md5(dataset / INDEX)
     for recorded in _hashes_in_lock(dataset):
-        listing = home() / ".dvc" / "cache" / "files" / "md5" / recorded[:2] / recorded[2:]
+        listing = paths.home() / ".dvc" / "cache" / "files" / "md5" / recorded[:2] / recorded[2:]
         if listing.is_file() and {"md5": index, "relpath": INDEX} in json.loads(listing.read_bytes()):
             return recorded
     files = sorted(file for file in dataset.rglob("*") if file.is_file())

@@ -1,25 +1,32 @@
-"""Shows a result as one run in the tracking store; showing it again adds no second run.
+"""Results as MLflow is to show them, read from the local files: of experiments and ensembles, and of the lab's claims."""
 
-The run of a result is found by its fingerprint. A finished run is not changed, and an unfinished run of an interrupted `log` is
-completed. If there is none, the run that showed the curves during the training becomes the result's run, or a new one is created.
-"""
-
-import time
-from collections.abc import Callable, Iterable, Mapping
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from pipeline.tracking.curves import Points
+import numpy as np
+
+from cnnkeras import architectures
+from pipeline.formats import packed
+from pipeline.formats.metrics import read_metrics
+from pipeline.lab import numbers
+from pipeline.lab.numbers import Numbers
+from pipeline.params import Params, output_shape
+from pipeline.runtime import paths
+from pipeline.tracking import fingerprints, provenance, times
+from pipeline.tracking.curves import Points, read_curves
 from pipeline.tracking.models import TrainedModel
-from pipeline.tracking.runs import Data, Run
-from pipeline.tracking.store import Store, exclusive, outage_is_input_error
-
-_LIVE_SECONDS = 5  # how long to wait for the process of `live`, if the training has just ended
+from pipeline.tracking.runs import Data
+from pipeline.tracking.times import Times
 
 
 @dataclass(frozen=True)
 class Result:
-    """The content of a result's run, read from the local files.
+    """The content of a result's run.
 
     Attributes:
         run_name: Name of the run.
@@ -29,12 +36,12 @@ class Result:
         description: Markdown at the top of the run's page.
         params: Params as text, by key.
         metrics: Figures of merit.
-        files: Files and folders to log, each with its folder in the run, None for the top folder. Iterated over only if the result is
-            not shown yet.
+        files: Files and folders to log, each with its folder in the run, "" for the top folder.
         part: Part of the store: "" for experiments, "lab" for claims.
         curves: Points of the training's curves.
-        data: Returns the data that the model was trained on. Called only if the result is not shown yet, as it may read gigabytes.
-        model: Returns the trained model. Called only if the result is not shown yet.
+        times: When it was made; None if this machine does not know.
+        data: Returns the data that the model was trained on; reads gigabytes.
+        model: Returns the trained model.
     """
 
     run_name: str
@@ -43,62 +50,132 @@ class Result:
     description: str
     params: Mapping[str, str]
     metrics: Mapping[str, float]
-    files: Iterable[tuple[Path, str | None]]
+    files: Sequence[tuple[Path, str]]
     part: str = ""
     curves: Points = field(default_factory=dict)
+    times: Times | None = None
     data: Callable[[], Data] | None = None
     model: Callable[[], TrainedModel] | None = None
 
 
-def show(result: Result) -> str:
-    """Make sure that one finished run shows a result; returns a message: `logged as RUN in STORE`.
+def inputs(params: Params, name: str) -> list[Path]:
+    """Files and folders that `of_experiment` reads."""
+    trained = () if name in params.ensembles else (paths.model_folder, paths.history)
+    results = (*trained, paths.predictions, paths.metrics, paths.plots, paths.figures)
+    dataset = params.measured(name).dataset
+    return [paths.augmented(dataset), paths.dataset_report(dataset), *(path(name) for path in results)]
 
-    Raises:
-        InputError: The store cannot be used, or stopped answering.
+
+def of_experiment(params: Params, name: str) -> Result:
+    """The result of an experiment or ensemble, whose `inputs` exist."""
+    is_trained = name not in params.ensembles
+    fingerprint, facts = fingerprints.result_fingerprint(params, name), provenance.facts()
+    if is_trained:
+        facts["training"] = fingerprints.training_fingerprint(params, name)
+    metrics = _figures_of_merit(read_metrics(paths.metrics(name)))
+    return Result(
+        run_name=f"{name}-{fingerprint[:8]}",
+        facts={"experiment": name, "fingerprint": fingerprint, **facts},
+        command=f"cnnkeras log {name}",
+        description=_description(params, name, metrics),
+        params=fingerprints.result_params(params, name),
+        metrics=metrics,
+        files=_files(name, params.measured(name).dataset),
+        curves=read_curves(paths.history(name).read_text(encoding="utf-8")) if is_trained else {},
+        times=times.read(facts["training"]) if is_trained else None,
+        data=partial(_data, params.measured(name).dataset),
+        model=partial(_model, params, name) if is_trained else None,
+    )
+
+
+def of_claim(params: Params, name: str) -> Result:
+    """The result of an entry of the lab, whose numbers and figure exist."""
+    content, settings = numbers.read(paths.claim_numbers(name)), claim_settings(params, name)
+    fingerprint, commit = fingerprint_of_claim(params, name), provenance.git_commit()
+    facts = {"experiment": f"lab/{name}", "fingerprint": fingerprint, **({"git_commit": commit} if commit else {})}
+    return Result(
+        run_name=f"lab-{name}-{fingerprint[:8]}",
+        facts=facts,
+        command=f"cnnkeras lab {name}",
+        description=f"{content.claim}\n\n**{content.verdict}.** {content.paragraph}",
+        params=settings,
+        metrics=_numbers(content),
+        files=[(paths.claim_numbers(name), ""), (paths.claim_figure(name), "")],
+        part="lab",
+        times=times.read(fingerprint),
+    )
+
+
+def fingerprint_of_claim(params: Params, name: str) -> str:
+    """Fingerprint of the result of an entry of the lab."""
+    files = [paths.claim_numbers(name), paths.claim_figure(name)]
+    return fingerprints.claim_fingerprint(name, claim_settings(params, name), files)
+
+
+def claim_settings(params: Params, name: str) -> dict[str, str]:
+    """Settings of an entry of the lab, as text."""
+    settings = {**params.claim(name).model_dump(mode="json"), "seed": params.seed}
+    return {key: json.dumps(value) for key, value in settings.items()}
+
+
+def _numbers(content: Numbers) -> dict[str, float]:
+    """Metrics of a claim: the measured numbers, their spreads as KEY_spread, and the verdict as `holds`, 0 or 1."""
+    metrics = {key: value for key, value in content.measured.items() if isinstance(value, int | float)}
+    metrics |= {f"{key}_spread": value for key, value in content.spread.items() if value is not None}
+    return {key: float(value) for key, value in metrics.items()} | {"holds": float(content.holds)}
+
+
+def _figures_of_merit(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers at the top level of metrics.json.
+
+    Its numbers per class are logged as the artifacts plots/ and figures/ only: as metrics, the UI would draw a chart for each class
+    above the charts of the result.
     """
-    with exclusive():
-        store = Store(result.part)
-        with outage_is_input_error(store.uri):
-            is_new = _show(store, result)
-    verb = "logged" if is_new else "was logged already"
-    return f"{verb} as {result.run_name} in {store.place}"
+    return {key: value for key, value in metrics.items() if isinstance(value, float) and math.isfinite(value)}
 
 
-def _show(store: Store, result: Result) -> bool:
-    runs, training = store.find(fingerprint=result.facts["fingerprint"]), result.facts.get("training")
-    is_new = not any(run.is_finished for run in runs)
-    if is_new:
-        run = runs[0] if runs else (training and _adopt(store, training, result.curves))
-        _complete(run or store.create(result.run_name, **result.facts), result)
-    for repetition in store.unlogged(training) if training else ():
-        if not repetition.is_running:  # it repeats the curves of this result, or has curves of no result
-            repetition.delete()
-    return is_new
+def _description(params: Params, experiment: str, metrics: Mapping[str, float]) -> str:
+    """Markdown at the top of the run's page: architecture or ensemble, dataset, task and figures of merit."""
+    entry, task = params.measured(experiment), params.task(experiment)
+    is_trained = experiment not in params.ensembles
+    subject = entry.architecture if is_trained else f"{entry.combine} of {' and '.join(entry.members)}"
+    rows = [f"| {key} | {value:.4g} |" for key, value in metrics.items()]
+    sentence = f"**{subject}** on **{entry.dataset}** ({task}), measured on the test split."
+    return "\n".join([sentence, "", "| metric | value |", "| --- | --- |", *rows])
 
 
-def _adopt(store: Store, training: str, curves: Points) -> Run | None:
-    """The run that showed this result's training while it ran; None if there is none with the same points."""
-    deadline = time.monotonic() + _LIVE_SECONDS
-    while any(run.is_running for run in store.unlogged(training)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    for run in store.unlogged(training):
-        if all(curves.get(point) == value for point, value in run.points().items()):
-            return run
-    return None
+def _data(dataset: str) -> Data:
+    """Facts on a dataset for MLflow."""
+    folder = paths.augmented(dataset)
+    index = packed.open_index(folder)
+    return Data(
+        name=dataset,
+        digest=provenance.dvc_hash(folder),
+        source=folder.relative_to(paths.root()).as_posix(),
+        dtype=np.dtype(index.splits["train"]["columns"]["inputs"]["dtype"]).name,
+        shape=index.shape,
+        profile={split: entry["examples"] for split, entry in index.splits.items()} | {"classes": len(index.classes)},
+    )
 
 
-def _complete(run: Run, result: Result) -> None:
-    """Log everything that the run does not show yet, then mark it as finished."""
-    run.describe(result.facts, command=result.command, description=result.description)
-    run.begin(result.run_name)
-    run.add_params(result.params)
-    former = run.points()
-    run.add_points({point: value for point, value in result.curves.items() if point not in former})
-    for path, folder in result.files:
-        run.add_files(path, folder)
-    data = result.data() if result.data else None
-    if data:
-        run.add_data(data)
-    model_id = run.add_model(result.model()) if result.model else None
-    run.add_points({(key, 0): value for key, value in result.metrics.items()}, model_id=model_id, data=data)
-    run.finish()
+def _model(params: Params, experiment: str) -> TrainedModel:
+    entry = params.experiment(experiment)
+    inputs = packed.open_split(paths.augmented(entry.dataset), "test")["inputs"]
+    return TrainedModel(
+        name=experiment,
+        file=paths.model_file(experiment),
+        example=np.array(inputs[:1]),
+        output_shape=output_shape(architectures.load(entry.architecture), params, entry.dataset, entry.model),
+    )
+
+
+def _files(experiment: str, dataset: str) -> list[tuple[Path, str]]:
+    """Files and folders to log, each with its folder in the run."""
+    files = filter(Path.is_file, (paths.metrics(experiment), paths.history(experiment)))
+    folders = {
+        "figures": paths.figures(experiment),
+        "plots": paths.plots(experiment),
+        "predictions": paths.predictions(experiment),
+        "dataset": paths.dataset_report(dataset),
+    }
+    return [*((file, "") for file in files), *((folder, name) for name, folder in folders.items())]

@@ -1,25 +1,23 @@
-"""A run in the tracking store: reading it, adding to it, ending it. Content that the run already has is not changed."""
+"""A run in the tracking store: reading it, adding to it, ending it. Adding what the run has already changes nothing."""
 
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow import entities
 
 from pipeline.runtime.printable import without_secrets
-from pipeline.tracking import provenance
-from pipeline.tracking.curves import Points
-from pipeline.tracking.models import TrainedModel, add_model
+from pipeline.tracking import own_store
+from pipeline.tracking.curves import Dated
+from pipeline.tracking.models import name_model
 
-Ending = Literal["finished", "failed", "killed"]
-
-_METRICS_PER_BATCH = 1000  # MLflow's limits
-_PARAMS_PER_BATCH = 100
-_PARAM_LENGTH = 6000
+_PARAM_LENGTH = 6000  # MLflow's limit
+_UPLOADS = 8  # files on their way to a server at a time: with a slow one, waiting is all that takes time
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,8 @@ class Data:
 class Run:
     """A run in the tracking store. Its properties are those at the time when it was found or created; its methods change the store."""
 
-    def __init__(self, client: mlflow.MlflowClient, run: entities.Run):
-        self._client, self._run, self.id = client, run, run.info.run_id
+    def __init__(self, client: mlflow.MlflowClient, run: entities.Run, *, is_new: bool = False):
+        self._client, self._run, self._is_new, self.id = client, run, is_new, run.info.run_id
 
     @property
     def is_running(self) -> bool:
@@ -63,81 +61,79 @@ class Run:
         """Value of the tag `cnnkeras.KEY`; None if the run does not have it."""
         return self._run.data.tags.get(f"cnnkeras.{key}")
 
-    def points(self) -> dict[tuple[str, int], float]:
-        """All values of all metrics, by (metric, step)."""
+    def points(self) -> Dated:
+        """All points of all metrics: a request for each metric."""
         histories = (self._client.get_metric_history(self.id, key) for key in self._run.data.metrics)
-        return {(metric.key, metric.step): metric.value for history in histories for metric in history}
+        return [
+            (metric.key, metric.step, metric.value, metric.timestamp) for history in histories for metric in history
+        ]
 
     def begin(self, name: str | None = None) -> None:
-        """Mark the run as running, and rename it if a name is given."""
+        """Mark the run as running, and rename it if a name is given. Why it failed before is no longer true."""
+        if self.fact("reason"):
+            self._client.delete_tag(self.id, "cnnkeras.reason")
         self._client.update_run(self.id, status="RUNNING", name=name)
 
-    def finish(self, ending: Ending = "finished") -> None:
-        """Mark the run as ended in this way."""
-        self._client.set_terminated(self.id, ending.upper())
+    def finish(self, ending: str, end: int) -> None:
+        """Mark the run as ended: how, `finished`, `failed` or `killed`, and when, in milliseconds since 1970."""
+        self._client.set_terminated(self.id, ending.upper(), end)
 
     def delete(self) -> None:
         """Delete the run."""
         self._client.delete_run(self.id)
 
-    def describe(self, facts: Mapping[str, str], *, command: str, description: str) -> None:
-        """Set the run's tags.
+    def add(
+        self,
+        *,
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        points: Sequence[tuple[str, int, float, int]] = (),
+        model_id: str | None = None,
+        data: Data | None = None,
+    ) -> None:
+        """Add everything that is small, in one request (MLflow takes more for over 100 params or 1,000 points).
 
         Args:
-            facts: Each becomes a tag `cnnkeras.KEY`; `git_commit` is also shown as the source's version.
-            command: Command that logs the result.
-            description: Markdown at the top of the run's page.
-        """
-        tags = {f"cnnkeras.{key}": value for key, value in facts.items()}
-        tags |= {"mlflow.source.name": command, "mlflow.note.content": description}
-        if "git_commit" in facts:
-            tags["mlflow.source.git.commit"] = facts["git_commit"]
-        self._client.log_batch(
-            self.id, tags=[entities.RunTag(key, without_secrets(value)) for key, value in tags.items()]
-        )
-
-    def add_params(self, params: Mapping[str, str]) -> None:
-        """Add the params that the run does not have yet; MLflow does not allow changing the others."""
-        new = [
-            entities.Param(key, value[:_PARAM_LENGTH])
-            for key, value in params.items()
-            if key not in self._run.data.params
-        ]
-        for start in range(0, len(new), _PARAMS_PER_BATCH):
-            self._client.log_batch(self.id, params=new[start : start + _PARAMS_PER_BATCH])
-
-    def add_points(self, points: Points, *, model_id: str | None = None, data: Data | None = None) -> None:
-        """Add values of metrics.
-
-        Args:
-            points: Values by (metric, step); finite, as MLflow draws no others.
-            model_id: Id of the measured model.
-            data: Dataset that the values belong to.
+            tags: Tags by key.
+            params: Params as text, by key; those that the run has cannot be changed.
+            points: Points of metrics; finite, as MLflow draws no others.
+            model_id: Id of the model that the points of figures of merit (step 0) are of.
+            data: Dataset that they belong to.
         """
         belongs_to = {"model_id": model_id} if model_id else {}
-        if data:
-            belongs_to |= {"dataset_name": data.name, "dataset_digest": data.digest}
-        now = int(time.time() * 1000)
-        metrics = [entities.Metric(key, value, now, step, **belongs_to) for (key, step), value in points.items()]
-        for start in range(0, len(metrics), _METRICS_PER_BATCH):
-            self._client.log_batch(self.id, metrics=metrics[start : start + _METRICS_PER_BATCH])
+        belongs_to |= {"dataset_name": data.name, "dataset_digest": data.digest} if data else {}
+        self._client.log_batch(
+            self.id,
+            tags=[entities.RunTag(key, without_secrets(value)) for key, value in (tags or {}).items()],
+            params=[
+                entities.Param(key, without_secrets(value)[:_PARAM_LENGTH])
+                for key, value in (params or {}).items()
+                if key not in self._run.data.params
+            ],
+            metrics=[
+                entities.Metric(key, value, time, step, **({} if step else belongs_to))
+                for key, step, value, time in points
+            ],
+        )
 
-    def add_files(self, path: Path, folder: str | None = None) -> None:
-        """Add a file, or all files below a folder, to a folder of the run; None for the run's top folder.
+    def add_files(self, folder: Path) -> None:
+        """Add all files below a folder, to the same places in the run."""
+        _upload(folder, partial(self._client.log_artifact, self.id))
 
-        File by file: MLflow copies a file beside its place and then renames it, but writes a folder's files in place, which fails where an
-        interrupted `log` has left a copy that is read-only, as DVC's links are.
-        """
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-        with provenance.in_home():
-            for file in files:
-                below = file.parent.relative_to(path if path.is_dir() else file.parent)
-                place = PurePosixPath(folder or "", *below.parts).as_posix()
-                self._client.log_artifact(self.id, str(file), None if place == "." else place)
-
-    def add_model(self, trained: TrainedModel) -> str:
-        """Add a trained model; returns its id."""
-        return add_model(self._client, self._run, trained)
+    def add_model(self, name: str, folder: Path, params: Mapping[str, str]) -> str:
+        """Add a model in MLflow's format, with params; returns its id. Ids are written into the folder."""
+        experiment = self._run.info.experiment_id
+        if not self._is_new:
+            for former in self._client.search_logged_models([experiment], f"source_run_id = '{self.id}'"):
+                if former.status == entities.LoggedModelStatus.READY:
+                    return former.model_id
+                self._client.delete_logged_model(former.model_id)  # incomplete: an earlier `log` was interrupted
+        logged = self._client.create_logged_model(experiment, name, self.id, params=dict(params))
+        name_model(folder, logged)
+        _upload(folder, partial(self._client.log_model_artifact, logged.model_id))
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        self._client.log_outputs(self.id, [entities.LoggedModelOutput(logged.model_id, step=0)])
+        return logged.model_id
 
     def add_data(self, data: Data) -> None:
         """Add the dataset that the model was trained on."""
@@ -148,3 +144,19 @@ class Run:
         dataset = entities.Dataset(data.name, data.digest, "local", *map(json.dumps, (source, schema, profile)))
         context = entities.InputTag("mlflow.data.context", "training")
         self._client.log_inputs(self.id, [entities.DatasetInput(dataset, [context])])
+
+
+def _upload(folder: Path, send: Callable[[str, str | None], None]) -> None:
+    """Call `send(file, place)` for each file below a folder; `place` is its folder below that folder, None for that folder itself.
+
+    File by file: MLflow copies a file beside its place and then renames it, but writes a folder's files in place, where a copy
+    of an interrupted `log` may be read-only; and it sends a folder's files to a server one after another.
+    """
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    places = [file.parent.relative_to(folder).as_posix() for file in files]
+    tasks = [(str(file), None if place == "." else place) for file, place in zip(files, places, strict=True)]
+    with own_store.in_home(), ThreadPoolExecutor(_UPLOADS) as threads:
+        for file, place in tasks[:1]:
+            send(file, place)  # MLflow asks for the run's address once, and remembers it
+        for sent in [threads.submit(send, *task) for task in tasks[1:]]:
+            sent.result()

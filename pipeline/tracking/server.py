@@ -4,7 +4,8 @@ import os
 import sys
 from typing import NoReturn
 
-from pipeline.tracking import own_store, provenance
+from pipeline.runtime import paths
+from pipeline.tracking import own_store
 from pipeline.tracking.store import Store, exclusive, is_own, store_uri
 
 
@@ -29,7 +30,7 @@ def become(host: str, port: int) -> NoReturn:
     server = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     # In the project's folder: the store names its files relative to it, and a path as such may not be part of an address.
     stores = ["--backend-store-uri", f"sqlite:///{own_store.DATABASE}" if is_own() else store_uri()]
-    os.chdir(provenance.home())
+    os.chdir(paths.home())
     # By default MLflow starts four worker processes of 250 MB each, and a runner for jobs, which this project does not have.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     os.execve(sys.executable, [*server, *stores, "--default-artifact-root", own_store.FILES], environment)

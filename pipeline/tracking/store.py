@@ -15,17 +15,18 @@ import getpass
 import logging
 import os
 import sqlite3
-import urllib.parse
 from collections.abc import Iterator, Mapping
 
 import mlflow
 from mlflow import entities
-from mlflow.exceptions import MlflowException, RestException
+from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError, first_reason
-from pipeline.tracking import LIMITS, own_store, provenance
+from pipeline.runtime.printable import without_secrets
+from pipeline.tracking import LIMITS, own_store
 from pipeline.tracking.runs import Run
 
 # The first request gets one short try; later requests may take longer, for example to store a model of 500 MB.
@@ -35,6 +36,9 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 # This logger repeats errors of the database that are raised as exceptions.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+_REPAIR_OWN = f"Move {own_store.DATABASE} away if it is damaged: a new one gets every result"
 
 
 def store_uri() -> str:
@@ -50,11 +54,19 @@ def is_own() -> bool:
 @contextlib.contextmanager
 def exclusive() -> Iterator[None]:
     """Hold a lock, so that no other process of this project, `dvc exp run --temp` included, finds or creates runs meanwhile."""
-    file = provenance.home() / ".cnnkeras" / "mlflow.lock"
+    file = paths.home() / ".cnnkeras" / "mlflow.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+# What a store, its database or the way to its server raises. MLflow raises a ValueError where an answer is not what it expects.
+FAILURES = (MlflowException, SQLAlchemyError, RequestException, sqlite3.Error, ImportError, OSError, ValueError)
+
+
+class StoreError(InputError):
+    """The store cannot be used now. What is to be shown waits; only what needs the store itself fails."""
 
 
 class Store:
@@ -69,7 +81,7 @@ class Store:
         experiment_id: Id of the MLflow experiment.
 
     Raises:
-        InputError: The store does not answer within seconds, or cannot be used.
+        StoreError: The store does not answer within seconds, or cannot be used.
     """
 
     def __init__(self, part: str = "") -> None:
@@ -81,10 +93,10 @@ class Store:
                 self.experiment_id = self._find_or_create_experiment(part)
                 if is_own():
                     own_store.forget_place()
-        except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError) as error:
-            raise InputError(
+        except FAILURES as error:
+            raise StoreError(
                 f"expected a usable MLflow store at {self.place}; received: {first_reason(error)}. "
-                "Start the server, or correct or unset MLFLOW_TRACKING_URI, and log again"
+                + (_REPAIR_OWN if is_own() else "Start the server, or correct or unset MLFLOW_TRACKING_URI")
             ) from error
 
     def _find_or_create_experiment(self, part: str) -> str:
@@ -97,27 +109,51 @@ class Store:
             return experiment.experiment_id
         return self._client.create_experiment(
             name,
-            artifact_location=str(provenance.home() / own_store.FILES) if is_own() else None,
+            artifact_location=str(paths.home() / own_store.FILES) if is_own() else None,
             # Tells the UI that this is not about language models.
             tags={"mlflow.experimentKind": "custom_model_development"},
         )
 
+    def shown(self) -> set[str]:
+        """Fingerprints of all results that a finished run shows."""
+        return {
+            run.fact("fingerprint") for run in self._search("tags.`cnnkeras.fingerprint` LIKE '%'") if run.is_finished
+        }
+
     def find(self, **facts: str) -> list[Run]:
         """Runs with all these tags, newest first: `training`, `fingerprint` or `experiment`."""
-        conditions = [f"tags.`cnnkeras.{key}` = '{value}'" for key, value in facts.items()]
-        runs = self._client.search_runs(
-            [self.experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"]
-        )
-        return [Run(self._client, run) for run in runs]
+        return self._search(" and ".join(f"tags.`cnnkeras.{key}` = '{value}'" for key, value in facts.items()))
+
+    def _search(self, conditions: str) -> list[Run]:
+        runs, token = [], None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment_id],
+                conditions,
+                max_results=1000,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            runs += [Run(self._client, run) for run in page]
+            token = page.token
+            if not token:
+                return runs
 
     def unlogged(self, training: str) -> list[Run]:
         """Runs that `pipeline.tracking.live` made for a training and that show no result yet, newest first."""
         return [run for run in self.find(training=training) if run.fact("fingerprint") is None]
 
-    def create(self, name: str, **facts: str) -> Run:
-        """Create a run with these facts as tags; it is marked as running."""
-        tags = {**_user(), "mlflow.source.type": "LOCAL", **{f"cnnkeras.{key}": value for key, value in facts.items()}}
-        return Run(self._client, self._client.create_run(self.experiment_id, run_name=name, tags=tags))
+    def running(self) -> list[Run]:
+        """Runs that show a training and are marked as running."""
+        return self._search("tags.`cnnkeras.training` LIKE '%' and attributes.status = 'RUNNING'")
+
+    def create(self, name: str, start: int, tags: Mapping[str, str]) -> Run:
+        """Create a run, marked as running, that began at a time in milliseconds since 1970."""
+        tags = {
+            key: without_secrets(value) for key, value in {**_user(), "mlflow.source.type": "LOCAL", **tags}.items()
+        }
+        run = self._client.create_run(self.experiment_id, start, tags, name)
+        return Run(self._client, run, is_new=True)
 
 
 @contextlib.contextmanager
@@ -129,20 +165,6 @@ def _first_limits() -> Iterator[None]:
         yield
     finally:
         os.environ.update(ours)
-
-
-@contextlib.contextmanager
-def outage_is_input_error(uri: str) -> Iterator[None]:
-    """Turn exceptions that mean that the tracking server stopped answering into an `InputError`; other exceptions pass unchanged."""
-    try:
-        yield
-    except (MlflowException, RequestException) as error:
-        if not urllib.parse.urlsplit(uri).scheme.startswith("http") or isinstance(error, RestException):
-            raise
-        raise InputError(
-            f"expected the tracking server at {uri} to go on answering; received: {first_reason(error)}. "
-            "Log again: what is there already is kept"
-        ) from error
 
 
 def _user() -> Mapping[str, str]:

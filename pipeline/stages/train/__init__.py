@@ -1,6 +1,5 @@
 """Stage `train`: trains an experiment's model on its packed dataset; writes the model and the history of the training."""
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,14 +41,18 @@ def run(name: str, *, workers: int | None = None) -> None:
     params = load_params()
     training = resolve(params, name)
     outputs = [paths.model_folder(name), paths.history(name)]
-    with stage("train", name, inputs=training.inputs, outputs=outputs, params=params) as (model_folder, history_file):
-        model_file, curves = model_folder / paths.model_file(name).name, live.mirror(params, name, history_file)
+    curves = live.Mirror(params, name)
+    with (
+        curves.outcome(),
+        stage("train", name, inputs=training.inputs, outputs=outputs, params=params) as (model_folder, history_file),
+    ):
+        model_file = model_folder / paths.model_file(name).name
         seconds = _train(training, model_file, history_file, curves, workers=workers or available())
     write_timings(paths.timings(name), seconds)
 
 
 def _train(
-    training: Training, model_file: Path, history_file: Path, curves: AbstractContextManager, *, workers: int
+    training: Training, model_file: Path, history_file: Path, curves: live.Mirror, *, workers: int
 ) -> list[float]:
     """Train and save; returns the duration of each epoch in seconds."""
     index, settings = _checked_index(training), training.settings
@@ -68,8 +71,8 @@ def _train(
             return []
         train, val = feed.training_batches(training, ahead), feed.validation_batches(training)
         with progress.bar(f"train {training.name}", settings.epochs * len(train), unit="steps") as bar:
-            watch = Watch(history_file, bar, steps=len(train), epochs=settings.epochs)
-            with curves:
+            watch = Watch(history_file, bar, curves.epoch, steps=len(train), epochs=settings.epochs)
+            with curves.shown(history_file):
                 _fit(model, train, val, training, watch)
         model_files.save(model, model_file)
     return watch.seconds

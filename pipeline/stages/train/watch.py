@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.backend import devices
@@ -16,6 +16,7 @@ class Watch:
     Args:
         file: File of the history.
         bar: Progress bar that counts steps.
+        ended: Is called after each epoch with its number, from 1.
         steps: Number of steps in an epoch.
         epochs: Number of epochs of the training.
 
@@ -23,8 +24,8 @@ class Watch:
         seconds: Duration of each epoch, with its validation.
     """
 
-    def __init__(self, file: Path, bar: Bar, *, steps: int, epochs: int):
-        self._file, self._bar, self._steps, self._epochs = file, bar, steps, epochs
+    def __init__(self, file: Path, bar: Bar, ended: Callable[[int], None], *, steps: int, epochs: int):
+        self._file, self._bar, self._ended, self._steps, self._epochs = file, bar, ended, steps, epochs
         self._epoch, self._last = 0, time.monotonic()
         self._metrics: dict[str, float] = {}
         self.seconds: list[float] = []
@@ -39,6 +40,7 @@ class Watch:
         self.seconds.append(now - self._last)
         self._last = now
         history.append(self._file, epoch + 1, logs)
+        self._ended(epoch + 1)
         self._show(self._steps, logs)
         self._epoch = epoch + 1
 
