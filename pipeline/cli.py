@@ -163,9 +163,9 @@ def evaluate(experiment: str) -> None:
 @main.command()
 @click.argument("experiment", required=False)
 def log(experiment: str | None) -> None:
-    """Show a result in MLflow; without a name, every result that MLflow lacks.
+    """Show a result in MLflow, or all that it lacks.
 
-    Logging a result again adds no second MLflow run. EXPERIMENT may be an ensemble. If the tracking server does not answer, what it lacks waits for the next `cnnkeras log`.
+    Without EXPERIMENT, every result that MLflow lacks is shown, those of the lab too. Logging a result again adds no second MLflow run. EXPERIMENT may be an ensemble. If the tracking server does not answer, what it lacks waits for the next `cnnkeras log`.
 
     Example: cnnkeras log yolo
     """

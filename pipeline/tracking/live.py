@@ -115,7 +115,7 @@ class Mirror:
 
     def _tell(self, message: Mapping[str, Any]) -> None:
         if self._child is not None:
-            with contextlib.suppress(OSError):  # the child may have ended
+            with contextlib.suppress(OSError, ValueError):  # the child may have ended
                 self._child.stdin.write(json.dumps(message).encode() + b"\n")
                 self._child.stdin.flush()
 

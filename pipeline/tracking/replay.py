@@ -38,13 +38,12 @@ def everything(params: Params, view: View) -> None:
                     experiment(params, name, view)
             except InputError as error:
                 _say(f"{name}: not logged: {error}")
-    seals = Seals(params)
     for name in params.lab:
         if paths.claim_numbers(name).is_file() and paths.claim_figure(name).is_file():
             try:
-                for file in (paths.claim_numbers(name), paths.claim_figure(name)):
-                    seals.require(file, f"lab {name}")
-                claim(params, name, view)
+                if view.lacks(results.fingerprint_of_claim(params, name), part="lab"):
+                    _require_whole(params, name)
+                    claim(params, name, view)
             except InputError as error:
                 _say(f"not logged: {error}")
     view.end_killed()
@@ -60,10 +59,16 @@ def _require_receipt_of(fingerprint: str, name: str) -> None:
         )
 
 
+def _require_whole(params: Params, name: str) -> None:
+    """Refuse a claim's result that was measured with other settings, or is damaged."""
+    seals = Seals(params)
+    for file in (paths.claim_numbers(name), paths.claim_figure(name)):
+        seals.require(file, f"lab {name}")
+
+
 def claim(params: Params, name: str, view: View) -> None:
     """Show the result of an entry of the lab."""
-    if view.lacks(results.fingerprint_of_claim(params, name), part="lab"):
-        view.add(results.of_claim(params, name))
+    view.add(results.of_claim(params, name))
 
 
 def _say(text: str) -> None:
