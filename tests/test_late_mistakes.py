@@ -91,7 +91,10 @@ def edited(old: str, new: str) -> str:
         ("batch_size: 1\n", "batch_size: 1\n      steps_per_execution: 1000000000\n", "19: experiments.crops.train.steps_per_execution: expected a number of at most 1,000,000; received: 1000000000"),
         ("batch_size: 1\n", "batch_size: 1\n      threads: 10000\n", "19: experiments.crops.train.threads: expected a number of at most 1,024; received: 10000"),
         ("evaluate: {images: 4}", "evaluate: {images: 1000000000}", "24: experiments.crops.evaluate.images: expected a number of at most 1,000; received: 1000000000"),
-        ("top_k: 2", "top_k: 99999999999", "23: experiments.crops.postprocess.top_k: expected a whole number of at most 10,000,000,000; received: 99999999999"),
+        ("top_k: 2", "top_k: 99999999999", "23: experiments.crops.postprocess.top_k: expected at most 10, the number of classes of crops; received: 99999999999"),
+        ("top_k: 2", "top_k: 11", "23: experiments.crops.postprocess.top_k: expected at most 10, the number of classes of crops; received: 11"),
+        # A decay of what the network does not have
+        ("learning_rate: 0.1}", "learning_rate: 0.1, normalization_decay: 0.0005}", "19: experiments.crops.train.optimizer.normalization_decay: expected none, as this vgg has no batch normalisation; received: 0.0005"),
         ("predict: {batch_size: 1}", "predict: {batch_size: 1, views: [{name: crop_grid, places: 100000, scales: [32]}]}", "22: experiments.crops.predict.views.0: expected at most 10,000 views; received: 20,000,000,000"),
         ("predict: {batch_size: 1}", "predict: {batch_size: 1, views: [{name: dense, scales: [32, 1000000]}]}", "22: experiments.crops.predict.views.0.scales: expected shorter sides of at most 10,000 pixels; received: 1000000"),
         # What an architecture does not do
@@ -113,12 +116,17 @@ def test_what_would_fail_late_is_refused_at_once(old, new, message):
         ("batch_size: 1\n", "batch_size: 12\n"),
         ("epochs: 1\n      batch_size: 1\n      optimizer: {name: sgd, learning_rate: 0.1}\n      schedule: {name: constant}", "epochs: 3\n      batch_size: 1\n      optimizer: {name: sgd, learning_rate: 0.1}\n      schedule: {name: step, every_epochs: 2, factor: 0.1, warmup_epochs: 0.5}"),
         ("predict: {batch_size: 1}", "predict: {batch_size: 100000}"),
+        ("top_k: 2", "top_k: 10"),
+        ("width: 0.03125}", "width: 0.03125, batch_norm: true}"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("project")
 def test_what_can_be_is_no_mistake(old, new):
     """Neighbours of the mistakes above."""
     text = edited(old, new)
+    if "batch_norm" in new:
+        text = text.replace("learning_rate: 0.1}", "learning_rate: 0.1, normalization_decay: 0.0005}", 1)
+        text = text.split("  signals:\n    <<")[0]
     if "batch_size: 12" in new:
         text = text.replace("dataset: boxes", "dataset: crops").split("  boxes:\n    <<")[0]
     assert checked(text) is None
@@ -151,6 +159,23 @@ def test_patterns_that_match_no_layer_of_both_models_are_refused(experiment, lay
     """VGG without batch normalisation has no bn*; YOLO's layers are conv1 and so on, VGG's conv1_1."""
     said = checked(PARAMS + SECOND.replace("EXPERIMENT", experiment).replace("LAYERS", layers))
     assert said is None if message is None else re.fullmatch(message, said), said
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("classifier: crops, encoder: crops, segmenter: masks, detector: boxes", None),
+        ("classifier: boxes, encoder: crops, segmenter: masks, detector: boxes", "classifier: expected an experiment for classification; received: one for detection, boxes"),
+        ("classifier: crops, encoder: signals, segmenter: masks, detector: boxes", "encoder: expected an experiment on images; received: one on signals, signals"),
+        ("classifier: crops, encoder: crops, segmenter: crops, detector: boxes", "segmenter: expected an experiment for segmentation; received: one for classification, crops"),
+        ("classifier: crops, encoder: crops, segmenter: masks, detector: masks", "detector: expected an experiment for detection; received: one for segmentation, masks"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("project")
+def test_a_claim_gets_models_that_it_can_examine(models, message):
+    """The figure of what the convolutions see has a classifier, an encoder, a segmenter and a detector of images."""
+    text = f"{PARAMS}lab: {{a: {{claim: features, models: {{{models}}}}}}}\n"
+    assert checked(text) == (message and f"40: lab.a.models.{message}")
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,11 @@ def postprocess(outputs: np.ndarray, *, top_k: Annotated[int, Gt(0)] = 5) -> tup
     return posteriors, most_probable(posteriors, top_k)
 
 
+def max_settings(*, classes: int) -> dict[str, int]:
+    """The largest meaningful values of settings of `postprocess`: there are no more classes to name than there are."""
+    return {"top_k": classes}
+
+
 def describe_outputs(shape: tuple[int, ...], classes: int) -> dict[str, int]:  # noqa: ARG001 - as in the other tasks
     """Facts about outputs of this shape, to be stored with them: none."""
     return {}

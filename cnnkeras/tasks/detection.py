@@ -189,6 +189,11 @@ def displayed(detections: Detections, *, display_threshold: float, display_nms_i
     return shown[np.sort(chosen)]
 
 
+def max_settings(*, classes: int) -> dict[str, int]:  # noqa: ARG001 - as in the other tasks
+    """The largest meaningful values of settings of `postprocess` that depend on the classes: there are none."""
+    return {}
+
+
 def describe_outputs(shape: tuple[int, ...], classes: int) -> dict[str, int]:
     """Facts about outputs of this shape, to be stored with them: the number of boxes of a cell."""
     return {"boxes_per_cell": (shape[-1] - classes) // 5}

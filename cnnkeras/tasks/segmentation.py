@@ -88,6 +88,11 @@ def postprocess(
     return infer_greedily(np.stack([*resize_scores(scores, size, resize=resize)], axis=-1), **greedy)
 
 
+def max_settings(*, classes: int) -> dict[str, int]:  # noqa: ARG001 - as in the other tasks
+    """The largest meaningful values of settings of `postprocess` that depend on the classes: there are none."""
+    return {}
+
+
 def describe_outputs(shape: tuple[int, ...], classes: int) -> dict[str, int]:  # noqa: ARG001 - as in the other tasks
     """Facts about outputs of this shape, to be stored with them: none."""
     return {}

@@ -3,7 +3,8 @@
 A claim's file defines
 
 - `class Settings(ClaimEntry)`: the keys of its entry under `lab:`;
-- `measure(settings, *, seed)`: the measurement, as `Findings`. Equal arguments give equal numbers.
+- `measure(settings, *, seed)`: the measurement, as `Findings`. Equal arguments give equal numbers;
+- if it examines models, `require_model(role, *, task, input_shape, classes)`: a ValueError for a model that cannot have that role.
 
 Formulas and definitions are in `cnnkeras/`; a claim's file compares them with measurements.
 """

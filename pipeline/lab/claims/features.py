@@ -17,7 +17,7 @@ from cnnkeras.resizing import resize
 from cnnkeras.tasks import detection
 from pipeline.backend import devices, model_files
 from pipeline.lab import slides
-from pipeline.lab.claims import ClaimEntry, Findings
+from pipeline.lab.claims import ClaimEntry, Findings, Models
 from pipeline.runtime import paths
 from pipeline.runtime.paths import SCRATCH
 from pipeline.sources.digit_scenes.drawing import Scene, draw_scene
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 TEST_SCENES = 400  # in the default params.yaml
 SEED = 2  # of the scenes in the default params.yaml; with it, the models have not seen the digits of the test split
 CLASSES = len(DIGITS)
+TASKS = (
+    "classification",
+    "classification",
+    "segmentation",
+    "detection",
+)  # of the models, in the order of the keys of `models`
 
 
 class Settings(ClaimEntry):
@@ -52,6 +58,27 @@ class Settings(ClaimEntry):
         if len(self.trained_models) < len(self.models.model_dump()):
             raise ValueError(f"models: expected an experiment for each; received: {SCRATCH!r} among them")
         return self
+
+
+def require_model(role: str, *, task: str, input_shape: tuple[int, ...], classes: int) -> None:
+    """Refuse a model that cannot have a role in the figure.
+
+    Args:
+        role: A key of `models`.
+        task: What the model was trained for.
+        input_shape: Shape of its inputs.
+        classes: Number of its classes.
+
+    Raises:
+        ValueError: It is of another task, has signals as inputs, or is a detector of something else than the digits of the scene.
+    """
+    expected = dict(zip(Models.model_fields, TASKS, strict=True))[role]
+    if task != expected:
+        raise ValueError(f"expected an experiment for {expected}; received: one for {task}")
+    if len(input_shape) != 3:
+        raise ValueError("expected an experiment on images; received: one on signals")
+    if role == "detector" and classes != CLASSES:
+        raise ValueError(f"expected an experiment on the {CLASSES} digits; received: one on {classes} classes")
 
 
 def measure(settings: Settings, *, seed: int) -> Findings:

@@ -33,7 +33,9 @@ def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
                 )
     return ensemble.model_copy(
         update={
-            "postprocess": checked_postprocess(file, (*location, "postprocess"), dataset.task, ensemble.postprocess)
+            "postprocess": checked_postprocess(
+                file, params, (*location, "postprocess"), ensemble.dataset, ensemble.postprocess
+            )
         }
     )
 

@@ -5,7 +5,7 @@ from cnnkeras.architectures import check_task
 from cnnkeras.by_name import unknown
 from pipeline.params.checks.architectures import check_input, checked_model, known_architecture
 from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess
-from pipeline.params.checks.training import check_training
+from pipeline.params.checks.training import check_normalization, check_training
 from pipeline.params.checks.transforms import check_transforms, check_visible_fraction
 from pipeline.params.experiments import Experiment, is_published
 from pipeline.params.parsed import ParsedFile
@@ -29,6 +29,7 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
     check_input(file, location, experiment.input, dataset.input_shape[-1])
     model = _fitting_model(file, params, location, experiment)
     check_training(file, params, name)
+    check_normalization(file, params, name, model)
     check_similar_classes(file, params, location, experiment.dataset, experiment.evaluate)
     check_predict(file, location, dataset, experiment)
     if experiment.train.augmentation and (len(dataset.size) != 2 or not experiment.train.epochs):
@@ -41,7 +42,9 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
     loss = checked_arguments(
         file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss
     )
-    postprocess = checked_postprocess(file, (*location, "postprocess"), dataset.task, experiment.postprocess)
+    postprocess = checked_postprocess(
+        file, params, (*location, "postprocess"), experiment.dataset, experiment.postprocess
+    )
     return experiment.model_copy(
         update={"model": model, "train": experiment.train.model_copy(update={"loss": loss}), "postprocess": postprocess}
     )

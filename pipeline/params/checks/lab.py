@@ -29,4 +29,19 @@ def checked_claim(file: ParsedFile, params: Params, name: str) -> ClaimEntry:
         if model not in (*params.experiments, SCRATCH):
             known = [*params.experiments, SCRATCH]
             raise file.error((*location, "models", role), unknown(model, known, "experiment"))
+        if model != SCRATCH:
+            _check_model(file, params, (*location, "models", role), entry["claim"], model)
     return settings
+
+
+def _check_model(file: ParsedFile, params: Params, location: tuple[str, ...], claim: str, model: str) -> None:
+    """Refuse a model that the claim cannot examine in the role that ends the location."""
+    dataset = params.experiments[model].dataset
+    entry, module = params.datasets[dataset], claims.load(claim)
+    if hasattr(module, "require_model"):
+        try:
+            module.require_model(
+                location[-1], task=entry.task, input_shape=entry.input_shape, classes=len(params.classes(dataset))
+            )
+        except ValueError as error:
+            raise file.error(location, f"{error}, {model}") from error

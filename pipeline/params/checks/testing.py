@@ -1,5 +1,6 @@
 """Checks of `predict`, `postprocess` and `evaluate` against the task of the dataset."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from cnnkeras import metrics, tasks
@@ -19,9 +20,19 @@ MAX_VIEWS = 10_000
 MAX_SCALE = 10_000
 
 
-def checked_postprocess(file: ParsedFile, location: tuple[str, ...], task: str, entry: Any) -> Arguments:
+def checked_postprocess(
+    file: ParsedFile, params: Params, location: tuple[str, ...], dataset: str, entry: Mapping[str, Any]
+) -> Arguments:
     """Keyword arguments of the task's `postprocess`. Arguments that are None, their default, are left out, so that results keep their fingerprint."""
-    arguments = checked_arguments(file, location, tasks.load(task).postprocess, entry)
+    task = tasks.load(params.datasets[dataset].task)
+    arguments = checked_arguments(file, location, task.postprocess, entry)
+    limits = task.max_settings(classes=len(params.classes(dataset)))
+    for key, limit in limits.items():
+        if key in entry and entry[key] > limit:
+            raise file.error(
+                (*location, key),
+                f"expected at most {limit}, the number of classes of {dataset}; received: {entry[key]}",
+            )
     return Arguments({key: value for key, value in arguments.items() if value is not None})
 
 

@@ -1,10 +1,12 @@
 """Checks of an experiment's section `train` against its dataset, and of values that contradict each other or are too large to be meant."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from cnnkeras.training import schedules
 from pipeline import sources
+from pipeline.backend import layer_table
 from pipeline.params.experiments import Experiment
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
@@ -12,6 +14,7 @@ from pipeline.params.whole import Params
 # Bytes of the inputs of one step, in float32. The largest published batch, 65,536 images of 160 x 160 pixels on 3,456 GPUs, has
 # 19 GiB.
 MAX_BATCH_BYTES = 2**35
+NORMALIZATIONS = "bn"  # begins the names of batch normalisations in all our architectures
 
 
 def check_training(file: ParsedFile, params: Params, name: str) -> None:
@@ -30,6 +33,19 @@ def check_training(file: ParsedFile, params: Params, name: str) -> None:
     if experiment.train.epochs:
         _check_schedule(file, (*location, "train", "schedule"), experiment)
         _check_batch(file, params, (*location, "train", "batch_size"), experiment)
+
+
+def check_normalization(file: ParsedFile, params: Params, name: str, model: Mapping[str, Any]) -> None:
+    """Refuse a decay of scales and shifts where the network has none. `model`: the checked options of the architecture."""
+    experiment = params.experiments[name]
+    decay = experiment.train.optimizer.arguments.get("normalization_decay")
+    layers = layer_table.layers(experiment.architecture, params.task(name), model)
+    # An architecture of the user's is not in the table: its layers may have any name.
+    if decay and layers is not None and not any(layer.startswith(NORMALIZATIONS) for layer in layers):
+        raise file.error(
+            ("experiments", name, "train", "optimizer", "normalization_decay"),
+            f"expected none, as this {experiment.architecture} has no batch normalisation; received: {decay:g}",
+        )
 
 
 def _check_schedule(file: ParsedFile, location: tuple[str, ...], experiment: Experiment) -> None:
