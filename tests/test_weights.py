@@ -1,14 +1,16 @@
 """Weights of others: files of each format, with random weights, against what their own frameworks would compute from them."""
 
+import base64
 import io
 import math
+import zlib
 
 import h5py
 import keras
 import numpy as np
 import pytest
 
-from cnnkeras import architectures, weights
+from cnnkeras import architectures, hdf5, weights
 from cnnkeras.summary import build_outline
 from cnnkeras.weights import caffe, darknet, keras_applications
 from tests import foreign_formats as foreign
@@ -294,6 +296,57 @@ def test_wrong_keras_files_are_refused():
     assert_refused(read, nameless.getvalue(), network, ".weights.h5", "save(")
     assert_refused(read, b"<!DOCTYPE html><html></html>", network, "web page")
     assert_refused(read, b"", network, "an empty file")
+
+
+# A file with two small weights in which one bit is another: reading one ends the process by a signal, reading the other does not end.
+CRASHING = (
+    "eNrtmc1OAjEQxzvtkqwEIkQFFg9y9BG8oRGUgxGjHrgpJESMHwc1UU9yxMQH4OCBI4/h0cfwTXB3O7NsG4XEj2jC/BIy7bS00+5/"
+    "Q/LnsVbZSieLSRHgusIRGRFnhAyWzT6NH2MEjD2MQ0l5FY4VMJ/B9UtK9+8wf7hfrQazRxa0TyOnoyuYWaRW3dgLdRDpSPMqzXlN"
+    "S4+1b+6bxZ1sXaewEvBbi766z5v37aujy+ZF+zrMe3O6xkxUi1YuABj1xWNfjdvbm/UdiB3Unk/nlFa+hVFZ+TPrXMN51hTDMAzD"
+    "MAzDMAzD/DWf+WaDvO6THzHNN6t4OrJvNpvYvhnpSeTMeeQPtSL9ada/uO/Bbr0C/iqku/6Cue4L9t+W+BlNgvxH+75SooP3mQ79"
+    "x9v26UnnZmxAejDZfyTfMO4fkv+orL4M+wm9DtB87ayC87GfafuP08aVf4agnS2tCCfMlETeFfkHHE/49QfjUkrQp9FKVrDm0Y2Y"
+    "NH75yXTL9NFal5En/VSc/E16J1YLrG/zN8/WWMHQLPyYZp7x3yzHqqD3z26kW34HPHVhIA=="
+)
+ENDLESS = (
+    "eNrtmbtOAkEUhueyJBsCcYnKzUJKH8EOjaxSGDFqQaeQEDFeCjVRKykx8QEoLCh5DEsfwzfB3T3nLMwEIfESTThfQs7MmWHmzOy/"
+    "Ifl5qla208liUoS4rnCEJ8YZIv0Vs0/jJxglxi7GgaK8jsbymPdw/ZKG/j3mjw58P5w9tKB96lmIrmDmkaq/uR/pINYR8KbMeQ1L"
+    "j9Vv7pvBnWxdp7ASGbSWAnVfNB5a18dXjcvWTZQvSKjRi2sB5UopjfrGY0+P2jtbtd0wdjwxcT6dU1n5JkZt5c+tcw0WWFMMwzAM"
+    "wzAMwzAM89d85pv1c9AnP2KWb1YpQGTfbD6xfTPSk8ia88gfasb6Aza+uO/hXq0ig1VId71Fc91X7L8v8zOaBvmP9n2lRBvvMx35"
+    "j3ets9P27ciAnOU/km847h+S/6itvor6CVhH0nxwVqUz2c+0/cdZ4zo4Q9jOlFaFE2VKIueK3COOJ4L6w3GllITTgJK1XC/QjZjU"
+    "f/nJdMr0Aa2r2JN+Lk7/Jr0Ta3nWt/mbZ2ssb2hW/phmXvDfLMeqoPvPbqRT/gB64mGY"
+)
+MISBEHAVING = """
+def read_all(file):
+    import os
+    import signal
+    content = file.read()
+    if content == b"crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if content == b"memory":
+        bytearray(2**40)
+    if content == b"error":
+        raise OSError("as h5py raises it")
+"""
+
+
+@pytest.mark.parametrize("damaged", [CRASHING, ENDLESS], ids=["crashing", "endless"])
+def test_a_file_that_the_hdf5_library_cannot_bear_is_refused(damaged):
+    """One bit is enough; without another process to try it, this one would be gone, or would never answer."""
+    network = built("vgg", 32, (3,), variant="D", width=1 / 32)
+    content = zlib.decompress(base64.b64decode(damaged))
+    assert_refused(keras_applications.read, content, network, "HDF5")
+
+
+def test_a_trial_is_right_about_how_it_ended(tmp_path, monkeypatch):
+    """A crash and a lack of memory are refused in words; an error that Python raises is left to the caller."""
+    (tmp_path / "misbehaving.py").write_text(MISBEHAVING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for content, received in ((b"crash", "one that crashes it"), (b"memory", "more memory than such a file can need")):
+        with pytest.raises(ValueError, match=received):
+            hdf5.require_harmless(io.BytesIO(content), "misbehaving")
+    file = io.BytesIO(b"error")
+    hdf5.require_harmless(file, "misbehaving")
+    assert file.tell() == 0
 
 
 def test_hostile_keras_files_are_refused(tmp_path):

@@ -50,10 +50,10 @@ def read(file: BinaryIO, network: "keras.Model", *, classes: int) -> Values:  # 
         ValueError: The file is not such a file, or it holds another network.
     """
     _check_container(file)
+    hdf5.require_harmless(file, __name__)
     try:
         with h5py.File(file, "r") as content:
-            group = hdf5.find(content, "model_weights") if "model_weights" in content.keys() else content  # noqa: SIM118
-            values = _converted(network, _layers(group))
+            values = _converted(network, _layers(content))
     except ValueError:
         raise
     except Exception as error:  # h5py raises anything on damaged files
@@ -61,6 +61,14 @@ def read(file: BinaryIO, network: "keras.Model", *, classes: int) -> Values:  # 
     first = values[first_kernel(network)]
     first["kernel"] = first["kernel"][:, :, ::-1]  # BGR to RGB
     return values
+
+
+def read_all(file: BinaryIO) -> None:
+    """Read all that `read` may read, and keep nothing of it."""
+    with h5py.File(file, "r") as content:
+        for weights in _layers(content).values():
+            for weight in weights:
+                np.asarray(weight, "float32")
 
 
 def _converted(network: "keras.Model", layers: dict[str, list[h5py.Dataset]]) -> Values:
@@ -100,8 +108,9 @@ def _check_container(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _layers(group: h5py.Group) -> dict[str, list[h5py.Dataset]]:
+def _layers(content: h5py.File) -> dict[str, list[h5py.Dataset]]:
     """The weights of every layer with weights, in the order of the attribute `weight_names`; the weights are not read yet."""
+    group = hdf5.find(content, "model_weights") if "model_weights" in content.keys() else content  # noqa: SIM118
     if "layer_names" not in group.attrs:
         raise ValueError(
             "expected weights under the names of their layers; received: an HDF5 file without them, such as Keras 3's .weights.h5. "
