@@ -1,6 +1,9 @@
 """DVC's own files after a kill, and several commands at once: repaired and said so, or refused with who runs; with DVC itself."""
 
+import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,6 +29,26 @@ def test_a_damaged_list_of_readers_and_writers_is_removed(project, left):  # noq
     project.run("dvc", "repro", code=255)
     assert ".dvc/tmp/rwlock was damaged" in project.run(*PLAN)
     assert project.repro() == []
+
+
+def test_a_list_that_names_another_program_is_removed(project):  # noqa: F811
+    """The number of a DVC that was killed may be another process' today, for which DVC would wait for ever."""
+    file = project.folder / ".dvc" / "tmp" / "rwlock"
+    holder = {"pid": os.getpid(), "cmd": "dvc repro"}
+    file.write_text(json.dumps({"write": {str(project.folder / "results/code"): holder}, "read": {}}))
+    assert "is busy" in project.run("dvc", "repro", code=255)
+    assert f"named process {os.getpid()}, which is no DVC" in project.run(*PLAN)
+    assert project.repro() == []
+
+
+def test_conflicts_of_a_merge_are_left_to_the_person(project):  # noqa: F811
+    """They are no damage: nothing is put back."""
+    lock = project.folder / "dvc.lock"
+    project.run(*PLAN)
+    text = f"<<<<<<< HEAD\n{lock.read_text()}=======\n{lock.read_text()}>>>>>>> other\n"
+    lock.write_text(text)
+    assert "a conflict of a merge" in project.run(*PLAN, code=2)
+    assert lock.read_text() == text
 
 
 def test_a_damaged_list_is_left_to_a_dvc_that_runs(project):  # noqa: F811
@@ -137,13 +160,13 @@ def test_a_second_repro_is_refused_with_who_runs(project, first, named):  # noqa
 def test_a_dvc_that_starts_later_does_not_hurt(project):  # noqa: F811
     """A plain `dvc repro` beside `cnnkeras repro` is refused by DVC, or runs; the first runs all to the end."""
     forget(project)
-    running, _ = project.hold("train@vgg", REPRO)
+    running, _ = project.hold("train@vgg", ("sh", "-c", f"exec {shlex.join(REPRO)} >said 2>&1"))
     with subprocess.Popen(["dvc", "repro"], cwd=project.folder, env=project.environment) as second:
         until(lambda: (project.folder / "results/yolo/mlflow.json").is_file() or running.poll() is not None, seconds=60)
         (project.folder / "go").touch()
-        _, message = running.communicate()
+        running.communicate()
         second.wait()
-    assert running.returncode == 0, message
+    assert running.returncode == 0, (project.folder / "said").read_text()
     assert project.repro() == []
 
 

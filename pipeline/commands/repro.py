@@ -40,7 +40,7 @@ MAX_DEFAULT_JOBS = 4  # each job may be a training, which takes a gigabyte of me
 
 # Its own lock DVC waits for. For what another DVC reads or writes it does not wait.
 _DVC = (sys.executable, "-m", "pipeline.commands.dvc_process", "--wait-for-lock", "repro")
-_BUSY = re.compile(r"is busy, it is being blocked by")
+_BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire lock")
 _VIEW = "log"  # a failure to show a result keeps nothing else from running
 _FAILED = re.compile(r"failed to reproduce(?: stages:)? (.*)")
 _RETRY_SECONDS = 2.0
@@ -70,7 +70,7 @@ class Run:
     Attributes:
         process: The process.
         failed: The stage that failed, as DVC names it.
-        is_blocked: Whether DVC refused to begin, because another DVC reads or writes the same files.
+        is_blocked: Whether DVC refused to go on, because another DVC reads or writes the same files.
     """
 
     process: subprocess.Popen

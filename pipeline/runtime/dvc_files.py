@@ -33,6 +33,7 @@ _TAKES_DVC_SECONDS = 3.0  # DVC itself waits so long for its lock
 # DVC's commands that run stages or move their outputs. Others, such as `dvc exp show`, only look.
 _CHANGING = frozenset(("repro", "run", "commit", "checkout", "pull", "add", "remove", "move", "gc"))
 _COMMANDS = frozenset(("dvc", "pipeline.commands.dvc_process"))
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)  # git's marks
 _BLOCK = re.compile(r"^  (\S.*):$", re.MULTILINE)  # the line that begins a stage's record in dvc.lock
 
 
@@ -42,7 +43,7 @@ def repair() -> list[str]:
     Nothing is touched while DVC writes.
 
     Raises:
-        InputError: .dvc/tmp/rwlock is unreadable while DVC runs stages.
+        InputError: .dvc/tmp/rwlock is unreadable while a DVC runs, or dvc.lock has conflicts of a merge.
     """
     with _dvc_stands_still() as is_still:
         if not is_still:
@@ -86,25 +87,30 @@ def order(labels: Iterable[str]) -> None:
 
 def running() -> list[str]:
     """The DVC processes that run stages of this project or move outputs, as `process 4711 (dvc repro)`; this process' own ones not."""
+    return [_in_words(pid, arguments) for pid, arguments in _others().items() if _CHANGING.intersection(arguments)]
+
+
+def _in_words(pid: int, arguments: list[str]) -> str:
+    return f"process {pid} (`{' '.join(['dvc', *arguments])}`)"
+
+
+def _others() -> dict[int, list[str]]:
+    """Arguments of all DVC processes of this project by their number, without this process' parents and children."""
     this = psutil.Process()
     own = {process.pid for process in (this, *this.parents(), *this.children(recursive=True))}
-    return [
-        f"process {process.pid} (`dvc {' '.join(arguments)}`)"
-        for process in psutil.process_iter()
-        if process.pid not in own and (arguments := _changes(process))
-    ]
+    found = {process.pid: _arguments(process) for process in psutil.process_iter() if process.pid not in own}
+    return {pid: arguments for pid, arguments in found.items() if arguments}
 
 
-def _changes(process: psutil.Process) -> list[str]:
-    """The arguments of a DVC process that runs stages of this project or moves outputs; empty for any other process."""
+def _arguments(process: psutil.Process) -> list[str]:
+    """The arguments of a DVC process of this project; empty for any other process."""
     with suppress(psutil.Error, OSError):
         command = process.cmdline()
         positions = [position for position, part in enumerate(command[:3]) if Path(part).name in _COMMANDS]
         if not positions or process.status() == psutil.STATUS_ZOMBIE:
             return []
-        arguments = command[positions[0] + 1 :]
-        if _CHANGING.intersection(arguments) and Path(process.cwd()).is_relative_to(paths.root()):
-            return arguments
+        if Path(process.cwd()).is_relative_to(paths.root()):
+            return command[positions[0] + 1 :]
     return []
 
 
@@ -134,29 +140,43 @@ def _dvc_stands_still() -> Iterator[bool]:
 def _repair_rwlock() -> str:
     file = _rwlock_file()
     text = _text(file)
-    if text is None or _is_rwlock(text):
-        return ""
-    if others := running():
+    holders = set() if text is None else _holders(text)
+    if holders is not None and not any(map(psutil.pid_exists, holders)):
+        return ""  # DVC itself passes over processes that are gone
+    others = _others()
+    if holders is None and others:
         raise InputError(
             f"{_name(file)}: expected DVC's list of what its processes read and write; received: a damaged file, while "
-            f"{' and '.join(others)} runs. End it, then run `cnnkeras plan`"
+            f"{' and '.join(_in_words(*other) for other in others.items())} runs. End it, then run `cnnkeras plan`"
         )
+    if others:
+        return ""
     file.unlink()
-    return f"{_name(file)} was damaged, by the end of a DVC that was writing it; removed: no DVC runs here"
+    if holders is None:
+        return f"{_name(file)} was damaged, by the end of a DVC that was writing it; removed: no DVC runs here"
+    return f"{_name(file)} named process {min(holders)}, which is no DVC that runs here; removed"
 
 
-def _is_rwlock(text: str) -> bool:
+def _holders(text: str) -> set[int] | None:
+    """The processes that read or write something, by the text of an rwlock; None if it is none."""
     try:
         content = json.loads(text)
-    except ValueError:
-        return False
-    return isinstance(content, dict) and all(isinstance(value, dict) for value in content.values())
+        written = list(content.get("write", {}).values())
+        read = [holder for holders in content.get("read", {}).values() for holder in holders]
+        return {int(holder["pid"]) for holder in (*written, *read)}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _repair_lock() -> str:
     file, text, copy = _lock_file(), _text(_lock_file()), _text(_copy())
     if text in (None, copy) or not _is_damaged(text, copy):
         return ""
+    if _CONFLICT.search(text):
+        raise InputError(
+            f"{_name(file)}: expected DVC's records; received: a conflict of a merge, which nobody has resolved. Take one side, "
+            f"`git checkout --ours {_name(file)}`, and run `dvc repro`"
+        )
     damaged = _copy().with_name(f"{file.name}.damaged")
     damaged.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, damaged)
