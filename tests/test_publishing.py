@@ -101,3 +101,11 @@ def test_what_a_running_stage_publishes_is_left_to_it(outputs):
     publishing.finish_others()
     assert states(outputs) == ["new", "new"]
     assert not note.exists()
+
+
+def test_what_lies_beside_is_no_business_of_it(outputs):
+    """Other stages write into the same folders meanwhile; a name that leads nowhere stands for a file that is gone in that moment."""
+    (outputs / "gone").symlink_to(outputs / "nowhere")
+    partials = [outputs / ".partial-model", outputs / ".partial-history.csv"]
+    publishing.publish("train@a", dict(zip(partials, [outputs / "model", outputs / "history.csv"], strict=True)))
+    assert states(outputs) == ["new", "new"]

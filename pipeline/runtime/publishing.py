@@ -8,7 +8,7 @@ and whoever finds a note moves what is left to move.
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.runtime import paths
@@ -24,7 +24,8 @@ def publish(label: str, outputs: Mapping[Path, Path]) -> None:
         outputs: Final paths of the outputs, by the paths at which the new ones lie beside them.
     """
     for partial in outputs:
-        _flush(partial)
+        for path in (partial, *(partial.rglob("*") if partial.is_dir() else ())):
+            _flush(path)
     moves = [[str(path.relative_to(paths.root())) for path in pair] for pair in outputs.items()]
     with signals_held():
         with replacing(_note(label)) as file:
@@ -66,19 +67,12 @@ def finish_others() -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have the system write a file, or all that is below a folder, to the disk."""
-    for place in _all(path):
-        file = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
-
-
-def _all(path: Path) -> Iterator[Path]:
-    yield path
-    if path.is_dir():
-        yield from path.rglob("*")
+    """Have the system write a file, or the names in a folder, to the disk."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _note(label: str) -> Path:
