@@ -95,7 +95,7 @@ def train(experiment: str, workers: int | None) -> None:
     """Train the model of an experiment.
 
     The model is put into results/EXPERIMENT/model, the losses and metrics of each epoch into results/EXPERIMENT/history.csv. An
-    interrupted training starts again from its first epoch.
+    interrupted training goes on from its last checkpoint.
 
     Example: cnnkeras train yolo
     """

@@ -25,6 +25,8 @@ class SegmentationCrossEntropy(keras.losses.Loss):
         background_weight: w(0), above 0; the weights of the classes are 1.
     """
 
+    is_mean_of_examples = False  # so the losses of parts of a batch do not average to that of the batch
+
     def __init__(self, background_weight=1.0, name="segmentation_cross_entropy", **arguments):
         super().__init__(name=name, **arguments)
         self.background_weight = background_weight

@@ -15,6 +15,7 @@ keras = lazy_loader.load("keras")
 EXAMPLES = ("images", "objects")
 OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("labels",)
+METRICS = ("top1_accuracy", "top5_accuracy")
 PROTOCOL = "views"
 COMMON_KEYS = ("source", "task", "examples")
 

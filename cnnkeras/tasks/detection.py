@@ -21,6 +21,7 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 EXAMPLES = ("images",)
 OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("boxes", "box_labels", "difficult")
+METRICS = ("responsible_iou",)
 PROTOCOL = None
 COMMON_KEYS = ()
 

@@ -17,6 +17,7 @@ EXAMPLES = ("images", "objects", "proposals")
 # A score map of 224 x 224 pixels x 21 classes takes 4 MB in float32; float16 takes half of that and keeps the order of the scores.
 OUTPUT_DTYPE = np.dtype(np.float16)
 ANNOTATIONS = ("masks",)
+METRICS = ("pixel_accuracy",)
 PROTOCOL = "regions"
 COMMON_KEYS = ("source", "task", "examples", "size")
 

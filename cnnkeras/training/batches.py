@@ -1,5 +1,6 @@
 """Batches of examples, in an order that is a function of (seed, epoch) alone."""
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -17,23 +18,30 @@ class _Order(keras.utils.PyDataset):
     normalisation never gets a batch of one. Without a seed, the examples stay in the order of the data, and the last batch
     may be smaller.
 
+    A batch may be divided into parts, for networks that cannot be trained on all of it at once: the parts are then what is
+    counted and returned.
+
     Raises:
-        ValueError: The split is empty.
+        ValueError: The split is empty, or its only batch cannot be divided into equal parts.
     """
 
-    def __init__(self, examples: int, *, batch_size: int, seed: int | None):
+    def __init__(self, examples: int, *, batch_size: int, seed: int | None, parts: int = 1):
         super().__init__()
         if not examples:
             raise ValueError("expected at least one example; received: an empty split. Give the dataset some")
-        self._examples, self._seed = examples, seed
-        self.batch_size = min(batch_size, examples)
+        self._examples, self._seed, self.parts = examples, seed, parts
+        whole = min(batch_size, examples)
+        if whole % parts:
+            raise ValueError(f"expected a batch that divides into {parts} equal parts; received: {whole} examples")
+        self.batch_size = whole // parts
         self._orders: dict[int, np.ndarray] = {}
         self.epoch = 0  # the batches are in the order of this epoch
 
     def __len__(self) -> int:
-        """Number of batches."""
-        partial = self._seed is None and self._examples % self.batch_size > 0
-        return self._examples // self.batch_size + partial
+        """Number of batches, or of their parts."""
+        if self._seed is None:
+            return math.ceil(self._examples / self.batch_size)
+        return self._examples // (self.batch_size * self.parts) * self.parts
 
     def indices(self, epoch: int, batch: int) -> np.ndarray:
         """Indices of the examples in a batch of an epoch: int64 (batch,)."""
@@ -55,9 +63,10 @@ class Batches(_Order):
         targets: A function from indices int64 (batch,) and the epoch to the targets of these examples, (batch, ...).
         batch_size: Examples in a batch; reduced to N if greater.
         seed: Seed of the shuffling, which leaves out the last partial batch; None: the order of the data, all examples.
+        parts: Number of equal parts that a batch is divided into; each is an item.
 
     Raises:
-        ValueError: The split is empty.
+        ValueError: The split is empty, or its only batch cannot be divided into equal parts.
     """
 
     def __init__(
@@ -67,8 +76,9 @@ class Batches(_Order):
         *,
         batch_size: int,
         seed: int | None = None,
+        parts: int = 1,
     ):
-        super().__init__(len(inputs), batch_size=batch_size, seed=seed)
+        super().__init__(len(inputs), batch_size=batch_size, seed=seed, parts=parts)
         self._inputs, self._targets = inputs, targets
 
     def __getitem__(self, index: int) -> Batch:
@@ -87,9 +97,10 @@ class PreparedBatches(_Order):
         ahead: Number of batches started beyond the current one, batches of the next epoch included.
         batch_size: Examples in a batch; reduced to `examples` if greater.
         seed: Seed of the shuffling, which leaves out the last partial batch.
+        parts: Number of equal parts that a batch is divided into; each is an item.
 
     Raises:
-        ValueError: The split is empty.
+        ValueError: The split is empty, or its only batch cannot be divided into equal parts.
     """
 
     def __init__(
@@ -100,8 +111,9 @@ class PreparedBatches(_Order):
         ahead: int,
         batch_size: int,
         seed: int,
+        parts: int = 1,
     ):
-        super().__init__(examples, batch_size=batch_size, seed=seed)
+        super().__init__(examples, batch_size=batch_size, seed=seed, parts=parts)
         self._start, self._ahead = start, ahead
         self._started: dict[tuple[int, int], Callable[[], Batch]] = {}
 
@@ -116,3 +128,25 @@ class PreparedBatches(_Order):
             if key not in self._started:
                 self._started[key] = self._start(self.indices(*key), key[0])
         return self._started.pop(wanted[0])()
+
+
+class Span(keras.utils.PyDataset):
+    """Some of the batches of an epoch, in their order: those of a training that goes on within it.
+
+    Args:
+        batches: All batches of the epoch.
+        first: The first one.
+        stop: The one after the last one; None: through the end of the epoch.
+    """
+
+    def __init__(self, batches: Batches | PreparedBatches, first: int, stop: int | None = None):
+        super().__init__()
+        self._batches, self._chosen = batches, range(len(batches))[first:stop]
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self._chosen)
+
+    def __getitem__(self, index: int) -> Batch:
+        """As of all batches, counted from the first of these."""
+        return self._batches[self._chosen[index]]

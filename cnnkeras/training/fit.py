@@ -1,84 +1,19 @@
-"""Training a model with `fit`: the papers' weight decay, a learning rate for each step, an error when the loss diverges."""
+"""Training a model with `fit`: the papers' weight decay, accumulated gradients, and the epochs of `cnnkeras.training.loop`."""
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
-from typing_extensions import override
 
+from cnnkeras.training import state as states
 from cnnkeras.training.batches import Batches, PreparedBatches
+from cnnkeras.training.loop import Feed, LearningRate, Loop, Progress
 from cnnkeras.training.optimizers import Optimizer
 from cnnkeras.training.schedules import Schedule
+from cnnkeras.training.state import Checkpoints, State
 
 
-class DivergedError(ArithmeticError):
-    """The loss became infinite or NaN."""
-
-
-class _EpochOrder(keras.callbacks.Callback):
-    """Tells the batches which epoch begins: their order depends on it."""
-
-    def __init__(self, batches: Batches | PreparedBatches):
-        super().__init__()
-        self._batches = batches
-
-    @override
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._batches.epoch = epoch
-
-
-class _LearningRate(keras.callbacks.Callback):
-    """Sets the optimizer's learning rate before each step, by the schedule; adds `learning_rate` to the epoch's logs.
-
-    The rate can change only between two executions of the compiled function: with `steps_per_execution` above 1 it is the same for that
-    many steps. The logged rate is that of the epoch's last step.
-    """
-
-    def __init__(self, base: float, schedule: Schedule):
-        super().__init__()
-        self._base, self._schedule = base, schedule
-        self._epoch, self._current = 0, None
-
-    @override
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._epoch = epoch
-
-    @override
-    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        rate = self._schedule.rate_at(self._epoch + batch / self.params["steps"], base=self._base)
-        if rate == self._current:
-            return
-        if keras.backend.backend() == "jax":
-            # During an epoch on JAX the values of the variables are outside the model; without this copy back, the new rate is lost.
-            self.model.jax_state_sync()
-        self.model.optimizer.learning_rate = self._current = rate
-
-    @override
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        logs["learning_rate"] = self._current
-        self._schedule.observe(logs["val_loss"])
-
-
-class _Divergence(keras.callbacks.Callback):
-    """Stops at the first loss that is not finite, and raises an error at the end of that epoch."""
-
-    async_safe = True  # Keras may call it later, from another thread, so no step waits for its loss
-
-    @override
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        # The loss in the logs is the mean of the epoch so far: once infinite or NaN, it stays so.
-        if not math.isfinite(logs["loss"]):
-            self.model.stop_training = True
-
-    @override
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        for name in ("loss", "val_loss"):
-            if not math.isfinite(logs[name]):
-                raise DivergedError(
-                    f"expected a finite {name}; received: {logs[name]} in epoch {epoch + 1}. "
-                    "Lower the learning rate, or let it rise in a warm-up"
-                )
+class FitError(ValueError):
+    """Settings that a training of this model cannot have."""
 
 
 def set_weight_decay(model: keras.Model, decay: float, normalization_decay: float = 0.0) -> None:
@@ -114,16 +49,22 @@ def fit(
     loss: keras.losses.Loss,
     metrics: Sequence[keras.metrics.Metric] = (),
     patience_epochs: int | None = None,
+    best_by: str | None = None,
     xla: bool = False,
     steps_per_execution: int = 1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    feed: Callable[[keras.utils.PyDataset], Any] = lambda batches: batches,
+    feed: Feed = lambda batches: batches,
+    start: State | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> None:
     """Train a model in place.
 
     The logs of an epoch hold `loss` and `val_loss`, both with the penalty of the weight decay, the metrics of both splits (the
     validation's with the prefix `val_`), and `learning_rate`. On one CPU, equal calls after the same `keras.utils.set_random_seed`
-    give equal bits.
+    give equal bits, whether in one go or from a state that an earlier call kept.
+
+    If `train` divides its batches into parts, their gradients are accumulated: each batch gives one step of the optimizer, that of the
+    whole batch except for rounding. The schedule and `steps_per_execution` count whole batches; dropout draws a mask for each part.
 
     Args:
         model: Built; with several devices, built and trained in the scope of their strategy.
@@ -134,38 +75,76 @@ def fit(
         schedule: Gives the factor on the base learning rate.
         loss: A function of the targets and the model's outputs.
         metrics: Metrics for the logs.
-        patience_epochs: Stop when `val_loss` has not fallen for this many epochs, with the weights of the best epoch; None: never.
+        patience_epochs: Stop when `val_loss` has not fallen for this many epochs; None: never.
+        best_by: Give the model the weights of the epoch that is best by this number of the logs: `val_loss`, or a metric, which is
+            better the higher it is. None: those of the last epoch.
         xla: Compile the step with XLA; on JAX it is always compiled.
         steps_per_execution: Number of steps between two returns to Python: more is faster for small models. Always 1 on several
             devices, where TensorFlow refuses more.
-        callbacks: Called after the callbacks of this function.
+        callbacks: Called after the callbacks of this function. Those of a batch get its number from where the call began in the epoch.
         feed: A function from batches to an iterable that `keras.Model.fit` reads, in the same order; by default the batches.
+        start: The state to go on from; None: the start.
+        checkpoints: Keeps states of the training; None: none are kept.
 
     Raises:
-        DivergedError: The loss became infinite or NaN.
+        DivergedError: The loss became infinite or NaN. With `checkpoints` the error names the first layer whose output was no number.
+        FitError: The parts of a batch would not give what the whole batch gives, or `best_by` is not in the logs.
     """
+    _require_named(best_by, metrics)
     set_weight_decay(model, optimizer.weight_decay, optimizer.normalization_decay)
     strategy = getattr(model, "distribute_strategy", None)  # TensorFlow's
     is_distributed = strategy is not None and strategy.num_replicas_in_sync > 1
+    if train.parts > 1:
+        _require_divisible(model, loss, is_distributed=is_distributed)
+        optimizer.update.gradient_accumulation_steps = train.parts
     model.compile(
         optimizer.update,
         loss,
         metrics=list(metrics),
         jit_compile=xla or keras.backend.backend() == "jax",
-        steps_per_execution=1 if is_distributed else min(steps_per_execution, len(train)),
+        steps_per_execution=1 if is_distributed else min(steps_per_execution * train.parts, len(train)),
     )
     # If the first step created the optimizer's variables, TensorFlow would trace the step twice, which takes seconds. `compile` may
     # wrap the optimizer (in half precision), so its variables are created here, after it.
     model.optimizer.build(model.trainable_variables)
-    required = [_EpochOrder(train), _Divergence(), _LearningRate(optimizer.learning_rate, schedule)]
-    if patience_epochs is not None:
-        required.append(keras.callbacks.EarlyStopping("val_loss", patience=patience_epochs, restore_best_weights=True))
-    # `shuffle=True` would permute the batches with Python's global generator.
-    model.fit(
-        feed(train),
-        validation_data=feed(validation),
+    progress = Progress()
+    Loop(
+        model=model,
+        train=train,
+        validation=feed(validation),
         epochs=epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=[*required, *callbacks],
+        rate=LearningRate(optimizer.learning_rate, schedule, progress, steps=len(train), parts=train.parts),
+        progress=progress,
+        feed=feed,
+        variables=states.variables(model),
+        sums=states.sums(model, metrics),
+        patience_epochs=patience_epochs,
+        best_by=best_by,
+        checkpoints=checkpoints,
+        callbacks=callbacks,
+    ).run(start)
+
+
+def _require_named(best_by: str | None, metrics: Sequence[keras.metrics.Metric]) -> None:
+    names = ["val_loss", *(f"val_{metric.name}" for metric in metrics)]
+    if best_by is not None and best_by not in names:
+        raise FitError(f"expected the best epoch by one of {', '.join(names)}; received: {best_by!r}")
+
+
+def _require_divisible(model: keras.Model, loss: keras.losses.Loss, *, is_distributed: bool) -> None:
+    """Refuse to accumulate gradients where parts of a batch do not add up to the whole."""
+    normalization = next(
+        (layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)), None
+    )
+    if normalization is not None:
+        reason = f"{normalization}, a batch normalisation, whose statistics are those of what is computed at once"
+    elif not getattr(loss, "is_mean_of_examples", True):
+        reason = f"{loss.name}, which averages over more than one example"
+    elif is_distributed:
+        reason = "several devices, on which Keras does not accumulate gradients"
+    else:
+        return
+    raise FitError(
+        f"expected a training whose batches can be computed in parts; received: {reason}. "
+        "Leave `accumulate` out and take a smaller batch_size"
     )

@@ -6,7 +6,7 @@ the rate without a warm-up (YOLO v1, section 2.2: from a tenth).
 
 import bisect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,32 +19,30 @@ WarmupEpochs = Annotated[float, Ge(0)]
 WarmupFactor = Annotated[float, Ge(0), Le(1)]
 
 
-def _ignore(validation_loss: float) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Schedule:
     """A learning rate as a function of time.
 
     Attributes:
-        factor_at: A function from the epochs since the start, fractions included, to the factor on the base rate.
+        factor_at: A function from the epochs since the start, fractions included, and the validation losses of the epochs that are
+            over, to the factor on the base rate.
         warmup_epochs: Length of the warm-up in epochs.
         warmup_factor: Fraction of the rate at the start of the warm-up, 0..1.
         needed_epochs: A training must be longer than this to use every factor of the schedule, or the first change of a schedule that
             has no last one.
-        observe: Called with the validation loss at the end of every epoch.
     """
 
-    factor_at: Callable[[float], float]
+    factor_at: Callable[[float, Sequence[float]], float]
     warmup_epochs: float
     warmup_factor: float
     needed_epochs: float = 0.0
-    observe: Callable[[float], None] = _ignore
 
-    def rate_at(self, epoch: float, *, base: float) -> float:
-        """The learning rate `epoch` epochs after the start: the base rate times the factor, reduced during the warm-up."""
-        rate = base * self.factor_at(epoch)
+    def rate_at(self, epoch: float, *, base: float, losses: Sequence[float] = ()) -> float:
+        """The learning rate `epoch` epochs after the start: the base rate times the factor, reduced during the warm-up.
+
+        `losses` are the validation losses of the epochs that are over.
+        """
+        rate = base * self.factor_at(epoch, losses)
         if epoch >= self.warmup_epochs:
             return rate
         return rate * (self.warmup_factor + (1 - self.warmup_factor) * epoch / self.warmup_epochs)
@@ -52,7 +50,7 @@ class Schedule:
 
 def constant(*, warmup_epochs: WarmupEpochs = 0.0, warmup_factor: WarmupFactor = 0.1) -> Schedule:
     """The optimizer's learning rate in all epochs."""
-    return Schedule(lambda _epoch: 1.0, warmup_epochs, warmup_factor)
+    return Schedule(lambda _epoch, _losses: 1.0, warmup_epochs, warmup_factor)
 
 
 def step(
@@ -60,7 +58,7 @@ def step(
 ) -> Schedule:
     """The rate is multiplied by `factor` after every `every_epochs` epochs."""
     return Schedule(
-        lambda epoch: factor ** math.floor(epoch / every_epochs),
+        lambda epoch, _losses: factor ** math.floor(epoch / every_epochs),
         warmup_epochs,
         warmup_factor,
         needed_epochs=every_epochs,
@@ -84,7 +82,7 @@ def piecewise(
     if list(epochs) != sorted(set(epochs)):
         raise ValueError(f"expected epochs that rise; received: {list(epochs)}")
     return Schedule(
-        lambda epoch: factors[bisect.bisect_right(epochs, epoch)],
+        lambda epoch, _losses: factors[bisect.bisect_right(epochs, epoch)],
         warmup_epochs,
         warmup_factor,
         needed_epochs=epochs[-1] if epochs else 0.0,
@@ -103,7 +101,7 @@ def sigmoid(
     Darknet's policy `sigmoid`, with `step` = half and 1 / `gamma` = width, in batches (cfg/darknet.cfg, pjreddie/darknet@6103ecc4).
     """
     return Schedule(
-        lambda epoch: 0.5 - 0.5 * math.tanh((epoch - half_epochs) / width_epochs / 2),
+        lambda epoch, _losses: 0.5 - 0.5 * math.tanh((epoch - half_epochs) / width_epochs / 2),
         warmup_epochs,
         warmup_factor,
         needed_epochs=half_epochs,
@@ -117,17 +115,14 @@ def plateau(
 
     AlexNet (section 5) and VGG (section 3.1) divide by 10 when the validation error stops improving.
     """
-    current, minimum, stale_epochs = 1.0, math.inf, 0
 
-    def observe(validation_loss: float) -> None:
-        nonlocal current, minimum, stale_epochs
-        if validation_loss < minimum:
-            minimum, stale_epochs = validation_loss, 0
-            return
-        stale_epochs += 1
-        if stale_epochs >= patience_epochs:
-            current, stale_epochs = current * factor, 0
+    def factor_at(_epoch: float, losses: Sequence[float]) -> float:
+        current, minimum, stale_epochs = 1.0, math.inf, 0
+        for loss in losses:
+            stale_epochs = 0 if loss < minimum else stale_epochs + 1
+            minimum = min(loss, minimum)
+            if stale_epochs >= patience_epochs:
+                current, stale_epochs = current * factor, 0
+        return current
 
-    return Schedule(
-        lambda _epoch: current, warmup_epochs, warmup_factor, needed_epochs=patience_epochs, observe=observe
-    )
+    return Schedule(factor_at, warmup_epochs, warmup_factor, needed_epochs=patience_epochs)

@@ -29,6 +29,14 @@ _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _FATAL_ONLY = "3"  # errors reach Python as exceptions, except TensorFlow's message that there is no GPU
 # By default TensorFlow uses oneDNN's convolutions only on processors with AVX-512; on others a training takes a third less time with them.
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+_OUT_OF_MEMORY = (
+    "MemoryError",
+    "OUT_OF_MEMORY",
+    "RESOURCE_EXHAUSTED",
+    "ResourceExhausted",
+    "bad_alloc",
+    "out of memory",
+)
 # Optional packages that Keras and TensorFlow import if installed, and that are not needed here: they make the import half as long again.
 _OPTIONAL = ("matplotlib", "pandas", "sklearn")
 _OPTIONAL_TO_TENSORFLOW = ("jax",)
@@ -181,6 +189,20 @@ def feed(batches: "keras.utils.PyDataset") -> "keras.utils.PyDataset | tf.data.D
     options.autotune.enabled = False
     dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(2).with_options(options)
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that caused it, says that memory, of an accelerator or of this machine, was used up.
+
+    The backends have no common class for it: TensorFlow's ResourceExhaustedError, JAX's XlaRuntimeError with that status, and Python's
+    MemoryError, which TensorFlow repeats as text if a batch was being read.
+    """
+    while error is not None:
+        text = f"{type(error).__name__} {error}"
+        if any(sign in text for sign in _OUT_OF_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def describe() -> str:

@@ -14,12 +14,13 @@ from pipeline.params.datasets import Dataset, TrainingProposals
 from pipeline.params.experiments import Ensemble, Experiment, Import, Input, PublishedResult, is_published
 from pipeline.params.loading import load_params
 from pipeline.params.testing import Predict
-from pipeline.params.training import Train
+from pipeline.params.training import Checkpoint, Train
 from pipeline.params.whole import Params, output_shape
 from pipeline.runtime.paths import SCRATCH
 
 __all__ = [
     "SCRATCH",
+    "Checkpoint",
     "Dataset",
     "Ensemble",
     "Experiment",

@@ -13,9 +13,23 @@ MAX_THREADS = 1024  # more than a machine has cores; TensorFlow would start them
 
 
 class EarlyStopping(Entry):
-    """Stop when `val_loss` has not fallen for `patience_epochs` epochs; the model then gets the weights of the best epoch."""
+    """Stop when `val_loss` has not fallen for `patience_epochs` epochs; the model then gets the weights of the best epoch, unless `keep` says `last`."""
 
     patience_epochs: Positive
+
+
+class Checkpoint(Entry):
+    """When a training keeps a state to go on from after a kill. It changes no result, so no stage depends on it.
+
+    A state is kept at the end of an epoch too, and saving never takes more than a hundredth of the time, unless `steps` asks for it.
+
+    Attributes:
+        minutes: At most so many minutes apart.
+        steps: At most so many steps apart; None: any number.
+    """
+
+    minutes: Annotated[float, Field(gt=0)] = 5.0
+    steps: Positive | None = None
 
 
 class InitialWeights(Entry):
@@ -38,7 +52,11 @@ class Train(Entry):
         batch_size: Examples per step, over all devices together.
         optimizer: A function of `cnnkeras/training/optimizers.py`, and its arguments.
         schedule: A function of `cnnkeras/training/schedules.py`, and its arguments.
+        accumulate: Each batch is computed in so many parts, which takes less memory; the step is that of the whole batch, except for
+            rounding and for the masks of dropout, which are drawn for each part.
         early_stopping: When to stop before `epochs`; None never stops early.
+        keep: Whose weights the model gets, the `best` or the `last` epoch's. None: the best one's with `early_stopping`, else the last.
+        keep_by: The number of the validation split by which an epoch is the best: `val_loss`, or a metric of the history.
         precision: Keras' dtype policy.
         xla: Compile the step with XLA, without TensorFlow's op determinism, as the two exclude each other.
         steps_per_execution: Steps that run between two returns to Python.
@@ -68,6 +86,15 @@ class Train(Entry):
         default=MIN_VISIBLE_FRACTION, exclude_if=lambda fraction: fraction == MIN_VISIBLE_FRACTION
     )
     seed: Seed | None = Field(default=None, exclude_if=lambda seed: seed is None)
+    accumulate: Positive = Field(default=1, exclude_if=lambda parts: parts == 1)
+    keep: Literal["best", "last"] | None = Field(default=None, exclude_if=lambda keep: keep is None)
+    keep_by: str = Field(default="val_loss", exclude_if=lambda name: name == "val_loss")
     threads: Annotated[int, Field(gt=0, le=MAX_THREADS)] | None = Field(
         default=None, exclude_if=lambda threads: threads is None
     )
+
+    @property
+    def best_by(self) -> str | None:
+        """The number by which the epoch is chosen whose weights the model gets; None: the last epoch's."""
+        keeps_best = self.keep == "best" or (self.keep is None and self.early_stopping is not None)
+        return self.keep_by if keeps_best else None

@@ -10,6 +10,7 @@ from cnnkeras.by_name import unknown
 from pipeline.lab.claims import ClaimEntry
 from pipeline.params.datasets import Dataset
 from pipeline.params.experiments import Ensemble, Experiment, Import
+from pipeline.params.training import Checkpoint
 from pipeline.params.values import Name
 from pipeline.runtime import paths
 from pipeline.runtime.entries import Entry, Seed
@@ -23,6 +24,7 @@ class Params(Entry):
     Attributes:
         seed: Seed of augmentation and training.
         mirror: Folder or URL to try first for every file that a source downloads.
+        checkpoint: When a training keeps a state to go on from.
         sources: Archives to fetch, or generators.
         datasets: Sources prepared for a task.
         experiments: Models that are trained and measured.
@@ -33,6 +35,7 @@ class Params(Entry):
 
     seed: Seed
     mirror: str | None = None
+    checkpoint: Checkpoint = Checkpoint()
     sources: dict[Name, Any]
     datasets: dict[Name, Dataset]
     experiments: dict[Name, Experiment]

@@ -144,7 +144,7 @@ def report() -> Path:
 
 
 def state() -> Path:
-    """Folder of locks, timings and logs, which are neither inputs nor results. Ignored by git and DVC."""
+    """Folder of locks, checkpoints, timings and logs, which are neither inputs nor results. Ignored by git and DVC."""
     return root() / ".cnnkeras"
 
 
@@ -156,6 +156,11 @@ def lock(label: str) -> Path:
 def duration(label: str) -> Path:
     """File with the seconds that a stage (label `train@yolo`) took when it last ran here."""
     return state() / "durations" / label
+
+
+def checkpoints(experiment: str) -> Path:
+    """Folder of what a training that is not finished goes on from."""
+    return state() / "checkpoints" / experiment
 
 
 def timings(experiment: str) -> Path:

@@ -4,11 +4,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from cnnkeras import tasks
+from cnnkeras.by_name import unknown
 from cnnkeras.training import schedules
 from pipeline import sources
 from pipeline.backend import layer_table
 from pipeline.params.experiments import Experiment
 from pipeline.params.parsed import ParsedFile
+from pipeline.params.training import Train
 from pipeline.params.whole import Params
 
 # Bytes of the inputs of one step, in float32. The largest published batch, 65,536 images of 160 x 160 pixels on 3,456 GPUs, has
@@ -18,7 +21,7 @@ NORMALIZATIONS = "bn"  # begins the names of batch normalisations in all our arc
 
 
 def check_training(file: ParsedFile, params: Params, name: str) -> None:
-    """Refuse a schedule that does not fit the epochs, and a batch that does not fit the memory or the dataset."""
+    """Refuse a schedule that does not fit the epochs, a batch that does not fit the memory or the dataset, and parts or a best epoch by nothing."""
     experiment = params.experiments[name]
     location = ("experiments", name)
     values = math.prod(params.datasets[experiment.dataset].input_shape)
@@ -30,6 +33,8 @@ def check_training(file: ParsedFile, params: Params, name: str) -> None:
                 f"expected at most {MAX_BATCH_BYTES // (4 * values):,} inputs of this size at once, "
                 f"{MAX_BATCH_BYTES >> 30} GiB; received: {batch_size}",
             )
+    _check_parts(file, (*location, "train", "accumulate"), experiment.train)
+    _check_best(file, (*location, "train", "keep_by"), experiment.train, params.datasets[experiment.dataset].task)
     if experiment.train.epochs:
         _check_schedule(file, (*location, "train", "schedule"), experiment)
         _check_batch(file, params, (*location, "train", "batch_size"), experiment)
@@ -46,6 +51,20 @@ def check_normalization(file: ParsedFile, params: Params, name: str, model: Mapp
             ("experiments", name, "train", "optimizer", "normalization_decay"),
             f"expected none, as this {experiment.architecture} has no batch normalisation; received: {decay:g}",
         )
+
+
+def _check_parts(file: ParsedFile, location: tuple[str, ...], train: Train) -> None:
+    if train.batch_size % train.accumulate:
+        message = f"expected a number that divides batch_size, {train.batch_size}; received: {train.accumulate}"
+        raise file.error(location, message)
+
+
+def _check_best(file: ParsedFile, location: tuple[str, ...], train: Train, task: str) -> None:
+    names = ["val_loss", *(f"val_{name}" for name in tasks.load(task).METRICS)]
+    if train.keep_by not in names:
+        raise file.error(location, unknown(train.keep_by, names, "number of the validation split"))
+    if train.keep_by != names[0] and train.best_by is None:
+        raise file.error(location, f"expected keep: best beside it; received: {train.keep_by} by which nothing is kept")
 
 
 def _check_schedule(file: ParsedFile, location: tuple[str, ...], experiment: Experiment) -> None:

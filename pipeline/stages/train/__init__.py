@@ -1,6 +1,6 @@
 """Stage `train`: trains an experiment's model on its packed dataset; writes the model and the history of the training."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnnkeras import tasks
@@ -8,12 +8,12 @@ from cnnkeras.training import optimizers, schedules
 from pipeline.backend import devices, model_files
 from pipeline.formats import history
 from pipeline.formats.packed import Index, open_index
-from pipeline.params import load_params
+from pipeline.params import Params, load_params
 from pipeline.runtime import paths, progress
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.guard import stage
+from pipeline.runtime.guard import Partials, stage
 from pipeline.runtime.workers import available
-from pipeline.stages.train import feed
+from pipeline.stages.train import checkpoints, feed
 from pipeline.stages.train.training import Training, resolve
 from pipeline.stages.train.watch import Watch, write_timings
 from pipeline.tracking import live
@@ -30,13 +30,16 @@ def run(name: str, *, workers: int | None = None) -> None:
     Writes the model; `history.csv`, a row per epoch, without times, so that the same training gives the same file; and the duration of
     each epoch into `.cnnkeras/timings/`. With `epochs: 0` the model keeps its initial weights.
 
+    A training that was killed, refused or that failed goes on from its last checkpoint, with the bytes of a training in one go.
+
     Args:
         name: Entry under `experiments:`.
         workers: Number of processes that augment images; any number gives the same model. None: one per core.
 
     Raises:
         InputError: There is no such experiment, its dataset does not exist or was packed with other settings, the layers of the
-            initial weights do not fit, the augmentation is wrong, or the loss became infinite or not a number.
+            initial weights do not fit, the augmentation is wrong, the loss became infinite or not a number, or a step did not fit
+            into memory.
     """
     params = load_params()
     training = resolve(params, name)
@@ -44,17 +47,17 @@ def run(name: str, *, workers: int | None = None) -> None:
     curves = live.Mirror(params, name)
     with (
         curves.outcome(),
-        stage("train", name, inputs=training.inputs, outputs=outputs, params=params) as (model_folder, history_file),
+        stage("train", name, inputs=training.inputs, outputs=outputs, params=params) as partials,
     ):
-        model_file = model_folder / paths.model_file(name).name
-        seconds = _train(training, model_file, history_file, curves, workers=workers or available())
+        seconds = _train(params, training, partials, curves, workers=workers or available())
     write_timings(paths.timings(name), seconds)
+    checkpoints.forget(name)
 
 
-def _train(
-    training: Training, model_file: Path, history_file: Path, curves: live.Mirror, *, workers: int
-) -> list[float]:
+def _train(params: Params, training: Training, partials: Partials, curves: live.Mirror, *, workers: int) -> list[float]:
     """Train and save; returns the duration of each epoch in seconds."""
+    model_folder, history_file = partials
+    model_file = model_folder / paths.model_file(training.name).name
     index, settings = _checked_index(training), training.settings
     # The workers are forked first: a fork does not copy the threads that Keras' backend starts.
     with (
@@ -72,8 +75,9 @@ def _train(
         train, val = feed.training_batches(training, ahead), feed.validation_batches(training)
         with progress.bar(f"train {training.name}", settings.epochs * len(train), unit="steps") as bar:
             watch = Watch(history_file, bar, curves.epoch, steps=len(train), epochs=settings.epochs)
+            kept = _checkpoints(params, training, watch)
             with curves.shown(history_file):
-                _fit(model, train, val, training, watch)
+                _fit(model, train, val, training, watch, kept, partials.require_unchanged)
         model_files.save(model, model_file)
     return watch.seconds
 
@@ -134,16 +138,39 @@ def _require_all(copied: list[str], model: "keras.Model", training: Training) ->
         )
 
 
+def _checkpoints(params: Params, training: Training, watch: Watch) -> checkpoints.Checkpoints:
+    name = training.name
+    folder = paths.checkpoints(name) / checkpoints.key(params, training)
+    return checkpoints.Checkpoints(f"train {name}", folder, params.checkpoint, lambda: watch.seconds)
+
+
 def _fit(
-    model: "keras.Model", train: "Batches | PreparedBatches", val: "Batches", training: Training, watch: Watch
+    model: "keras.Model",
+    train: "Batches | PreparedBatches",
+    val: "Batches",
+    training: Training,
+    watch: Watch,
+    kept: checkpoints.Checkpoints,
+    require_unchanged: Callable[[], None],
 ) -> None:
+    """Train from the last checkpoint, or from the start. `require_unchanged` is asked before each epoch."""
     import keras
 
-    from cnnkeras.training.fit import DivergedError, fit
+    from cnnkeras.training.divergence import DivergedError
+    from cnnkeras.training.fit import FitError, fit
 
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=watch.on_step, on_epoch_end=watch.on_epoch)
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda _epoch, _logs: require_unchanged(),
+        on_train_batch_end=watch.on_step,
+        on_epoch_end=watch.on_epoch,
+    )
     callback.async_safe = True  # Keras need not wait for it after a step
     settings, task = training.settings, tasks.load(training.task)
+    start = None
+    if (loaded := kept.load_with_seconds()) is not None:
+        start, seconds = loaded
+        watch.go_on(start.logs, seconds, step=start.step)
+        kept.go_on(start)
     try:
         fit(
             model,
@@ -155,10 +182,28 @@ def _fit(
             loss=task.build_loss(**settings.loss),
             metrics=task.build_metrics(),
             patience_epochs=settings.early_stopping.patience_epochs if settings.early_stopping else None,
+            best_by=settings.best_by,
             xla=settings.xla,
             steps_per_execution=settings.steps_per_execution,
             callbacks=[callback],
             feed=devices.feed,
+            start=start,
+            checkpoints=kept,
         )
-    except DivergedError as error:
+    except (DivergedError, FitError) as error:
         raise InputError(f"{training.location}: {error}") from error
+    except Exception as error:
+        if not devices.lacks_memory(error):
+            raise
+        raise InputError(_smaller(training)) from error
+
+
+def _smaller(training: Training) -> str:
+    """What to try if a step did not fit into memory."""
+    size, parts = training.settings.batch_size, training.settings.accumulate
+    more = next((count for count in range(parts + 1, size + 1) if size % count == 0), None)
+    said = f"{training.location}: expected memory for a step of {size // parts} examples; received: less. "
+    if more is None:
+        return f"{said}Take a smaller model or smaller inputs"
+    smaller = max(size // 2 // parts, 1) * parts
+    return f"{said}Try batch_size: {smaller}, or accumulate: {more}, whose steps are those of batch_size: {size}"

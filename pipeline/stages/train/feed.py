@@ -34,14 +34,15 @@ def workers(training: Training, count: int) -> AbstractContextManager[ReadAhead 
     settings = training.settings
     if not settings.epochs or not (read := _reader(training, "train")).is_slow:
         return nullcontext()
-    return read_ahead(read, batch_size=settings.batch_size, workers=count)
+    return read_ahead(read, batch_size=settings.batch_size // settings.accumulate, workers=count)
 
 
 def training_batches(training: Training, ahead: ReadAhead | None) -> "Batches | PreparedBatches":
     """Batches of the training split, in an order that depends on seed and epoch; `ahead` prepares them, if it is not None."""
     from cnnkeras.training.batches import Batches, PreparedBatches
 
-    options = {"batch_size": training.settings.batch_size, "seed": training.seed}
+    settings = training.settings
+    options = {"batch_size": settings.batch_size, "seed": training.seed, "parts": settings.accumulate}
     if ahead is not None:
         return PreparedBatches(ahead.examples, ahead.start, ahead=ahead.ahead, **options)
     read = _reader(training, "train")
@@ -52,5 +53,5 @@ def validation_batches(training: Training) -> "Batches":
     """Batches of the validation split, in its own order."""
     from cnnkeras.training.batches import Batches
 
-    read = _reader(training, "val")
-    return Batches(read.inputs, read.targets, batch_size=training.settings.batch_size)
+    read, settings = _reader(training, "val"), training.settings
+    return Batches(read.inputs, read.targets, batch_size=settings.batch_size // settings.accumulate)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.backend import devices
@@ -26,13 +26,20 @@ class Watch:
 
     def __init__(self, file: Path, bar: Bar, ended: Callable[[int], None], *, steps: int, epochs: int):
         self._file, self._bar, self._ended, self._steps, self._epochs = file, bar, ended, steps, epochs
-        self._epoch, self._last = 0, time.monotonic()
+        self._epoch, self._first, self._last = 0, 0, time.monotonic()
         self._metrics: dict[str, float] = {}
         self.seconds: list[float] = []
 
+    def go_on(self, logs: Sequence[Mapping[str, float]], seconds: Sequence[float], *, step: int) -> None:
+        """Begin after the epochs with these logs and durations, and after so many steps of the next epoch."""
+        for epoch, metrics in enumerate(logs):
+            history.append(self._file, epoch + 1, metrics)
+        self.seconds, self._epoch, self._first = list(seconds), len(logs), step
+        self._bar.begin(self._epoch * self._steps + step)
+
     def on_step(self, step: int, logs: Mapping[str, float]) -> None:
-        """Show the metrics of the epoch so far. `step` counts from 0. The bar counts the last step only after the validation."""
-        self._show(min(step + 1, self._steps - 1), logs)
+        """Show the metrics of the epoch so far. `step` counts from 0, or from where the epoch was continued. The bar counts the last step only after the validation."""
+        self._show(min(self._first + step + 1, self._steps - 1), logs)
 
     def on_epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Record and show the metrics of an epoch, which counts from 0."""
@@ -42,7 +49,7 @@ class Watch:
         history.append(self._file, epoch + 1, logs)
         self._ended(epoch + 1)
         self._show(self._steps, logs)
-        self._epoch = epoch + 1
+        self._epoch, self._first = epoch + 1, 0
 
     def _show(self, steps: int, logs: Mapping[str, float]) -> None:
         self._metrics |= logs  # the metrics of a validation are shown until the next one

@@ -1,0 +1,256 @@
+"""Checkpoints: a training that was killed, refused or that failed goes on with the bits of a training in one go."""
+
+import json
+import random
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.formats import checkpoint
+from pipeline.runtime import paths
+from tests.test_train_predict import PARAMS, finish, start, write_dataset, write_project
+
+# All that a state must hold: dropout, batch normalisation, Adam, a plateau, early stopping with the best weights, and a last execution of
+# fewer steps than the others; augmentation by workers, or none.
+EXPERIMENT = """
+  whole:
+    dataset: classification
+    architecture: vgg
+    model: {variant: A, width: 0.0625, dropout: 0.5, batch_norm: true}
+    input: {mean: dataset, std: dataset}
+    train:
+      epochs: 4
+      batch_size: 2
+      optimizer: {name: adam, learning_rate: 0.002}
+      schedule: {name: plateau, factor: 0.5, patience_epochs: 1, warmup_epochs: 1.5}
+      early_stopping: {patience_epochs: 3}
+      steps_per_execution: 3
+      augmentation: [{HorizontalFlip: {p: 0.5}}]
+      initial_weights: {experiment: scratch}
+    predict: {batch_size: 3}
+    postprocess: {top_k: 5}
+    evaluate: {images: 1}
+  simple:
+    dataset: classification
+    architecture: mnist_conv
+    model: {dropout: 0.5}
+    input: {mean: dataset, std: dataset}
+    train:
+      epochs: 3
+      batch_size: 4
+      optimizer: {name: sgd, learning_rate: 0.01, momentum: 0.9}
+      schedule: {name: step, every_epochs: 1, factor: 0.5}
+      initial_weights: {experiment: scratch}
+    predict: {batch_size: 3}
+    postprocess: {top_k: 5}
+    evaluate: {images: 1}
+"""
+EVERY_STEP = "checkpoint: {steps: 1}\n"
+TRAIN = """
+import sys
+from pipeline.runtime.errors import InputError
+from pipeline.stages import train
+try:
+    train.run(sys.argv[1], workers=2)
+except InputError as error:
+    sys.exit(f"refused: {error}")
+"""
+JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+
+
+def write_small_project(root: Path) -> Path:
+    write_project(root)
+    (root / "params.yaml").write_text(EVERY_STEP + PARAMS + EXPERIMENT, encoding="utf-8")
+    return root
+
+
+def outputs(root: Path, name: str) -> dict[str, bytes]:
+    folder = root / "results" / name
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def position(root: Path, name: str) -> str:
+    """The name of the last state that is kept, which has the epochs and steps that are over."""
+    return max((file.name for file in root.glob(f".cnnkeras/checkpoints/{name}/*/0*")), default="")
+
+
+def train_and_kill(root: Path, name: str, moments: random.Random) -> str:
+    """Kill a training by SIGKILL a random time after a random one of its states was kept; returns what it had said."""
+    process, states, wanted, last = start(TRAIN, root, name), 0, moments.randint(1, 3), position(root, name)
+    while process.poll() is None and states < wanted:
+        now = position(root, name)
+        states, last = states + (now != last), now
+        time.sleep(0.001)
+    time.sleep(moments.uniform(0, 0.03))
+    process.kill()
+    with process:
+        return process.communicate()[1]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Projects in which all was trained in one go, by backend."""
+    roots = {}
+    for backend, environment in {"tensorflow": {}, "jax": JAX}.items():
+        roots[backend] = write_small_project(tmp_path_factory.mktemp("reference") / backend)
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in environment.items():
+                patch.setenv(variable, value)
+            for name in ("whole",) if environment else ("whole", "simple"):
+                finish(start(TRAIN, roots[backend], name))
+    return roots
+
+
+@pytest.mark.parametrize(("backend", "seed"), [("tensorflow", 0), ("jax", 1)])
+def test_kills_change_no_bit(reference, tmp_path, monkeypatch, backend, seed):
+    """SIGKILL at random moments: the model and the history are those of a training in one go, which goes on where it was."""
+    for variable, value in (JAX if backend == "jax" else {}).items():
+        monkeypatch.setenv(variable, value)
+    root, moments = write_small_project(tmp_path / "project"), random.Random(seed)
+    said = [train_and_kill(root, "whole", moments) for _ in range(3)]
+    where = position(root, "whole")
+    errors = finish(start(TRAIN, root, "whole"))[1]
+    assert outputs(root, "whole") == outputs(reference[backend], "whole")
+    if where:  # a kill may come after the end
+        epochs, steps = map(int, re.findall(r"\d+", where))
+        assert f"train whole: goes on after {epochs} epochs and {steps} steps" in errors
+        assert any(re.search(r"after \d epochs and [1-9]", text) for text in [*said, errors]), said
+    assert not (root / ".cnnkeras/checkpoints/whole").exists()
+    timings = json.loads((root / ".cnnkeras/timings/whole.json").read_text(encoding="utf-8"))
+    assert len(timings["seconds_per_epoch"]) == len(outputs(root, "whole")["history.csv"].splitlines()) - 1
+
+
+def stop_at(root: Path, name: str, wanted: str) -> None:
+    """Kill a training when the state of this position, or a later one, was kept."""
+    process = start(TRAIN, root, name)
+    while position(root, name) < wanted:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    process.kill()
+    with process:
+        process.communicate()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_state_falls_back_to_the_one_before(reference, tmp_path, damage):
+    """And says so; the result has the same bits."""
+    root = write_small_project(tmp_path / "project")
+    stop_at(root, "simple", "0000000-000000003")
+    files = sorted(root.glob(".cnnkeras/checkpoints/simple/*/0*"))[-2:]
+    content = bytearray(files[1].read_bytes())
+    if damage == "flipped":
+        content[-1] ^= 1
+    files[1].write_bytes(content[:-9] if damage == "cut" else content)
+    epochs, steps = map(int, re.findall(r"\d+", files[0].name))
+    errors = finish(start(TRAIN, root, "simple"))[1]
+    assert f"train simple: expected a whole checkpoint in {files[1].relative_to(root)}; received: " in errors
+    assert f"train simple: goes on after {epochs} epochs and {steps} steps" in errors
+    assert outputs(root, "simple") == outputs(reference["tensorflow"], "simple")
+
+
+def test_only_the_same_training_goes_on(reference, tmp_path):
+    """Another seed, rate, data, code, backend or variable of a backend starts anew; an edit that was undone goes on."""
+    root = write_small_project(tmp_path / "project")
+    stop_at(root, "simple", "0000001-000000000")
+    params = (root / "params.yaml").read_text(encoding="utf-8")
+    print_key = (
+        "from pipeline.backend import devices\n"
+        "from pipeline.params import load_params\n"
+        "from pipeline.stages.train import checkpoints\n"
+        "from pipeline.stages.train.training import resolve\n"
+        "params = load_params()\n"
+        "devices.import_keras()\n"
+        "print(checkpoints.key(params, resolve(params, 'simple')))\n"
+    )
+
+    def key(**environment: str) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in environment.items():
+                patch.setenv(variable, value)
+            return finish(start(print_key, root))[0]
+
+    (folder,) = (root / ".cnnkeras/checkpoints/simple").iterdir()
+    first = key()
+    keys = [first, key(**JAX), key(TF_ENABLE_ONEDNN_OPTS="0")]
+    for old, new in {
+        "seed: 1\n": "seed: 2\n",
+        "learning_rate: 0.01, momentum: 0.9}\n      schedule: {name: step, every_epochs: 1": "learning_rate: 0.02, momentum: 0.9}\n      schedule: {name: step, every_epochs: 1",
+    }.items():
+        assert old in params
+        (root / "params.yaml").write_text(params.replace(old, new), encoding="utf-8")
+        keys.append(key())
+    stop_at(root, "simple", "0000000-000000001")
+    (root / "params.yaml").write_text(params.replace("steps: 1}", "steps: 2}"), encoding="utf-8")
+    assert key() == first == f"{folder.name}\n"
+    assert len(set(keys)) == len(keys)
+    errors = finish(start(TRAIN, root, "simple"))[1]
+    assert re.search(r"train simple: goes on after [12] epochs", errors)
+    assert outputs(root, "simple") == outputs(reference["tensorflow"], "simple")
+    write_dataset(root / "data/augmented/classification", "classification", classes=("a", "b"))
+    assert key() != first
+
+
+def test_an_edit_is_refused_at_the_next_epoch_and_costs_nothing(reference, tmp_path):
+    """A touch is no edit; what is refused goes on when the edit is undone, and nothing was published."""
+    root = write_small_project(tmp_path / "project")
+    code = Path(paths.__file__)
+    script = TRAIN.replace(
+        "try:",
+        "from pathlib import Path\n"
+        "from cnnkeras.training import loop\n"
+        "whole, params = loop.Loop._train_epoch, Path('params.yaml')\n"
+        "def edited(self):\n"
+        "    whole(self)\n"
+        "    print(self.progress.epoch, flush=True)\n"
+        f"    Path({str(code)!r}).touch()\n"
+        "    params.touch()\n"
+        "    if self.progress.epoch == 2:\n"
+        "        params.write_text(params.read_text().replace('every_epochs: 1,', 'every_epochs: 2,'))\n"
+        "loop.Loop._train_epoch = edited\n"
+        "try:",
+    )
+    (root / "dvc.yaml").write_text(
+        (Path(__file__).parents[1] / "dvc.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    process = start(script, root, "simple")
+    with process:
+        printed, errors = process.communicate()
+    assert process.returncode == 1
+    assert "refused: train@simple: expected params.yaml experiments.simple.train to stay as it was" in errors
+    assert printed.split() == ["1", "2"]
+    assert outputs(root, "simple") == {}
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    (root / "params.yaml").write_text(text.replace("every_epochs: 2,", "every_epochs: 1,"), encoding="utf-8")
+    errors = finish(start(TRAIN, root, "simple"))[1]
+    assert "train simple: goes on after 2 epochs and 0 steps" in errors
+    assert outputs(root, "simple") == outputs(reference["tensorflow"], "simple")
+
+
+def test_a_file_holds_what_was_written_and_nothing_else(tmp_path):
+    """Arrays of any shape and type, and floats, exactly; any bit that differs is noticed, in any place of the file."""
+    arrays = {
+        "variables": [np.float32([[1.5, np.nan]]), np.array(7, np.int64), np.zeros((0, 3), np.uint32)],
+        "best": [np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3))],
+    }
+    facts = {"epoch": 3, "logs": [{"loss": 0.1 + 0.2}]}
+    path = tmp_path / "folder" / "a.checkpoint"
+    checkpoint.write(path, facts, arrays)
+    read_facts, read_arrays = checkpoint.read(path)
+    assert read_facts == facts
+    for name, values in arrays.items():
+        for value, expected in zip(read_arrays[name], values, strict=True):
+            assert value.dtype == expected.dtype
+            np.testing.assert_array_equal(value, expected)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        if content[place : place + 1] != b"\n" or place > 64:  # what ends a line may be another blank
+            with pytest.raises(ValueError, match="expected content with the SHA-256"):
+                checkpoint.read(path)
+        path.write_bytes(content[:place])
+        with pytest.raises(ValueError, match="expected content with the SHA-256"):
+            checkpoint.read(path)
+    assert list(path.parent.iterdir()) == [path]
