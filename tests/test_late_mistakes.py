@@ -55,6 +55,14 @@ def edited(old: str, new: str) -> str:
         ("task: classification, size: [40]}", "task: classification, size: [40], examples: objects}", "7: datasets.signals.examples: expected 'images', as signals has no objects with boxes; received: 'objects'"),
         ("task: detection, size: [64, 64]}", "task: detection, size: [64, 64], examples: objects}", "8: datasets.boxes.examples: expected 'images' for detection; received: 'objects'"),
         (CROPS, "task: classification, size: [32, 32]}", "6: datasets.crops.examples: expected 'objects', as images of scenes have no class of their own; received: 'images'"),
+        # Parts of a batch, and the best epoch
+        ("batch_size: 1\n", "batch_size: 1\n      accumulate: 2\n", "19: experiments.crops.train.accumulate: expected a number that divides batch_size, 1; received: 2"),
+        ("batch_size: 1\n", "batch_size: 1\n      keep: best\n      keep_by: val_top1_acuracy\n", "20: experiments.crops.train.keep_by: unknown number of the validation split 'val_top1_acuracy'; did you mean 'val_top1_accuracy'? (known: val_loss, val_top1_accuracy, val_top5_accuracy)"),
+        ("batch_size: 1\n", "batch_size: 1\n      keep_by: val_top1_accuracy\n", "19: experiments.crops.train.keep_by: expected keep: best beside it; received: val_top1_accuracy by which nothing is kept"),
+        ("batch_size: 1\n", "batch_size: 1\n      keep: best\n      keep_by: val_loss\n", None),
+        ("seed: 1\n", "seed: 1\ncheckpoint: {minutes: 0}\n", "2: checkpoint.minutes: expected a number greater than 0; received: 0"),
+        ("seed: 1\n", "seed: 1\ncheckpoint: {seconds: 10}\n", "2: checkpoint.seconds: unknown key 'seconds' (known: minutes, steps)"),
+        ("seed: 1\n", "seed: 1\ncheckpoint: {minutes: 0.5, steps: 10}\n", None),
         # Copies without augmentation
         (CROPS, f"copies: 2, {CROPS}", "6: datasets.crops.copies: expected 0 without augmentation, as all copies would be equal; received: 2"),
         ("task: classification, size: [40]}", f"task: classification, size: [40], copies: 1, {FLIP}}}", "7: datasets.signals.augmentation: expected none for signals; received: some"),

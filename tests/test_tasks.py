@@ -50,6 +50,7 @@ def test_every_task_has_a_loss_and_metrics(task, targets, outputs, metrics):
     module = tasks.load(task)
     assert np.isfinite(float(module.build_loss()(targets, outputs)))
     built = module.build_metrics()
+    assert tuple(metric.name for metric in built) == module.METRICS
     assert [metric.name for metric in built] == metrics
     for metric in built:
         metric.update_state(targets, outputs)

@@ -282,10 +282,68 @@ def test_a_loss_that_is_no_number_is_the_users_to_fix(project):
     text = PARAMS.replace("learning_rate: 0.01, momentum: 0.9, weight_decay", "learning_rate: 1.0e+30, weight_decay")
     (project / "params.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(
-        InputError, match=r"experiments\.digits\.train: expected a finite loss; received: (inf|nan) in epoch \d"
+        InputError,
+        match=r"experiments\.digits\.train: expected a finite loss; received: (inf|nan) in epoch \d, step \d; the first layer whose "
+        r"output was no number: \w+.*\. The last good state, after \d epochs and \d steps, is kept\. Lower the learning rate",
     ):
         train.run("digits")
     assert list((project / "results/digits").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "more"),
+    [(1, "Try batch_size: 4, or accumulate: 2, whose"), (4, "Try batch_size: 4, or accumulate: 8, whose")],
+)
+@pytest.mark.usefixtures("project")
+def test_out_of_memory_says_what_to_try(monkeypatch, project, accumulate, more):
+    """An error of TensorFlow itself, for a tensor that no machine holds, becomes one line with a smaller batch and with parts."""
+    from cnnkeras.training import fit as training
+
+    text = PARAMS.replace("batch_size: 8", f"batch_size: 8\n      accumulate: {accumulate}")
+    (project / "params.yaml").write_text(text, encoding="utf-8")
+
+    def too_large(*_arguments, **_options):
+        from keras import ops
+
+        return ops.zeros((10**6, 10**6, 10**3))
+
+    monkeypatch.setattr(training, "set_weight_decay", too_large)
+    with pytest.raises(
+        InputError,
+        match=rf"experiments\.digits\.train: expected memory for a step of {8 // accumulate} examples.*{more}",
+    ):
+        train.run("digits")
+    assert list((project / "results/digits").iterdir()) == []
+
+
+def test_parts_that_do_not_add_up_are_refused_with_the_key(project):
+    """Batch normalisation: one line, and no result."""
+    (project / "params.yaml").write_text(
+        PARAMS.replace("batch_size: 8", "batch_size: 8\n      accumulate: 2"), encoding="utf-8"
+    )
+    with pytest.raises(
+        InputError,
+        match=r"experiments\.digits\.train: expected a training whose batches .* received: bn1, a batch norm",
+    ):
+        train.run("digits")
+
+
+@pytest.mark.parametrize(
+    ("error", "lacks"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 4000000000000000 bytes."), True),
+        (RuntimeError("cuDNN: CUDA_ERROR_OUT_OF_MEMORY"), True),
+        (ValueError("a memory"), False),
+    ],
+)
+def test_what_a_lack_of_memory_is(error, lacks):
+    """Whether it is the error itself or its cause; a disk without room is none."""
+    assert devices.lacks_memory(error) is lacks
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = error
+    assert devices.lacks_memory(wrapped) is lacks
+    assert not devices.lacks_memory(OSError(28, "No space left on device"))
 
 
 def test_keras_comes_without_what_it_only_looks_for():

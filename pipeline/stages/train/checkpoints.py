@@ -13,14 +13,13 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rich.console import Console
-
 from cnnkeras.training.state import State
 from pipeline.backend import devices
 from pipeline.formats import checkpoint
 from pipeline.params import Checkpoint, Params
 from pipeline.runtime import definition, paths
 from pipeline.runtime.code import Code
+from pipeline.runtime.console import Console
 from pipeline.runtime.replacing import remove
 from pipeline.runtime.workers import available
 from pipeline.stages.train.training import Training
@@ -146,4 +145,4 @@ class Checkpoints:
             shutil.rmtree(other)
 
     def _say(self, sentence: str) -> None:
-        Console(stderr=True).print(f"{self._label}: {sentence}", soft_wrap=True, highlight=False, markup=False)
+        Console(stderr=True, soft_wrap=True).print(f"{self._label}: {sentence}")
