@@ -219,7 +219,10 @@ def test_an_edit_is_refused_at_the_next_epoch_and_costs_nothing(reference, tmp_p
     with process:
         printed, errors = process.communicate()
     assert process.returncode == 1
-    assert "refused: train@simple: expected params.yaml experiments.simple.train to stay as it was" in errors
+    assert (
+        "refused: train@simple: expected params.yaml, code and inputs to stay as they were while the stage ran; received: params.yaml"
+        in errors
+    )
     assert printed.split() == ["1", "2"]
     assert outputs(root, "simple") == {}
     text = (root / "params.yaml").read_text(encoding="utf-8")
