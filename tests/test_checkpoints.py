@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnkeras.training.state import State
 from pipeline.formats import checkpoint
+from pipeline.params import Checkpoint
 from pipeline.runtime import paths
+from pipeline.stages.train import checkpoints
 from tests.test_train_predict import PARAMS, finish, start, write_project
 
 # All that a state must hold: dropout, batch normalisation, Adam, a plateau, early stopping with the best weights, and a last execution of
@@ -243,6 +246,53 @@ def test_an_edit_is_refused_at_the_next_epoch_and_costs_nothing(reference, tmp_p
     errors = finish(start(TRAIN, root, "simple"))[1]
     assert "train simple: goes on after 2 epochs and 0 steps" in errors
     assert outputs(root, "simple") == outputs(reference["tensorflow"], "simple")
+
+
+def test_states_are_kept_as_often_as_was_asked_and_saving_takes_a_hundredth(project, monkeypatch):  # noqa: ARG001
+    """By minutes or by steps, whichever comes first; at an epoch's end, and by minutes, while saving takes less than a hundredth."""
+    now = 0.0
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now)
+    write = checkpoint.write
+
+    def slowly(*arguments):
+        nonlocal now
+        now += 7.0
+        write(*arguments)
+
+    monkeypatch.setattr(checkpoint, "write", slowly)
+    folder = paths.checkpoints("yolo") / "key"
+
+    def kept(**every: float) -> checkpoints.Checkpoints:
+        return checkpoints.Checkpoints("train yolo", folder, Checkpoint(**every), list)
+
+    def state(step: int) -> State:
+        return State(0, step, (), (np.zeros(3, np.float32),))
+
+    by_minutes = kept()
+    assert by_minutes.is_due(0, ends_epoch=True)
+    by_minutes.save(
+        state(1)
+    )  # took 7 s, so that the next one is 700 s later: five minutes would be more than a hundredth
+    now = 7.0 + 699
+    assert not by_minutes.is_due(1000, ends_epoch=False)
+    assert by_minutes.is_due(1000, ends_epoch=True)
+    now = 7.0 + 701
+    assert by_minutes.is_due(1000, ends_epoch=False)
+    by_steps = kept(steps=10)
+    by_steps.save(state(2))
+    assert not by_steps.is_due(9, ends_epoch=False)
+    assert not by_steps.is_due(9, ends_epoch=True)
+    assert by_steps.is_due(10, ends_epoch=False)
+    by_steps.save(state(3))
+    assert not by_steps.is_due(19, ends_epoch=False)
+    assert by_steps.is_due(20, ends_epoch=False)
+    assert [file.name for file in sorted(folder.iterdir())] == [
+        "0000000-000000002.checkpoint",
+        "0000000-000000003.checkpoint",
+    ]
+    assert by_steps.load().step == 3
+    checkpoints.forget("yolo")
+    assert not paths.checkpoints("yolo").exists()
 
 
 def test_a_file_holds_what_was_written_and_nothing_else(tmp_path):
