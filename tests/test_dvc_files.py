@@ -184,6 +184,15 @@ def test_keep_going_runs_all_that_does_not_depend_on_what_failed(project):  # no
     assert set(project.repro_beside()) == {"train@yolo_classifier", *after}
 
 
+def test_a_failure_of_the_view_stops_nothing(project):  # noqa: F811
+    """`log` only shows results: where it fails, all other stages run all the same, and the exit code says that something failed."""
+    recorded = forget(project)
+    failing = Project(project.folder, {**project.environment, "FAIL": "log@yolo_classifier"})
+    printed = failing.run(*REPRO, code=255)
+    assert "failed: log@yolo_classifier\n" in printed
+    assert set(ran(printed)) == recorded["stages"].keys() - {"check", "log@yolo_classifier"}
+
+
 def test_the_plan_says_how_long_stages_took(project):  # noqa: F811
     """Each that ran here, and the sum: 95 s and 3 s; of the third nothing is known."""
     assert (project.folder / ".cnnkeras" / "durations" / "postprocess@yolo").is_file()

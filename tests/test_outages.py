@@ -184,17 +184,21 @@ def test_times_are_those_of_the_training_however_late_it_is_logged(tracked_proje
     assert "cnnkeras.times" not in run.data.tags
 
 
-def test_a_training_that_goes_on_keeps_its_times(tracked_project):
-    """Begun, killed after an epoch, and gone on with: the first epoch has its time, and the clock never runs backwards."""
+@pytest.mark.parametrize("ending", ["killed", "failed"])
+def test_a_training_that_goes_on_keeps_its_times(tracked_project, ending):
+    """Begun, ended after an epoch, and gone on with: the first epoch has its time, and the clock never runs backwards."""
     fingerprint = fingerprints.training_fingerprint(load_params(), EXPERIMENT)
     first = times.Recorder()
     first.of(fingerprint)
     first.epoch(1)
+    if ending == "failed":  # after a kill nobody writes anything
+        first.end(is_finished=False)
     killed = times.read(fingerprint)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", lambda: killed.start - 1000)
         second = times.Recorder()
     second.of(fingerprint)
+    assert times.read(fingerprint).end is None
     second.epoch(2)
     second.end()
     known = times.read(fingerprint)

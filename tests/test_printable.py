@@ -37,6 +37,8 @@ HIDDEN = {
     "Invalid URL 'alice:s3cret@host/x': No scheme": "Invalid URL '***@host/x': No scheme",
     "Max retries exceeded with url: /a?token=s3cret (Caused by X)": "Max retries exceeded with url: /a?*** (Caused by X)",
     '["https://a/b?s3cret", "https://alice:s3cret@c"]': '["https://a/b?***", "https://***@c"]',
+    "connection broken by 'X()': /a?token=s3cret": "connection broken by 'X()': /a?***",
+    'http://a:80 "GET /b?s3cret HTTP/1.1" 200': 'http://a:80 "GET /b?*** HTTP/1.1" 200',
 }
 # Texts that stay as they are.
 HARMLESS = (

@@ -22,8 +22,9 @@ HIDDEN = "***"
 _ADDRESS = re.compile(r"""(?<![\w+.-])([a-zA-Z][\w+.-]*:)?//([^\s"'<>`]+)""")
 # `alice:password@host` without a scheme; not DVC's `dvc.yaml:train@yolo`.
 _USER = re.compile(r"""(?<![\w/.@%~+-])(?!\S*\.yaml:)[\w.%~+-]+:[^\s/@"'<>`]+@([\w\[][^\s"'<>`]*)""")
-# What urllib3 says of an address whose host it names apart: `with url: /path?token=1 (Caused by ...)`.
-_PATH = re.compile(r"""(\burl: /[^\s"'<>`?]*)\?[^\s"'<>`]*""")
+# What urllib3 says of an address whose host it names apart: `with url: /path?token=1 (Caused by ...)`, `broken by '...': /path?token=1`,
+# `"GET /path?token=1 HTTP/1.1"`.
+_PATH = re.compile(r"""((?:\burl: |': |"[A-Z]+ )/[^\s"'<>`?]*)\?[^\s"'<>`]*""")
 # Control characters but tab and line feed; marks that turn the direction of a text or are invisible; halves of characters.
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
@@ -42,7 +43,7 @@ def without_secrets(text: str) -> str:
     """A text with the user part and the query of every address in it replaced by `***`: `https://***@host/file?***`."""
     if "//" in text:
         text = _ADDRESS.sub(lambda match: f"{match[1] or ''}//{_hide(match[2])}", text)
-    if "url: " in text:
+    if "?" in text:
         text = _PATH.sub(rf"\1?{HIDDEN}", text)
     return _USER.sub(lambda match: f"{HIDDEN}@{_hide(match[1])}", text) if "@" in text else text
 

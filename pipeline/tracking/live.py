@@ -102,10 +102,10 @@ class Mirror:
         self._recorder.epoch(number)
 
     def _end(self, ending: str, reason: str = "") -> None:
-        end = self._recorder.end()
+        self._recorder.end(is_finished=ending == "finished")
         if self._child is None:
             return
-        self._tell({"ending": ending, "reason": " ".join(reason.split())[:1000], "end": end})
+        self._tell({"ending": ending, "reason": " ".join(reason.split())[:1000]})
         with contextlib.suppress(OSError):
             self._child.stdin.close()
         try:

@@ -10,13 +10,13 @@ machine included. A training that goes on in another process never goes back beh
 import contextlib
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pipeline.runtime import paths
 from pipeline.runtime.replacing import replacing
 
-UNKNOWN = "the time of logging: this machine does not know when the training ran"
+UNKNOWN = "the time of logging: this machine does not know when the result was made"
 
 # Unlike CLOCK_MONOTONIC it goes on while the machine sleeps.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -30,11 +30,13 @@ class Times:
         start: The begin.
         epochs: End of each epoch, by its number from 1.
         end: The end; None while it runs, and after a kill.
+        is_finished: Whether it ended well. A training that did not may go on, from where it was.
     """
 
     start: float
     epochs: dict[int, float] = field(default_factory=dict)
     end: float | None = None
+    is_finished: bool = False
 
     @property
     def latest(self) -> float:
@@ -47,7 +49,7 @@ def read(fingerprint: str) -> Times | None:
     try:
         content = json.loads(_file(fingerprint).read_text(encoding="utf-8"))
         epochs = {int(epoch): float(end) for epoch, end in content["epochs"].items()}
-        return Times(float(content["start"]), epochs, content["end"])
+        return Times(float(content["start"]), epochs, content["end"], content["is_finished"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -63,9 +65,9 @@ class Recorder:
     def of(self, fingerprint: str) -> None:
         """Say whose times they are."""
         self._fingerprint, former = fingerprint, read(fingerprint)
-        if former and former.end is None and former.epochs:
+        if former and not former.is_finished and former.epochs:
             self._offset += max(former.latest - self._now(), 0)
-            self._times = former
+            self._times = replace(former, end=None)
         self._write()
 
     def epoch(self, number: int) -> None:
@@ -76,12 +78,11 @@ class Recorder:
         self._times.epochs[number] = self._now()
         self._write()
 
-    def end(self) -> float:
-        """All has ended; returns the time."""
-        self._times.end = self._now()
+    def end(self, *, is_finished: bool = True) -> None:
+        """All has ended, well or not."""
+        self._times.end, self._times.is_finished = self._now(), is_finished
         if self._fingerprint:
             self._write()
-        return self._times.end
 
     def _now(self) -> float:
         return time.clock_gettime(_CLOCK) + self._offset
