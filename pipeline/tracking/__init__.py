@@ -15,6 +15,11 @@ import os
 # MLflow reads these variables while it is imported, so they are set here, before any module of this package is. MLflow's defaults are
 # 7 retries of 120 s. Variables that the user has set stay.
 LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
-_SETTINGS = {**LIMITS, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+_SETTINGS = {
+    **LIMITS,
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 for _key, _value in _SETTINGS.items():
     os.environ.setdefault(_key, _value)

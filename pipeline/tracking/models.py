@@ -13,6 +13,7 @@ import numpy as np
 from mlflow import entities
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
+from ruamel.yaml import YAML
 
 import cnnkeras
 from pipeline.runtime.replacing import link_or_copy
@@ -74,7 +75,7 @@ def forget_sources(folder: Path, location: str = "") -> None:
         folder: Folder of the model.
         location: The folder's address in the tracking store, if it has one.
     """
-    description = Model.load(str(folder))
+    description = _read_description(folder)
     description.artifact_path = location or None
     loader = description.flavors[mlflow.pyfunc.FLAVOR_NAME]
     loader["model_code_path"] = Path(loader["model_code_path"]).name
@@ -85,10 +86,15 @@ def forget_sources(folder: Path, location: str = "") -> None:
 
 def name_model(folder: Path, logged: entities.LoggedModel) -> None:
     """Write the ids that the tracking store has given a model into its description."""
-    description = Model.load(str(folder))
+    description = _read_description(folder)
     description.artifact_path, description.run_id = logged.artifact_location, logged.source_run_id
     description.model_id = description.model_uuid = logged.model_id
     description.save(str(folder / "MLmodel"))
+
+
+def _read_description(folder: Path) -> Model:
+    """`Model.load` would take a path with `%` for an address."""
+    return Model.from_dict(YAML(typ="safe").load(folder / "MLmodel"))
 
 
 def _requirements() -> list[str]:
