@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from pipeline.commands import repro
 from tests.test_dvc import REPRO, Project, forget, project, ran, reproduced, until  # noqa: F401 - two are fixtures
 
 PLAN = (sys.executable, "-m", "pipeline.cli", "plan")
@@ -184,13 +185,16 @@ def test_keep_going_runs_all_that_does_not_depend_on_what_failed(project):  # no
     assert set(project.repro_beside()) == {"train@yolo_classifier", *after}
 
 
-def test_a_failure_of_the_view_stops_nothing(project):  # noqa: F811
-    """`log` only shows results: where it fails, all other stages run all the same, and the exit code says that something failed."""
-    recorded = forget(project)
-    failing = Project(project.folder, {**project.environment, "FAIL": "log@yolo_classifier"})
-    printed = failing.run(*REPRO, code=255)
-    assert "failed: log@yolo_classifier\n" in printed
-    assert set(ran(printed)) == recorded["stages"].keys() - {"check"}
+@pytest.mark.parametrize(("first", "started"), [("log@a", {"log@a", "train@b"}), ("train@a", {"train@a"})])
+def test_a_failure_of_the_view_stops_nothing(monkeypatch, tmp_path, first, started):
+    """`log` only shows results: when it fails, what waits runs all the same; after any other failure it does not. One job at a time."""
+    monkeypatch.chdir(tmp_path)
+    program = f"import sys, pathlib; pathlib.Path(sys.argv[-1]).touch(); sys.exit(sys.argv[-1] == {first!r})"
+    monkeypatch.setattr(repro, "_DVC", (sys.executable, "-c", program))
+    parts = {name: repro.Chain((name,), frozenset(), depth) for name, depth in ((first, 2), ("train@b", 1))}
+    outcome = repro._run_chains(parts, 1, set(), keep_going=False)
+    assert (outcome.code, outcome.failed) == (1, [first])
+    assert {file.name for file in tmp_path.iterdir()} == started
 
 
 def test_the_plan_says_how_long_stages_took(project):  # noqa: F811

@@ -262,12 +262,13 @@ def _start(arguments: Sequence[str]) -> Run:
 def _relay(name: str, ran: Run, ended: "queue.SimpleQueue[str]") -> None:
     """Print the output of a run line by line, without DVC's hints; then put the name into the queue `ended`."""
     try:
-        for line in ran.process.stdout:
-            ran.is_blocked |= bool(_BUSY.search(line))
-            if failed := _FAILED.search(line):
-                ran.failed = failed[1].split("'")[1]
-            if not _HINTS.match(line):
-                click.echo(line.rstrip("\n"))
+        with ran.process.stdout as lines:
+            for line in lines:
+                ran.is_blocked |= bool(_BUSY.search(line))
+                if failed := _FAILED.search(line):
+                    ran.failed = failed[1].split("'")[1]
+                if not _HINTS.match(line):
+                    click.echo(line.rstrip("\n"))
     except BrokenPipeError:  # the reader of our output (head, less) has ended
         ran.process.terminate()
     ran.process.wait()
