@@ -18,7 +18,7 @@ INSTALL = .venv/bin/python -m pip install -qq --no-deps
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help repro test slow lint format ui lock clean
+.PHONY: help repro test slow torture lint format ui lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ test: lint ## Run the linters and all tests
 
 slow: $(DEVELOPS) ## Run the tests that take minutes or gigabytes: each paper's net at its full size
 	@pytest -m slow
+
+torture: $(DEVELOPS) ## Kill and disturb a small project at random moments: make torture KILLS=50 SEED=0
+	@python -m tests.torture --kills $(or $(KILLS),50) --seed $(or $(SEED),0) $(if $(filter no,$(FAULTS)),--without-faults)
 
 lint: $(DEVELOPS) ## Check form, names, docstrings and import rules
 	@ruff check
