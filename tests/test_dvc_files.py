@@ -163,7 +163,9 @@ def test_a_dvc_that_starts_later_does_not_hurt(project):  # noqa: F811
     forget(project)
     running, _ = project.hold("train@vgg", ("sh", "-c", f"exec {shlex.join(REPRO)} >said 2>&1"))
     with subprocess.Popen(["dvc", "repro"], cwd=project.folder, env=project.environment) as second:
-        until(lambda: (project.folder / "results/yolo/mlflow.json").is_file() or running.poll() is not None, seconds=60)
+        until(
+            lambda: (project.folder / "results/yolo/mlflow.json").is_file() or running.poll() is not None, seconds=300
+        )
         (project.folder / "go").touch()
         running.communicate()
         second.wait()
