@@ -370,6 +370,16 @@ def test_compiled_code_is_that_of_the_text(project):
     assert number() == number() == "2\n"
 
 
+def test_what_a_stage_reads_is_what_dvc_says(project):
+    """Expressions of dvc.yaml with positions in lists, too: members of an ensemble."""
+    values = {"ensembles": {"both": {"dataset": "digits", "members": ["one", "two"]}}}
+    read = [path.relative_to(project).as_posix() for path in definition.deps_of("combine", "both", values)]
+    assert read == ["data/augmented/digits/index.json", "results/one/outputs", "results/two/outputs"]
+    assert definition.lookup(values, "ensembles.both.members[1]") == "two"
+    for nothing in ("ensembles.both.members[2]", "ensembles.both.members.first", "ensembles.both.dataset.d", "seed"):
+        assert definition.lookup(values, nothing) is None
+
+
 def test_every_stage_but_check_has_a_seal():
     """dvc.yaml lists it among the outputs, so that it comes and goes with the result: from DVC's cache, from a remote."""
     values = {section: {"name": {}} for section in set(definition.stages().values())}

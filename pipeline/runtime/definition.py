@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -113,9 +113,12 @@ def deps_of(stage: str, entry: str, values: Mapping[str, Any]) -> list[Path]:
 
 
 def lookup(values: Any, dotted_key: str) -> Any:
-    """The value of a dotted key; None if the key does not exist."""
-    for part in dotted_key.split("."):
-        values = values.get(part) if isinstance(values, Mapping) else None
+    """The value of a dotted key, which may have positions in lists, `ensembles.both.members[0]`; None if there is none."""
+    for part in re.findall(r"[^.\[\]]+", dotted_key):
+        if isinstance(values, Sequence) and not isinstance(values, str):
+            values = values[int(part)] if part.isdigit() and int(part) < len(values) else None
+        else:
+            values = values.get(part) if isinstance(values, Mapping) else None
     return values
 
 
