@@ -27,12 +27,12 @@ def run(output: Path | None = None) -> None:
     console = Console()
     console.print(results.table(rows))
     console.print(results.NOTE, style="dim")
-    _require_results(rows, file)
-    files.write(file, results.markdown(rows, file.parent.resolve()))
-    console.print(f"Written to {file}", soft_wrap=True)
     if numbers:
         files.write(paths.lab_report(), claims.markdown(numbers))
         console.print(f"The lecture's claims: {paths.lab_report()}", soft_wrap=True)
+    _require_results(rows, file)
+    files.write(file, results.markdown(rows, file.parent.resolve()))
+    console.print(f"Written to {file}", soft_wrap=True)
 
 
 def _require_results(rows: Sequence[results.Result], file: Path) -> None:
