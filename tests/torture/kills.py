@@ -39,10 +39,11 @@ class Verdict:
     trained: int = 0
 
 
-def prepare(reference: Place, folder, label: tuple[str, str]) -> Place:
-    """A copy of the finished project in which one stage, and so all that follows from it, has not run."""
+def prepare(reference: Place, folder, *labels: tuple[str, str]) -> Place:
+    """A copy of the finished project in which some stages have not run."""
     place = reference.copy(folder)
-    place.forget(*label)
+    for label in labels:
+        place.forget(*label)
     return place
 
 
@@ -159,10 +160,11 @@ def kill_one(reference: Place, folder, expected: dict[str, str], rng: random.Ran
     label = rng.choice([label for label in labels if label[0] == "train"] if rng.random() < 0.3 else labels)
     kind = rng.choices(("stage", "dvc repro", "cnnkeras repro", "a write of DVC's"), (4, 2, 2, 2))[0]
     command = {"stage": ("dvc", "repro", "@".join(label)), "cnnkeras repro": REPRO}.get(kind, ("dvc", "repro"))
+    after = [other for other in labels[labels.index(label) :] if other[1] == label[1]]  # of the same entry
     limit = reference.seconds("@".join(label)) + _START_SECONDS
     limit *= 1 if kind == "stage" else 2.5
     while True:
-        place = prepare(reference, folder, label)
+        place = prepare(reference, folder, *([label] if kind == "stage" else after))
         place.began = time.time()
         wait = at_a_write(place) if kind == "a write of DVC's" else at_a_moment
         only = kind == "stage" and rng.random() < 0.5

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -172,10 +173,16 @@ class Place:
         return [self.folder / output["path"] for output in record["outs"]]
 
     def forget(self, stage: str, entry: str) -> None:
-        """Have a stage not have run: no output, and nothing in DVC's run cache."""
+        """Have a stage not have run: no output, no record, and nothing in DVC's run cache, from which DVC would take the outputs."""
         for output in self.outputs_of(stage, entry):
             shutil.rmtree(output) if output.is_dir() else output.unlink(missing_ok=True)
         shutil.rmtree(self.folder / ".dvc" / "cache" / "runs", ignore_errors=True)
+        lock = self.folder / "dvc.lock"
+        label = re.escape(definition.label(stage, entry))
+        text, count = re.subn(rf"^  {label}:\n(?:    .*\n)+", "", lock.read_text(), flags=re.MULTILINE)
+        assert count == 1
+        for file in (lock, self.folder / ".cnnkeras" / "dvc.lock"):
+            file.write_text(text)
 
     def results(self) -> dict[str, str]:
         """Digests of all outputs, but of those that name MLflow's runs."""
