@@ -5,10 +5,8 @@ and TMPDIR may name a folder that is not there.
 """
 
 import errno
-import logging
 import os
 import pwd
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -109,6 +107,8 @@ def require_temporary_folder() -> None:
             raise InputError(
                 f"TMPDIR: expected a folder that can be written to; received: {folder}. Name another one, or unset TMPDIR"
             )
+    import tempfile
+
     try:
         tempfile.gettempdir()
     except FileNotFoundError as error:
@@ -124,6 +124,8 @@ def complete_environment() -> None:
         os.environ["HOME"] = str(_own_folder("home"))
     if not _is_writable(home):
         os.environ.setdefault("MPLCONFIGDIR", str(_own_folder("matplotlib")))
+        import logging  # here and below: the help needs neither
+
         logging.getLogger("matplotlib").setLevel(
             logging.ERROR
         )  # where this project is read-only too, it warns at each start

@@ -4,7 +4,6 @@ An exception that a signal raises while a module is imported is no help: TensorF
 package and a traceback. In that moment the process ends at once, after the functions of `on_abrupt_end`.
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -93,6 +92,8 @@ def end_with_parent(number: int, is_orphan: Callable[[], bool]) -> None:
     """
     if not sys.platform.startswith("linux"):
         return
+    import ctypes  # a tenth of the time of the help
+
     ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, number)
     if is_orphan():
         signal.raise_signal(number)
