@@ -166,7 +166,13 @@ def test_two_processes_give_the_same_bytes(twins):
     assert files == [
         Path(name, file)
         for name in ("digits", "yolo")
-        for file in ("history.csv", "model/model.keras", "outputs/outputs.json", "outputs/outputs.npy")
+        for file in (
+            "environment.json",
+            "history.csv",
+            "model/model.keras",
+            "outputs/outputs.json",
+            "outputs/outputs.npy",
+        )
     ]
     assert [file for file in files if (first / file).read_bytes() != (second / file).read_bytes()] == []
 
@@ -346,7 +352,7 @@ def test_what_a_lack_of_memory_is(error, lacks):
     assert not devices.lacks_memory(OSError(28, "No space left on device"))
 
 
-def test_keras_comes_without_what_it_only_looks_for():
+def test_keras_comes_without_what_it_only_looks_for(tmp_path):
     """Packages that take seconds to import, and can be imported as ever afterwards; JAX comes where it is the backend."""
     code = (
         "import sys\n"
@@ -359,28 +365,16 @@ def test_keras_comes_without_what_it_only_looks_for():
         "print(backend)\n"
     )
     for backend in ("tensorflow", "jax"):
-        environment = {**os.environ, "KERAS_BACKEND": backend}
+        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(REPOSITORY)}
         ended = subprocess.run(
-            [sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True
+            [sys.executable, "-c", code], check=True, env=environment, cwd=tmp_path, capture_output=True, text=True
         )
         assert ended.stdout == f"{backend}\n"
 
 
-def test_the_backend_is_the_one_of_keras_own_settings(monkeypatch, tmp_path):
-    """KERAS_BACKEND, else keras.json, else TensorFlow: only beside TensorFlow may JAX be left out."""
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert devices._chosen_backend() == "tensorflow"
-    (tmp_path / "keras.json").write_text('{"floatx": "float32"}')
-    assert devices._chosen_backend() == "tensorflow"
-    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
-    assert devices._chosen_backend() == "jax"
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    assert devices._chosen_backend() == "torch"
-
-
-def test_a_backend_that_is_not_installed_is_named(monkeypatch):
+def test_a_backend_that_is_not_installed_is_named(monkeypatch, tmp_path):
     """Users install no JAX: one line says which backend is missing and how to install it."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_BACKEND", "jaxx")
     with pytest.raises(InputError, match=r"expected a backend that is installed.*received: 'jaxx'.*\[jax\]"):
         devices.import_keras()
@@ -413,23 +407,3 @@ def test_batches_are_fed_in_order_and_not_tuned():
         assert read[2] == ([[8], [9]], [100.0 * epoch + 8, 100.0 * epoch + 9])
         assert [batch[0] for batch in read] == [inputs[:4].tolist(), inputs[4:8].tolist(), inputs[8:].tolist()]
     assert [part.dtype for part in fed.element_spec] == [np.uint8, np.float32]
-
-
-def test_ctrl_c_while_keras_loads_is_ctrl_c():
-    """Raised in the middle of an import it would be caught in there, and half a package be left."""
-    code = (
-        "import signal, sys\n"
-        "from pipeline.backend import devices\n"
-        "class Interrupt:\n"
-        "    def find_spec(name, path, target=None):\n"
-        "        if name == 'keras.src.layers':\n"
-        "            signal.raise_signal(signal.SIGINT)\n"
-        "sys.meta_path.insert(0, Interrupt)\n"
-        "try:\n"
-        "    devices.import_keras()\n"
-        "except KeyboardInterrupt:\n"
-        "    import keras\n"
-        "    print(keras.layers.Dense.__name__)\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert ended.stdout == "Dense\n"

@@ -1,10 +1,10 @@
 """Set-up of Keras' backend: messages, seed, precision, the accelerators of this machine; TensorFlow's input pipeline.
 
-The backend is the one that KERAS_BACKEND names; TensorFlow is not assumed.
+The backend is the one that `backend` in params.yaml names, outside of a project KERAS_BACKEND, else TensorFlow. Keras' settings file, in which a
+user may have another backend, format of images or precision, decides nothing.
 """
 
 import contextlib
-import json
 import os
 import platform
 import shutil
@@ -12,13 +12,14 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.runtime import places
+from pipeline.runtime import definition, paths, places
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ _OUT_OF_MEMORY = (
     "bad_alloc",
     "out of memory",
 )
+_BACKEND, _XLA_FLAGS = "KERAS_BACKEND", "XLA_FLAGS"
+_DETERMINISTIC_XLA = (
+    "--xla_gpu_deterministic_ops=true"  # without it, two trainings of AlexNet by JAX on one H200 differed
+)
+_JAX_THREADS = "NPROC"  # the number of threads that XLA starts for its operations on a processor
+BACKENDS = ("tensorflow", "jax", "torch")  # the first is the default
+IMAGE_DATA_FORMAT, _EPSILON = "channels_last", 1e-7  # Keras' defaults, which its settings file may change
 # Optional packages that Keras and TensorFlow import if installed, and that are not needed here: they make the import half as long again.
 _OPTIONAL = ("matplotlib", "pandas", "sklearn")
 _OPTIONAL_TO_TENSORFLOW = ("jax",)
@@ -48,19 +56,29 @@ def set_up(
     """Prepare the backend before a model is built. Build, load and train models inside the returned context.
 
     On TensorFlow the memory of a GPU is allocated as needed, several GPUs divide each batch (MirroredStrategy), and operations are
-    deterministic unless `xla` is true: determinism and XLA exclude each other. On other backends Keras' default device is used.
+    deterministic unless `xla` is true: determinism and XLA exclude each other. On other backends Keras' default device is used, and operations
+    are deterministic too.
 
     Args:
         seed: Seed of Python's, NumPy's and the backend's generators, which draw initial weights and dropout.
         precision: Keras' dtype policy.
         xla: Whether the training step will be compiled with XLA.
-        threads: Number of cores for an operation of TensorFlow; None: all. It affects the rounding of sums.
+        threads: Number of cores for an operation; None: all. It affects the rounding of sums.
 
     Raises:
         InputError: XLA with mixed precision on several GPUs, which hangs (keras-team/keras#20763).
     """
+    if threads is not None and chosen_backend() == "jax":
+        if "jax" in sys.modules and os.environ.get(_JAX_THREADS) != str(threads):
+            raise InputError(
+                f"expected `threads: {threads}` to be set before JAX starts; received: a process in which JAX runs"
+            )
+        os.environ[_JAX_THREADS] = str(threads)
     backend = import_keras()
     import keras
+
+    if backend == "torch":
+        _set_up_torch(deterministic=not xla, threads=threads)
 
     gpus = _set_up_tensorflow(deterministic=not xla, threads=threads) if backend == "tensorflow" else 0
     if gpus > 1 and xla and precision != "float32":
@@ -81,28 +99,58 @@ def import_keras() -> str:
     TF_ENABLE_ONEDNN_OPTS=0.
 
     Raises:
-        InputError: The backend is not installed.
+        InputError: As `chosen_backend`.
     """
     places.require_temporary_folder()
-    os.environ.setdefault(_ONEDNN, "1")
-    if find_spec(chosen := _chosen_backend()) is None:
-        raise InputError(
-            f"expected a backend that is installed, by KERAS_BACKEND or Keras' settings; received: {chosen!r}. "
-            "Install it: JAX by `pip install -e '.[jax]'`"
-        )
+    os.environ[_BACKEND] = chosen = chosen_backend()
+    os.environ.setdefault(_ONEDNN, "1")  # also beside JAX, where Keras imports TensorFlow
+    os.environ.update({name: value for name, value in switches(chosen).items() if value})
     optional = _OPTIONAL if chosen != "tensorflow" else _OPTIONAL + _OPTIONAL_TO_TENSORFLOW
     with _quiet(), _packages_hidden(optional):
         import keras
 
-        return keras.backend.backend()  # a lazily loaded Keras is imported by this line
+        backend = keras.backend.backend()  # a lazily loaded Keras is imported by this line
+    keras.config.set_image_data_format(IMAGE_DATA_FORMAT)
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(_EPSILON)
+    return backend
 
 
-def _chosen_backend() -> str:
-    """Name of the backend that Keras will use: from KERAS_BACKEND, otherwise from Keras' settings file, otherwise TensorFlow."""
-    settings = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return os.environ.get("KERAS_BACKEND") or json.loads(settings.read_text(encoding="utf-8"))["backend"]
-    return "tensorflow"
+def chosen_backend() -> str:
+    """Name of the backend: `backend` in params.yaml, which KERAS_BACKEND may not contradict; outside of a project KERAS_BACKEND decides.
+
+    Raises:
+        InputError: KERAS_BACKEND names another one, or the backend is not installed.
+    """
+    stated, chosen = os.environ.get(_BACKEND), _backend_of_project()
+    if chosen and stated and stated != chosen:
+        raise InputError(
+            f"{_BACKEND}: expected {chosen}, the `backend` of params.yaml; received: {stated}. Unset it, or write `backend: {stated}` there"
+        )
+    chosen = chosen or stated or BACKENDS[0]
+    if find_spec(chosen) is None:
+        raise InputError(
+            f"expected a backend that is installed; received: {chosen!r}. Install it: JAX by `pip install -e '.[jax]'`, PyTorch by `pip install -e '.[torch]'`"
+        )
+    return chosen
+
+
+def _backend_of_project() -> str | None:
+    """The `backend` of params.yaml; None outside of a project."""
+    try:
+        file = paths.params_file()
+    except InputError:
+        return None
+    return definition.lookup(definition.read_yaml(file), "backend") or BACKENDS[0]
+
+
+def switches(backend: str) -> dict[str, str]:
+    """The variables of the environment that decide bits, as `set_up` sets them for a backend; what the user has set stays."""
+    flags = os.environ.get(_XLA_FLAGS, "")
+    if backend == "jax" and _DETERMINISTIC_XLA not in flags:
+        flags = f"{flags} {_DETERMINISTIC_XLA}".strip()
+    onednn = {_ONEDNN: os.environ.get(_ONEDNN, "1")} if backend == "tensorflow" else {}
+    return {**onednn, _XLA_FLAGS: flags}
 
 
 def _quiet() -> AbstractContextManager[None]:
@@ -160,6 +208,16 @@ def _set_up_tensorflow(*, deterministic: bool, threads: int | None) -> int:
     return len(gpus)
 
 
+def _set_up_torch(*, deterministic: bool, threads: int | None) -> None:
+    torch = import_module("torch")  # of an extra, which few install
+    if threads is not None:
+        torch.set_num_threads(threads)
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # torch asks for it where operations are to be deterministic
+    torch.use_deterministic_algorithms(deterministic)
+
+
 def _mirrored() -> AbstractContextManager:
     import tensorflow as tf
 
@@ -210,10 +268,11 @@ def describe() -> str:
     import keras
 
     accelerators = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
-    return ", ".join([_processor(), f"{os.cpu_count()} cores", *accelerators])
+    return ", ".join([processor(), f"{os.cpu_count()} cores", *accelerators])
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The kind of processor, as the system calls it."""
     information = Path("/proc/cpuinfo")  # on Linux; on other systems `platform` is used
     lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

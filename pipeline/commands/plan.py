@@ -5,7 +5,8 @@ a second and makes no result; it is not listed.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from dvc.repo import Repo
 from dvc.scm import SCMError
 from dvc.stage import Stage
 
+from pipeline.backend import environment
 from pipeline.params import load_params
 from pipeline.params.code import code_of_stages
 from pipeline.runtime import definition, durations, dvc_files, paths, publishing
@@ -44,12 +46,14 @@ class Plan:
         graph: The same stages, with an edge from each stage to every stage that depends on it.
         forced: Those stages that DVC takes for up to date, although their outputs are damaged or were made of something else.
         is_checked: Whether the files that `check` wrote have the current code.
+        notes: Sentences on models that are kept although they were trained with other versions, or on another kind of processor.
     """
 
     reasons: dict[str, list[str]]
     graph: networkx.DiGraph
     forced: frozenset[str]
     is_checked: bool
+    notes: Sequence[str] = ()
 
 
 def run() -> None:
@@ -59,7 +63,10 @@ def run() -> None:
         InputError: As `make_plan`.
     """
     repair()
-    reasons = make_plan().reasons
+    plan = make_plan()
+    for note in plan.notes:
+        click.echo(note, err=True)
+    reasons = plan.reasons
     if not reasons:
         click.echo(NOTHING_TO_DO)
         return
@@ -104,7 +111,25 @@ def make_plan() -> Plan:
         names = {stage: stage.addressing for stage in repo.index.graph}
         graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
     dvc_files.keep()
-    return Plan(reasons, graph, forced, all(_is_written(label, text) for label, text in code.items()))
+    is_checked = all(_is_written(label, text) for label, text in code.items())
+    return Plan(
+        reasons,
+        graph,
+        forced,
+        is_checked,
+        _notes([name for name in params.experiments if f"train@{name}" not in reasons], params.backend),
+    )
+
+
+def _notes(experiments: Iterable[str], backend: str) -> list[str]:
+    """A sentence for each difference between what some models were trained with and what there is now."""
+    now, models = environment.current(backend), defaultdict(list)
+    for name in experiments:
+        recorded = environment.read(paths.environment(name), seal=paths.seal(f"train@{name}"))["environment"]
+        if differences := ", ".join(environment.differences(recorded, now)):
+            models[differences].append(name)
+    fix = "To train again when a version changes, write `other_versions: stale` into params.yaml"
+    return [f"{', '.join(names)}: trained with {differences}. {fix}" for differences, names in models.items()]
 
 
 @contextmanager
@@ -206,6 +231,7 @@ def _code_changes(dependency: Any, current: str) -> Iterator[str]:
         if before.get(path) != after.get(path):
             yield f"{path} {'changed' if path in before and path in after else 'is new' if path in after else 'is no more'}"
     yield from changed_values(definition.read_values(recorded), definition.read_values(current))
+    yield from changed_values(definition.read_versions(recorded), definition.read_versions(current))
 
 
 def _recorded_text(dependency: Any) -> str | None:

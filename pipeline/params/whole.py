@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -23,6 +23,9 @@ class Params(Entry):
 
     Attributes:
         seed: Seed of augmentation and training.
+        backend: The library that computes, below Keras. One for all of the file.
+        other_versions: What becomes of models that were trained with other versions of Python or of libraries: `cnnkeras plan` says so, and
+            they are kept, or with `stale` trained again; writing `stale` trains all models once.
         mirror: Folder or URL to try first for every file that a source downloads.
         checkpoint: When a training keeps a state to go on from.
         sources: Archives to fetch, or generators.
@@ -34,6 +37,8 @@ class Params(Entry):
     """
 
     seed: Seed
+    backend: Literal["tensorflow", "jax", "torch"] = "tensorflow"
+    other_versions: Literal["keep", "stale"] = "keep"
     mirror: str | None = None
     checkpoint: Checkpoint = Checkpoint()
     sources: dict[Name, Any]

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML, YAMLError
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 
+WITH = "with"  # begins a line on a library and its version
 CHECK = "check"  # the stage before all others; it has no entry
 _EXPRESSION = re.compile(r"\$\{([^}]+)\}")  # ${key}, ${item.source}
 _CODE_LINE = re.compile("^([0-9a-f]{16})  (.+)$", re.MULTILINE)
@@ -56,6 +57,12 @@ def read_code(text: str) -> dict[str, str]:
 def read_values(text: str) -> dict[str, Any]:
     """Values of params.yaml by dotted key, from a file that the stage `check` wrote. Lines with digests are skipped."""
     return {match[1]: json.loads(match[2]) for match in _VALUE_LINE.finditer(text)}
+
+
+def read_versions(text: str) -> dict[str, str]:
+    """Versions of libraries by name, from a file that the stage `check` wrote. Other lines are skipped."""
+    lines = (line.split(" ", 2) for line in text.splitlines() if line.startswith(f"{WITH} "))
+    return {f"{WITH} {library}": version for _, library, version in lines}
 
 
 def labels(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -88,6 +88,11 @@ def history(experiment: str) -> Path:
     return results(experiment) / "history.csv"
 
 
+def environment(experiment: str) -> Path:
+    """JSON file of what an experiment was trained with: backend, versions, processor."""
+    return results(experiment) / "environment.json"
+
+
 def outputs(experiment: str) -> Path:
     """Folder of the model's outputs for the test split, before any post-processing."""
     return results(experiment) / "outputs"

@@ -4,6 +4,7 @@ It runs before every other stage, because each depends on a file in results/code
 deletes no other output before params.yaml is valid, and runs a stage again when its code changed.
 """
 
+from pipeline.backend import devices
 from pipeline.params import load_params
 from pipeline.params.code import code_of_stages
 from pipeline.runtime import definition, paths
@@ -17,6 +18,7 @@ def run() -> None:
         InputError: params.yaml is not valid.
     """
     params = load_params(with_files=True)
+    devices.chosen_backend()  # refused now rather than by the first training
     with stage(definition.CHECK, "", inputs=[paths.params_file()], outputs=[paths.code()], params=params) as (folder,):
         values = definition.read_yaml(paths.params_file())
         for label, text in code_of_stages(params, values).items():

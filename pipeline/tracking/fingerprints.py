@@ -21,6 +21,7 @@ _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
 _ORIGIN = ("source.", "import.")  # params of the bytes' origin; the fingerprint has digests of the bytes themselves
 # Params that at these values do not change a result: those on damaged or leaked examples, and options of an optimizer.
 _AT_DEFAULT = {
+    "backend": "tensorflow",
     "dataset.on_error": "fail",
     "dataset.leaks": "fail",
     "train.optimizer.normalization_decay": 0.0,
@@ -40,6 +41,7 @@ def result_params(params: Params, experiment: str) -> dict[str, str]:
         **_numbers(dataset, "dataset."),
         **_numbers(params.source(dataset.source), "source."),
         "seed": params.seed,
+        "backend": params.backend,
     }
     if experiment in params.experiments and (start := entry.train.initial_weights.experiment) in params.imports:
         numbers |= _numbers(params.imported(start), "import.")

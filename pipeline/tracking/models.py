@@ -1,7 +1,6 @@
 """A trained model in the tracking store, for `mlflow.pyfunc.load_model`."""
 
 import contextlib
-import os
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from mlflow.types import Schema, TensorSpec
 from ruamel.yaml import YAML
 
 import cnnkeras
+from pipeline.backend import devices
 from pipeline.runtime.replacing import link_or_copy
 from pipeline.tracking import serving
 
@@ -99,7 +99,7 @@ def _read_description(folder: Path) -> Model:
 
 def _requirements() -> list[str]:
     """Packages that are needed to load the model and to read images for it, in the installed versions: `numpy==2.3.1`."""
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    backend = devices.chosen_backend()
     names = [
         "keras",
         "lazy-loader",

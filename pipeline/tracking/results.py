@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnnkeras import architectures
+from pipeline.backend import environment
 from pipeline.formats import packed
 from pipeline.formats.metrics import read_metrics
 from pipeline.lab import numbers
@@ -72,6 +73,9 @@ def of_experiment(params: Params, name: str) -> Result:
     fingerprint, facts = fingerprints.result_fingerprint(params, name), provenance.facts()
     if is_trained:
         facts["training"] = fingerprints.training_fingerprint(params, name)
+        recorded = environment.read(paths.environment(name), seal=paths.seal(f"train@{name}"))
+        for part, values in recorded.items():
+            facts |= {f"{part}.{key}": str(value) for key, value in values.items()}
     metrics = _figures_of_merit(read_metrics(paths.metrics(name)))
     return Result(
         run_name=f"{name}-{fingerprint[:8]}",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from cnnkeras import tasks
 from cnnkeras.training import optimizers, schedules
-from pipeline.backend import devices, model_files
+from pipeline.backend import devices, environment, model_files
 from pipeline.formats import history
 from pipeline.formats.packed import Index, open_index
 from pipeline.params import Params, load_params
@@ -52,6 +52,8 @@ def run(name: str, *, workers: int | None = None) -> None:
         seconds = _train(params, training, partials, curves, workers=workers or available())
     write_timings(paths.timings(name), seconds)
     checkpoints.forget(name)
+    settings = training.settings.model_dump(include={"precision", "xla", "threads"})
+    environment.write(paths.environment(name), seal=paths.seal(f"train@{name}"), settings=settings)
 
 
 def _train(params: Params, training: Training, partials: Partials, curves: live.Mirror, *, workers: int) -> list[float]:
