@@ -66,7 +66,7 @@ def train(model: keras.Model, *, parts: int = 1, adam: bool = True, rate: float 
     return logs
 
 
-@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 4}, {"patience_epochs": 2, "best_by": "val_loss"}])
+@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 4}, {"patience_epochs": 2, "best_by": "val_error"}])
 def test_a_training_goes_on_from_each_of_its_states_with_the_same_bits(options):
     """From before any step: the weights, and the logs of the epochs since, metrics of the whole epoch included."""
     kept, expected = Kept(), network()

@@ -113,7 +113,7 @@ def fit(
         train=train,
         validation=feed(validation),
         epochs=epochs,
-        rate=LearningRate(optimizer.learning_rate, schedule, progress, steps=len(train), parts=train.parts),
+        rate=LearningRate(optimizer.learning_rate, schedule, progress, steps=len(train)),
         progress=progress,
         feed=feed,
         variables=states.variables(model),

@@ -41,13 +41,13 @@ class LearningRate(keras.callbacks.Callback):
     """Sets the optimizer's learning rate before each step, by the schedule; adds `learning_rate` to the epoch's logs.
 
     The rate can change only between two executions of the compiled function: with `steps_per_execution` above 1 it is the same for that
-    many steps. The logged rate is that of the epoch's last step. The parts of an accumulated batch have one rate.
+    many steps, as it is for all parts of a batch, which are one execution. The logged rate is that of the epoch's last step.
     """
 
-    def __init__(self, base: float, schedule: Schedule, progress: Progress, *, steps: int, parts: int):
+    def __init__(self, base: float, schedule: Schedule, progress: Progress, *, steps: int):
         super().__init__()
         self._base, self._schedule, self._progress = base, schedule, progress
-        self._steps, self._parts = steps, parts
+        self._steps = steps
         self._current: float | None = None
 
     def forget(self) -> None:
@@ -56,7 +56,7 @@ class LearningRate(keras.callbacks.Callback):
 
     @override
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        done = (self._progress.first + batch) // self._parts * self._parts
+        done = self._progress.first + batch
         losses = [logs["val_loss"] for logs in self._progress.logs[: self._progress.epoch]]
         rate = self._schedule.rate_at(self._progress.epoch + done / self._steps, base=self._base, losses=losses)
         if rate == self._current:
