@@ -61,12 +61,12 @@ try:
 except InputError as error:
     sys.exit(f"refused: {error}")
 """
-JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+JAX = {"JAX_PLATFORMS": "cpu"}
 
 
-def write_small_project(root: Path) -> Path:
+def write_small_project(root: Path, backend: str = "tensorflow") -> Path:
     write_project(root)
-    (root / "params.yaml").write_text(EVERY_STEP + PARAMS + EXPERIMENT, encoding="utf-8")
+    (root / "params.yaml").write_text(f"backend: {backend}\n" + EVERY_STEP + PARAMS + EXPERIMENT, encoding="utf-8")
     return root
 
 
@@ -98,7 +98,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Projects in which all was trained in one go, by backend."""
     roots = {}
     for backend, environment in {"tensorflow": {}, "jax": JAX}.items():
-        roots[backend] = write_small_project(tmp_path_factory.mktemp("reference") / backend)
+        roots[backend] = write_small_project(tmp_path_factory.mktemp("reference") / backend, backend)
         with pytest.MonkeyPatch.context() as patch:
             for variable, value in environment.items():
                 patch.setenv(variable, value)
@@ -112,7 +112,7 @@ def test_kills_change_no_bit(reference, tmp_path, monkeypatch, backend, seed):
     """SIGKILL at random moments: the model and the history are those of a training in one go, which goes on where it was."""
     for variable, value in (JAX if backend == "jax" else {}).items():
         monkeypatch.setenv(variable, value)
-    root, moments = write_small_project(tmp_path / "project"), random.Random(seed)
+    root, moments = write_small_project(tmp_path / "project", backend), random.Random(seed)
     said = [train_and_kill(root, "whole", moments) for _ in range(3)]
     where = position(root, "whole")
     errors = finish(start(TRAIN, root, "whole"))[1]
@@ -187,7 +187,7 @@ def test_only_the_same_training_goes_on(tmp_path):
     params = (root / "params.yaml").read_text(encoding="utf-8")
     first, *others = finish(start(KEYS, root))[0].split()
     assert others.pop(2) == first  # the interval
-    (root / "params.yaml").write_text(params, encoding="utf-8")
+    (root / "params.yaml").write_text(params.replace("backend: tensorflow", "backend: jax"), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         for variable, value in JAX.items():
             patch.setenv(variable, value)
