@@ -131,9 +131,9 @@ def test_keys_that_a_function_needs_are_named_with_the_others():
 @pytest.mark.usefixtures("project")
 def test_what_editors_add_changes_nothing(change):
     """A byte order mark; Windows' ends of lines."""
-    expected = load_params(Path("params.yaml"))
+    expected = load_params(Path("params.yaml")).model_dump()
     Path("params.yaml").write_bytes(change(PARAMS).encode())
-    assert load_params(Path("params.yaml")) == expected
+    assert load_params(Path("params.yaml")).model_dump() == expected
 
 
 @pytest.mark.usefixtures("project")
