@@ -24,6 +24,7 @@ from pipeline.backend import environment
 from pipeline.params import load_params
 from pipeline.params.code import code_of_stages
 from pipeline.runtime import definition, durations, dvc_files, paths, publishing
+from pipeline.runtime.code import Code
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.nested import leaves
 from pipeline.runtime.seals import Seals, changed_values, overlap
@@ -105,9 +106,10 @@ def make_plan() -> Plan:
         InputError: params.yaml is wrong, or DVC cannot read the project.
     """
     params, values = load_params(with_files=True), definition.read_yaml(paths.params_file())
-    code = code_of_stages(params, values)
+    files = Code()
+    code = code_of_stages(params, values, files)
     with opened() as repo:
-        reasons, forced = _reasons(repo, code, values, Seals(params))
+        reasons, forced = _reasons(repo, code, values, Seals(params, files))
         names = {stage: stage.addressing for stage in repo.index.graph}
         graph = networkx.relabel_nodes(repo.index.graph, names).subgraph(reasons).reverse()
     dvc_files.keep()

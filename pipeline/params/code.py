@@ -22,15 +22,16 @@ from pipeline.runtime.nested import leaves
 from pipeline.runtime.printable import without_secrets
 
 
-def code_of_stages(params: Params, values: Mapping[str, Any]) -> dict[str, str]:
+def code_of_stages(params: Params, values: Mapping[str, Any], code: Code | None = None) -> dict[str, str]:
     """The text for each stage of each entry of a params.yaml, by DVC's name for the stage: `train@yolo`.
 
     Args:
         params: The validated params.yaml.
         values: Its content, without defaults.
+        code: The current code, if it was looked at before.
     """
     all_values, versions = params.model_dump(mode="json"), environment.versions(params.backend)
-    code, texts = Code(), {}
+    code, texts = code or Code(), {}
     for stage, entry in definition.labels(values):
         compared = definition.params_of(stage, entry, values)
         checked = definition.checked_params_of(stage, entry, values)

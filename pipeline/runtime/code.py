@@ -49,7 +49,7 @@ REFERRING = {"dataset": ("datasets",), "source": ("sources",), "members": ("expe
 
 
 class Code:
-    """The code of the packages.
+    """The code of the packages, each file as it was when it was first looked at.
 
     Args:
         texts: Texts of modules, by their names, that count in place of their files.
@@ -60,6 +60,7 @@ class Code:
         self._sources: dict[str, Source] = {}
         self._files: dict[str, Path | None] = {}
         self._neutral: dict[tuple[str, str], bool] = {}
+        self._dependencies: dict[tuple[str, str], dict[str, str]] = {}
         self._known = _read_known()
         self._has_new = False
 
@@ -69,12 +70,14 @@ class Code:
         Args:
             stage: A key of dvc.yaml.
             entry: A key of the section of params.yaml that the stage is for.
-            values: The content of params.yaml, without defaults.
+            values: The content of params.yaml, without defaults; the same in every call.
         """
-        words = named_by(stage, entry, values)
-        modules = self.closure(*_root(stage), words)
-        found = {self._path(module): self._digest(module, taken, words) for module, taken in modules.items()}
-        return {path: digest for path, digest in sorted(found.items()) if digest}
+        if (stage, entry) not in self._dependencies:
+            words = named_by(stage, entry, values)
+            modules = self.closure(*_root(stage), words)
+            found = {self._path(module): self._digest(module, taken, words) for module, taken in modules.items()}
+            self._dependencies[stage, entry] = {path: digest for path, digest in sorted(found.items()) if digest}
+        return dict(self._dependencies[stage, entry])
 
     def modules(self, stage: str, entry: str, values: Mapping[str, Any]) -> dict[str, set[str]]:
         """The modules that a stage may load for an entry, as `closure` returns them."""

@@ -6,6 +6,7 @@ another of equal size and time is noticed.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -40,8 +41,8 @@ class Digests:
             path: The file or folder.
             as_if: Where it is going to be; None: where it is.
         """
-        place = as_if or path
-        return {self._name(place / file.relative_to(path)): self._content(file) for file in files_of(path)}
+        start, place = len(str(path)), self._name(as_if or path)
+        return {f"{place}{str(file)[start:]}": self._content(file) for file in files_of(path)}
 
     def remember(self, listing: Listing) -> None:
         """Note the contents of files that are in place by now."""
@@ -67,7 +68,7 @@ class Digests:
         return content
 
     def _name(self, file: Path) -> str:
-        return file.relative_to(self._root).as_posix()
+        return str(file).removeprefix(f"{self._root}{os.sep}").replace(os.sep, "/")
 
 
 def digest(listing: Mapping[str, Content], path: str) -> str | None:
@@ -102,8 +103,11 @@ def files_of(path: Path) -> list[Path]:
     """The file itself, or all files below a folder, sorted; empty if there is neither. Hidden files below a folder are no results."""
     if not path.is_dir():
         return [path] if path.is_file() else []
-    files = (file for file in path.rglob("*") if not any(part.startswith(".") for part in file.relative_to(path).parts))
-    return sorted(file for file in files if file.is_file())
+    found: list[str] = []
+    for folder, folders, names in os.walk(path):  # many times as fast as pathlib
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(folder, name) for name in names if not name.startswith(".")]  # noqa: PTH118
+    return [file for file in map(Path, sorted(found)) if file.is_file()]
 
 
 def stamp(file: Path) -> list[int]:

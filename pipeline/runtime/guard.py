@@ -40,8 +40,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from pipeline.runtime import definition, durations, dvc_files, paths, places, publishing
-from pipeline.runtime.code import SOURCES
+from pipeline.runtime import definition, durations, dvc_files, loaded, paths, places, publishing
+from pipeline.runtime.code import SOURCES, Code
 from pipeline.runtime.digests import Digests, digest, files_of, join, sha256, stamp
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
 from pipeline.runtime.replacing import partial_path, remove
@@ -278,7 +278,7 @@ def _has_seal(name: str) -> bool:
 def _origin(name: str, entry: str, inputs: Sequence[Path], params: Params | None, *, as_loaded: bool = True) -> Origin:
     """What a stage makes its outputs of now."""
     if _has_seal(name):
-        seals = Seals(params, as_loaded=as_loaded)
+        seals = Seals(params, Code(loaded.TEXTS if as_loaded else None))
         origin = seals.origin(name, entry)
         seals.save()
         return origin

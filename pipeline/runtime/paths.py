@@ -1,6 +1,7 @@
 """Paths of the project's files and folders, as functions of the names in params.yaml."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 from pipeline.runtime.errors import InputError
@@ -19,8 +20,12 @@ def root() -> Path:
     Raises:
         InputError: No such folder.
     """
-    current = Path.cwd()
-    for folder in (current, *current.parents):
+    return _root_above(os.getcwd())  # noqa: PTH109 - asked thousands of times
+
+
+@cache
+def _root_above(current: str) -> Path:
+    for folder in (Path(current), *Path(current).parents):
         if (folder / PARAMS).is_file():
             return folder
     raise InputError(

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.runtime import definition, loaded, paths
+from pipeline.runtime import definition, paths
 from pipeline.runtime.code import Code
 from pipeline.runtime.digests import Content, Digests, Listing, below, digest
 from pipeline.runtime.errors import InputError
@@ -150,22 +150,23 @@ class Problem:
 
 
 class Seals:
-    """Compares seals with the project as it is when they are compared.
+    """Compares seals with the project. What was looked at once is not looked at again: a later look needs another object.
 
     Args:
         params: The validated params.yaml, for the values that the file leaves to a default; None: there are none.
-        as_loaded: Whether the code of a module that this process has loaded is what it loaded, rather than its file.
+        code: The code; None: that of the files.
     """
 
-    def __init__(self, params: Params | None = None, *, as_loaded: bool = False):
+    def __init__(self, params: Params | None = None, code: Code | None = None):
         self._values = definition.read_yaml(paths.params_file())
         written = dict(leaves(self._values))
         self._defaults = {
             key: value for key, value in leaves(params.model_dump(mode="json") if params else {}) if key not in written
         }
-        self._code = Code(loaded.TEXTS if as_loaded else None)
+        self._code = code or Code()
         self._digests = Digests()
         self._seals: dict[str, Seal | None] = {}
+        self._listings: dict[Path, Listing] = {}
 
     def origin(self, stage: str, entry: str) -> Origin:
         """Of what a stage of an entry would make its outputs now."""
@@ -202,7 +203,7 @@ class Seals:
         for output in [path] if path else definition.outputs_of(stage, entry, self._values):
             if output == paths.seal(label):
                 continue
-            expected, found = below(seal.outputs, self._name(output)), self._digests.listing(output)
+            expected, found = below(seal.outputs, self._name(output)), self._listing(output)
             for name in sorted(expected.keys() | found.keys()):
                 if expected.get(name) != found.get(name):
                     yield f"{name} {_difference(expected.get(name), found.get(name))}"
@@ -269,9 +270,14 @@ class Seals:
             for dependency in definition.deps_of(*maker, self._values):
                 yield from self._problems(dependency, seen)
 
+    def _listing(self, path: Path) -> Listing:
+        if path not in self._listings:
+            self._listings[path] = self._digests.listing(path)
+        return self._listings[path]
+
     def _digest(self, path: Path) -> str | None:
         """Digest of an input: of its files, or, where there are none, of those that the seal of its stage names."""
-        if found := digest(self._digests.listing(path), self._name(path)):
+        if found := digest(self._listing(path), self._name(path)):
             return found
         maker = definition.stage_of(path, self._values)
         seal = self.seal_of(definition.label(*maker)) if maker else None
