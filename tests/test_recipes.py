@@ -52,12 +52,14 @@ def take_fashion(source: dict, folder: Path) -> None:
 def projects(tmp_path_factory):
     """The folder of each recipe, every stage of which has run, and its params."""
     yaml, found = YAML(), {}  # leaves the experiments in their order, in which one starts from another
+    yaml.preserve_quotes = True  # DVC's parser does not take a question mark in a list without them
     for recipe in RECIPES:
         params = yaml.load(REPOSITORY / "recipes" / f"{recipe}.yaml")
         for dataset in params["datasets"].values():
             dataset["copies"] = 0
         for experiment in params["experiments"].values():
-            experiment["train"] |= {"epochs": 1, "schedule": {"name": "constant"}}
+            # All run in one process, in which the number of threads cannot change any more.
+            experiment["train"] |= {"epochs": 1, "schedule": {"name": "constant"}, "threads": None}
         folder = tmp_path_factory.mktemp(recipe)
         if recipe == "mnist":
             take_fashion(params["sources"]["mnist"], folder)
