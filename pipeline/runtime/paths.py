@@ -20,17 +20,18 @@ def root() -> Path:
     Raises:
         InputError: No such folder.
     """
-    return _root_above(os.getcwd())  # noqa: PTH109 - asked thousands of times
-
-
-@cache
-def _root_above(current: str) -> Path:
-    for folder in (Path(current), *Path(current).parents):
+    current = os.getcwd()  # noqa: PTH109 - asked thousands of times, hence without pathlib
+    if os.path.isfile(f"{current}/{PARAMS}"):  # noqa: PTH113
+        return _path(current)
+    for folder in Path(current).parents:
         if (folder / PARAMS).is_file():
             return folder
     raise InputError(
         f"expected a {PARAMS} in this folder or one above it; received: {current}. Change into the project first"
     )
+
+
+_path = cache(Path)
 
 
 def home() -> Path:
