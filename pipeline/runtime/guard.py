@@ -155,7 +155,7 @@ def _lock(label: str) -> Iterator[None]:
 
 def is_running(label: str) -> bool:
     """Whether a process of this project runs a stage now."""
-    file = paths.state() / "locks" / f"{label}.lock"
+    file = paths.lock(label)
     if not file.is_file():
         return False
     with file.open("r+") as lock:
