@@ -209,11 +209,12 @@ class _Run:
         self._stamps = _stamps(self._watched)
         if params and params.text_sha256 != sha256(paths.params_file()):
             self._refuse(f"{paths.PARAMS} changed")
-        self.require_unchanged(thoroughly=True)  # an edit of a module that was loaded before it
+        self._compare(as_loaded=False)  # a module may have been edited after it was loaded
         self._require_checked(has_defaults=params is not None)
-        seals = Seals(params) if self._has_seal else None
-        for path in inputs if seals else ():
-            seals.require(path, self._label)
+        if self._has_seal:
+            seals = Seals(params)
+            for path in inputs:
+                seals.require(path, self._label)
 
     def require_unchanged(self, *, thoroughly: bool = False) -> None:
         """Refuse to go on if an input, a value or the code changed, or if code was loaded that its file does not have any more.
@@ -224,10 +225,13 @@ class _Run:
         current = _stamps(self._watched)
         if self._stamps == current and not thoroughly:
             return
-        for as_loaded in (False, True):
-            if change := next(self._origin.changes(_origin(*self._arguments, as_loaded=as_loaded)), None):
-                self._refuse(change)
+        self._compare(as_loaded=False)
+        self._compare(as_loaded=True)
         self._stamps = current
+
+    def _compare(self, *, as_loaded: bool) -> None:
+        if change := next(self._origin.changes(_origin(*self._arguments, as_loaded=as_loaded)), None):
+            self._refuse(change)
 
     def publish(self, partials: Sequence[Path], outputs: Sequence[Path]) -> None:
         """Replace the former outputs and their seal by the new ones."""
