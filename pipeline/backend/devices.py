@@ -265,9 +265,11 @@ def lacks_memory(error: BaseException | None) -> bool:
 
 def describe() -> str:
     """This machine in words: processor, number of cores, accelerators."""
+    import_keras()
     import keras
 
-    accelerators = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
+    with _quiet():  # the backend starts here, unless it has
+        accelerators = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
     return ", ".join([processor(), f"{os.cpu_count()} cores", *accelerators])
 
 

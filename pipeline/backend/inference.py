@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     import keras
 
 
-def load_model(experiment: str, *, seed: int) -> "keras.Model":
+def load_model(experiment: str, *, seed: int, part: str = "") -> "keras.Model":
     """Set up the backend and load an experiment's model, ready for `predict_on_batch`.
 
     Args:
         experiment: Name of the experiment.
         seed: As for `devices.set_up`.
+        part: Folder of a further seed's model; empty: the first one.
     """
     with devices.set_up(seed=seed):
         from pipeline.backend import model_files
 
-        return model_files.load(paths.model_file(experiment))
+        file = paths.model_file(experiment)
+        return model_files.load(file.parent / part / file.name)
 
 
 def batch_outputs(model: "keras.Model", inputs: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

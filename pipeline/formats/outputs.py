@@ -91,13 +91,19 @@ class Outputs:
     facts: Facts
 
 
-def read_outputs(name: str, *, examples: int, classes: Sequence[str]) -> Outputs:
+def read_outputs(name: str, *, examples: int, classes: Sequence[str], part: str = "") -> Outputs:
     """Outputs of an experiment or an ensemble, mapped into memory, after a look at whether they are numbers and of this test split.
+
+    Args:
+        name: Of the experiment or ensemble.
+        examples: Number of examples of the test split.
+        classes: Its class names in order, without background.
+        part: Folder of a further seed's outputs; empty: the first one's.
 
     Raises:
         InputError: They are not.
     """
-    folder = paths.outputs(name)
+    folder = paths.outputs(name) / part
     place = folder.relative_to(paths.root())
     values = np.load(folder / _VALUES, mmap_mode="r", allow_pickle=False)
     if (offsets := folder / _OFFSETS).is_file():

@@ -15,7 +15,7 @@ from pipeline.params.experiments import Ensemble, Experiment, Import, Input, Pub
 from pipeline.params.loading import load_params
 from pipeline.params.testing import Predict
 from pipeline.params.training import Checkpoint, Train
-from pipeline.params.whole import Params, output_shape
+from pipeline.params.whole import Params, Repeat, output_shape
 from pipeline.runtime.paths import SCRATCH
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Params",
     "Predict",
     "PublishedResult",
+    "Repeat",
     "Train",
     "TrainingProposals",
     "is_published",

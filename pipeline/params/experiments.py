@@ -8,7 +8,7 @@ from cnnkeras.architectures import Published
 from pipeline.params.testing import Evaluate, Predict
 from pipeline.params.training import Train
 from pipeline.params.values import Positive, Rate
-from pipeline.runtime.entries import Arguments, Entry
+from pipeline.runtime.entries import Arguments, Entry, Seed
 
 
 class Input(Entry):
@@ -45,6 +45,8 @@ class Experiment(Entry):
         predict: How the model's outputs are computed.
         postprocess: Keyword arguments of the `postprocess` of the dataset's task.
         evaluate: Settings of the evaluation.
+        seeds: Seeds of several trainings, in place of one; every other stage is run for each model, and the figures of merit are means
+            with their standard deviations. Figures, ensembles, initial weights and the lab take the model of the first seed.
         published: The published number that the report puts beside the result.
     """
 
@@ -56,6 +58,9 @@ class Experiment(Entry):
     predict: Predict
     postprocess: Arguments
     evaluate: Evaluate
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=2)] | None = Field(
+        default=None, exclude_if=lambda seeds: seeds is None
+    )
     published: PublishedResult | None = Field(default=None, exclude_if=lambda published: published is None)
 
 

@@ -1,6 +1,7 @@
 """params.yaml as one frozen object, with look-ups that combine several entries."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
 
@@ -80,9 +81,28 @@ class Params(Entry):
         return _entry({**self.experiments, **self.ensembles}, name, "experiment")
 
     def training_seed(self, experiment: str) -> int:
-        """Seed of an experiment's training: the experiment's seed, or that of params.yaml if it has none."""
-        seed = self.experiment(experiment).train.seed
-        return self.seed if seed is None else seed
+        """Seed of an experiment's training, of the first one with several; that of params.yaml if the experiment has none."""
+        return self.repeats(experiment)[0].seed
+
+    def repeats(self, name: str) -> list["Repeat"]:
+        """The trainings of an experiment: one, or one with each of its seeds. An ensemble is measured once."""
+        entry = self.measured(name)
+        if name in self.ensembles:
+            return [Repeat(name, self.seed, self)]
+        if not entry.seeds:
+            return [Repeat(name, self.seed if entry.train.seed is None else entry.train.seed, self)]
+        return [
+            Repeat(
+                name, seed, self._with_one_seed(name, seed), f"seed-{seed}" if number else "", is_one_of_several=True
+            )
+            for number, seed in enumerate(entry.seeds)
+        ]
+
+    def _with_one_seed(self, name: str, seed: int) -> "Params":
+        """These params, where an experiment has one of its seeds alone."""
+        entry = self.experiment(name)
+        alone = entry.model_copy(update={"seeds": None, "train": entry.train.model_copy(update={"seed": seed})})
+        return self.model_copy(update={"experiments": {**self.experiments, name: alone}})
 
     def models(self, name: str) -> list[str]:
         """Names of the experiments whose models an ensemble averages, through ensembles of ensembles; [name] for an experiment."""
@@ -113,6 +133,36 @@ class Params(Entry):
     def classes(self, dataset: str) -> tuple[str, ...]:
         """Class names of a dataset, in order, without background."""
         return tuple(self.source(self.dataset(dataset).source).classes)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One of the trainings of an experiment, with what is made of its model.
+
+    Attributes:
+        name: The experiment's name, or an ensemble's.
+        seed: Seed of the training.
+        params: The params, in which it is the only training of the experiment.
+        folder: Folder in each output of the experiment's stages that holds its part; empty for the first one, whose files lie where those of an
+            only training lie.
+        is_one_of_several: Whether the experiment has more trainings.
+    """
+
+    name: str
+    seed: int
+    params: Params
+    folder: str = ""
+    is_one_of_several: bool = False
+
+    @property
+    def title(self) -> str:
+        """The experiment's name for people, with the seed if there are several: `yolo, seed 2`."""
+        return f"{self.name}, seed {self.seed}" if self.is_one_of_several else self.name
+
+    @property
+    def key(self) -> str:
+        """Name of what is kept of the training alone: `yolo`, or `yolo-seed-2`."""
+        return f"{self.name}-{self.folder}" if self.folder else self.name
 
 
 def _entry(entries: Mapping[str, Any], name: str, noun: str) -> Any:

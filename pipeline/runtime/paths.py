@@ -169,9 +169,14 @@ def duration(label: str) -> Path:
     return state() / "durations" / label
 
 
-def checkpoints(experiment: str) -> Path:
-    """Folder of what a training that is not finished goes on from."""
-    return state() / "checkpoints" / experiment
+def checkpoints(training: str) -> Path:
+    """Folder of what a training that is not finished goes on from: of an experiment, `yolo`, or of one of its seeds, `yolo-seed-2`."""
+    return state() / "checkpoints" / training
+
+
+def trained(experiment: str) -> Path:
+    """Folder of an experiment's models and histories that were trained with one of several seeds."""
+    return state() / "trained" / experiment
 
 
 def timings(experiment: str) -> Path:

@@ -3,11 +3,13 @@
 import multiprocessing
 import os
 import signal
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from typing import Any
 
 import lazy_loader
@@ -104,6 +106,56 @@ def _no_threads_of_opencv() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
+def call_in_child(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a child process, which is a copy of this one and ends with it; returns what the function returns.
+
+    What the function starts, imports or takes of memory and devices ends with the child. This process must not have started threads of a
+    library, such as those of Keras' backend: the copy has no threads.
+
+    Args:
+        function: Its result can be pickled.
+        arguments: Inherited by the child, not pickled.
+
+    Raises:
+        InputError: The child was killed.
+        Exception: The one that the function raised.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_answer, args=(sender, os.getpid(), function, arguments))
+    with _no_threads_of_opencv():
+        child.start()
+    sender.close()
+    try:
+        is_result, value = receiver.recv()
+    except EOFError:
+        child.join()
+        raise InputError(
+            f"expected a process that lives to the end of its work; received: one that ended with code {child.exitcode}, as if it was "
+            "killed, which the system does where memory is short"
+        ) from None
+    except BaseException:  # Ctrl-C, SIGTERM
+        child.kill()
+        raise
+    finally:
+        child.join()
+    if not is_result:
+        raise value
+    return value
+
+
+def _answer(sender: Connection, parent: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """Main function of the child of `call_in_child`."""
+    _end_with(parent)
+    try:
+        answer = (True, function(*arguments))
+    except Exception as error:
+        if not isinstance(error, InputError):
+            error.add_note("".join(traceback.format_exception(error)))  # a traceback is not pickled
+        answer = (False, error)
+    sender.send(answer)
+
+
 def _in_order(
     executor: ProcessPoolExecutor, function: Callable[[Any], Any], tasks: Iterable[Any], *, under_way: int
 ) -> Iterator[Any]:
@@ -117,8 +169,13 @@ def _in_order(
 
 
 def _start_worker(parent: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    _end_with(parent)
+    initializer(*arguments)
+
+
+def _end_with(parent: int) -> None:
+    """In a forked process: end with the parent, and by no signal that the parent acts on."""
     end_with_parent(signal.SIGKILL, lambda: os.getppid() != parent)
     # Ctrl-C reaches the whole process group; only the parent acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the inherited handler would clean up the parent's files
-    initializer(*arguments)

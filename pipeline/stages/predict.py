@@ -1,6 +1,7 @@
 """Stage `predict`: computes a model's outputs for the test split, before any post-processing."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipeline.formats.outputs import Facts, OutputsWriter
 from pipeline.formats.packed import Index, Split, open_index, open_split, split_files
 from pipeline.formats.proposals import read_proposals
 from pipeline.images.reading import read_image
-from pipeline.params import Experiment, Predict, load_params
+from pipeline.params import Experiment, Predict, Repeat, load_params
 from pipeline.runtime import paths, progress
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(name: str) -> None:
-    """Compute the outputs of an experiment's model for the test split (format: pipeline/formats/outputs.py).
+    """Compute the outputs of an experiment's model, or of that of each seed, for the test split (format: pipeline/formats/outputs.py).
 
     Args:
         name: Entry under `experiments:`.
@@ -37,12 +38,20 @@ def run(name: str) -> None:
     inputs = [paths.model_folder(name), *split_files(dataset, "test")]
     with stage("predict", name, inputs=inputs, outputs=[paths.outputs(name)], params=params) as (folder,):
         index, test = open_index(dataset), open_split(dataset, "test")
-        model = inference.load_model(name, seed=params.seed)
-        _require_inputs(model, index, name, experiment)
-        facts, shape = _describe(model, index, name, experiment)
-        writer = OutputsWriter(folder, facts, shape)
-        with progress.bar(f"predict {name}", len(test), unit="examples") as bar:
-            writer.close(_write(model, test, experiment.predict, writer, bar.update))
+        for repeat in params.repeats(name):
+            _predict(repeat, experiment, index, test, folder / repeat.folder, seed=params.seed)
+
+
+def _predict(repeat: Repeat, experiment: Experiment, index: Index, test: Split, folder: Path, *, seed: int) -> None:
+    """Write the outputs of one of the experiment's models into a folder."""
+    name = repeat.name
+    model = inference.load_model(name, seed=seed, part=repeat.folder)
+    _require_inputs(model, index, name, experiment)
+    facts, shape = _describe(model, index, name, experiment)
+    folder.mkdir(exist_ok=True)
+    writer = OutputsWriter(folder, facts, shape)
+    with progress.bar(f"predict {repeat.title}", len(test), unit="examples") as bar:
+        writer.close(_write(model, test, experiment.predict, writer, bar.update))
 
 
 def _require_inputs(model: "keras.Model", index: Index, name: str, experiment: Experiment) -> None:

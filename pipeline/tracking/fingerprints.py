@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.formats.packed import INDEX
-from pipeline.params import Params
+from pipeline.params import Params, Repeat
 from pipeline.runtime import paths
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.nested import leaves
@@ -98,6 +98,23 @@ def result_fingerprint(params: Params, experiment: str) -> str:
         "content": [digest(path(experiment)) for path in (*trained, paths.predictions, paths.metrics)],
     }
     return _digest_json(facts)
+
+
+def fingerprint_of_seed(repeat: Repeat, metrics: Mapping[str, float | None]) -> str:
+    """SHA-256 (hexadecimal) of the result of one of several trainings: its params, its figures of merit, model and history."""
+    numbers, model = result_params(repeat.params, repeat.name), paths.model_file(repeat.name)
+    facts = {
+        "experiment": repeat.name,
+        "params": {key: value for key, value in numbers.items() if not key.startswith(_ORIGIN)},
+        "content": [digest(model.parent / repeat.folder / model.name), digest(history_of(repeat)), dict(metrics)],
+    }
+    return _digest_json(facts)
+
+
+def history_of(repeat: Repeat) -> Path:
+    """The history of one of several trainings; that of a further seed lies beside its model."""
+    history = paths.history(repeat.name)
+    return paths.model_folder(repeat.name) / repeat.folder / history.name if repeat.folder else history
 
 
 def claim_fingerprint(name: str, settings: Mapping[str, str], files: Sequence[Path]) -> str:

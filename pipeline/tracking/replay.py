@@ -21,9 +21,10 @@ def experiment(params: Params, name: str, view: View) -> None:
     """
     inputs, outputs = results.inputs(params, name), [paths.receipt(name)]
     with stage(params.stage("log", name), name, inputs=inputs, outputs=outputs, params=params) as (receipt,):
-        result = results.of_experiment(params, name)
-        view.add(result)
-        facts = {"experiment": name, "fingerprint": result.facts["fingerprint"], "run_name": result.run_name}
+        found = results.all_of_experiment(params, name)
+        for result in found:
+            view.add(result)
+        facts = {"experiment": name, "fingerprint": found[0].facts["fingerprint"], "run_name": found[0].run_name}
         receipt.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ import numpy as np
 from cnnkeras import architectures
 from pipeline.backend import environment
 from pipeline.formats import packed
-from pipeline.formats.metrics import read_metrics
+from pipeline.formats.metrics import by_seed_of, deviations_of, read_metrics
 from pipeline.lab import numbers
 from pipeline.lab.numbers import Numbers
-from pipeline.params import Params, output_shape
+from pipeline.params import Params, Repeat, output_shape
 from pipeline.runtime import paths
 from pipeline.tracking import fingerprints, provenance, times
 from pipeline.tracking.curves import Points, read_curves
@@ -67,16 +67,66 @@ def inputs(params: Params, name: str) -> list[Path]:
     return [paths.augmented(dataset), paths.dataset_report(dataset), *(path(name) for path in results)]
 
 
+def all_of_experiment(params: Params, name: str) -> list[Result]:
+    """The result of an experiment or ensemble, whose `inputs` exist; with several seeds also that of each, below the one of all."""
+    whole, repeats = of_experiment(params, name), params.repeats(name)
+    if len(repeats) == 1:
+        return [whole]
+    each = [_of_seed(repeat, whole.facts["fingerprint"]) for repeat in repeats]
+    spans = [one.times for one in each]
+    if None not in spans:
+        whole = replace(whole, times=Times(min(span.start for span in spans), end=max(span.latest for span in spans)))
+    return [whole, *each]
+
+
+def _of_seed(repeat: Repeat, parent: str) -> Result:
+    """The result of one of several trainings; `parent` is the fingerprint of the result of all."""
+    params, name = repeat.params, repeat.name
+    metrics = by_seed_of(read_metrics(paths.metrics(name)))[repeat.seed]
+    fingerprint = fingerprints.fingerprint_of_seed(repeat, metrics)
+    training = fingerprints.training_fingerprint(params, name)
+    history = fingerprints.history_of(repeat)
+    figures_of_merit = _figures_of_merit(metrics)
+    return Result(
+        run_name=f"{name}-seed-{repeat.seed}-{fingerprint[:8]}",
+        facts={
+            "experiment": name,
+            "fingerprint": fingerprint,
+            "parent": parent,
+            "training": training,
+            **provenance.facts(),
+            **_environment(name),
+        },
+        command=f"cnnkeras log {name}",
+        description=f"Seed {repeat.seed}. {_description(params, name, figures_of_merit)}",
+        params=fingerprints.result_params(params, name),
+        metrics=figures_of_merit,
+        files=[(history, "")],
+        curves=read_curves(history.read_text(encoding="utf-8")),
+        times=times.read(training),
+        data=partial(_data, params.measured(name).dataset),
+        model=partial(_model, params, name, repeat.folder),
+    )
+
+
+def _environment(name: str) -> dict[str, str]:
+    """With what an experiment was trained, as facts."""
+    recorded = environment.read(paths.environment(name), seal=paths.seal(f"train@{name}"))
+    return {f"{part}.{key}": str(value) for part, values in recorded.items() for key, value in values.items()}
+
+
 def of_experiment(params: Params, name: str) -> Result:
-    """The result of an experiment or ensemble, whose `inputs` exist."""
-    is_trained = name not in params.ensembles
+    """The result of an experiment or ensemble, whose `inputs` exist. That of several seeds has no curves and no model of its own."""
+    is_measured_once = len(params.repeats(name)) == 1
+    is_trained = name not in params.ensembles and is_measured_once
     fingerprint, facts = fingerprints.result_fingerprint(params, name), provenance.facts()
     if is_trained:
         facts["training"] = fingerprints.training_fingerprint(params, name)
-        recorded = environment.read(paths.environment(name), seal=paths.seal(f"train@{name}"))
-        for part, values in recorded.items():
-            facts |= {f"{part}.{key}": str(value) for key, value in values.items()}
-    metrics = _figures_of_merit(read_metrics(paths.metrics(name)))
+    if name not in params.ensembles:
+        facts |= _environment(name)
+    content = read_metrics(paths.metrics(name))
+    deviations = {f"{key}_std": value for key, value in deviations_of(content).items()}
+    metrics = _figures_of_merit(content | deviations)
     return Result(
         run_name=f"{name}-{fingerprint[:8]}",
         facts={"experiment": name, "fingerprint": fingerprint, **facts},
@@ -162,12 +212,12 @@ def _data(dataset: str) -> Data:
     )
 
 
-def _model(params: Params, experiment: str) -> TrainedModel:
-    entry = params.experiment(experiment)
+def _model(params: Params, experiment: str, part: str = "") -> TrainedModel:
+    entry, file = params.experiment(experiment), paths.model_file(experiment)
     inputs = packed.open_split(paths.augmented(entry.dataset), "test")["inputs"]
     return TrainedModel(
         name=experiment,
-        file=paths.model_file(experiment),
+        file=file.parent / part / file.name,
         example=np.array(inputs[:1]),
         output_shape=output_shape(architectures.load(entry.architecture), params, entry.dataset, entry.model),
     )

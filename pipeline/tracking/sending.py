@@ -157,6 +157,9 @@ def _shows_part_of(run: Run, points: Dated) -> bool:
 def _complete(run: Run | None, store: Store, record: Record) -> None:
     """Log everything that the run does not show yet, then mark it as finished."""
     tags = {f"cnnkeras.{key}": value for key, value in record.facts.items()} | record.tags
+    if "parent" in record.facts:
+        parents = store.find(fingerprint=record.facts["parent"])
+        tags |= {"mlflow.parentRunId": parents[0].id} if parents else {}
     former = {(metric, step) for metric, step, _, _ in run.points()} if run and "times" in record.facts else set()
     if run is None:
         run, tags = store.create(record.name, record.start, tags), {}

@@ -15,7 +15,7 @@ from cnnkeras.architectures import Published
 from pipeline.backend import model_files
 from pipeline.commands.report import comparable
 from pipeline.commands.report.files import MARK
-from pipeline.formats.metrics import read_metrics
+from pipeline.formats.metrics import by_seed_of, deviations_of, read_metrics
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published
 from pipeline.runtime import durations, paths
 from pipeline.runtime.printable import printable
@@ -75,13 +75,32 @@ class Result:
         if self.parameters is not None:
             lines.append(f"{self.parameters:,} parameters")
         if self.timing is not None:
-            lines.append(f"trained in {durations.in_words(self.timing['seconds'])} on {self.timing['machine']}")
+            count = len(by_seed_of(self.metrics or {}))
+            trained = f"{count} trainings" if count else "trained"
+            lines.append(f"{trained} in {durations.in_words(self.timing['seconds'])} on {self.timing['machine']}")
         return lines
 
     @property
     def scores(self) -> dict[str, str]:
-        """The task's metrics as text; none without a result."""
-        return {key: _number(self.metrics[key]) for key in _compared(self.dataset.task) if self.metrics is not None}
+        """The task's metrics as text, with the standard deviation over several seeds; none without a result."""
+        if self.metrics is None:
+            return {}
+        spread = deviations_of(self.metrics)
+        return {
+            key: _number(self.metrics[key]) + (f" ± {_number(spread[key])}" if key in spread else "")
+            for key in _compared(self.dataset.task)
+        }
+
+    @property
+    def each_seed(self) -> list[str]:
+        """The first metric with each of several seeds, in a line; none for one training."""
+        by_seed, key = by_seed_of(self.metrics or {}), _compared(self.dataset.task)[0]
+        if not by_seed:
+            return []
+        values = ", ".join(_number(values[key]) for values in by_seed.values())
+        return [
+            f"mean ± standard deviation of {len(by_seed)} trainings, seeds {', '.join(map(str, by_seed))}: {values}"
+        ]
 
     @property
     def data(self) -> str:
@@ -96,7 +115,7 @@ class Result:
             stage = "evaluate_ensemble" if isinstance(self.experiment, Ensemble) else "evaluate"
             return [f"no result yet: run `dvc repro {stage}@{self.name}`"]
         before = [f"from before a change, {self.outdated}: run `cnnkeras repro`"] if self.outdated else []
-        return [self.data, self.metrics["protocol"], *self._seen, *before]
+        return [*self.each_seed, self.data, self.metrics["protocol"], *self._seen, *before]
 
     @property
     def _seen(self) -> list[str]:
@@ -194,6 +213,8 @@ def _section(entry: Result, folder: Path) -> list[str]:
     ]
     lines += [*_row("ours", "value"), "| --- | --- |"]
     lines += [line for key, value in entry.scores.items() for line in _row(key, value)]
+    for seed, values in by_seed_of(entry.metrics).items():
+        lines += [line for key in entry.scores for line in _row(f"{key}, seed {seed}", _number(values[key]))]
     if entry.published:
         lines += ["", *_row("published", "value", "system", "data", "protocol", "source"), "|" + " --- |" * 6]
     for row in entry.published:

@@ -33,6 +33,7 @@ def check_training(file: ParsedFile, params: Params, name: str) -> None:
                 f"expected at most {MAX_BATCH_BYTES // (4 * values):,} inputs of this size at once, "
                 f"{MAX_BATCH_BYTES >> 30} GiB; received: {batch_size}",
             )
+    _check_seeds(file, location, experiment)
     _check_parts(file, (*location, "train", "accumulate"), experiment.train)
     _check_best(file, (*location, "train", "keep_by"), experiment.train, params.datasets[experiment.dataset].task)
     if experiment.train.epochs:
@@ -51,6 +52,20 @@ def check_normalization(file: ParsedFile, params: Params, name: str, model: Mapp
             ("experiments", name, "train", "optimizer", "normalization_decay"),
             f"expected none, as this {experiment.architecture} has no batch normalisation; received: {decay:g}",
         )
+
+
+def _check_seeds(file: ParsedFile, location: tuple[str, ...], experiment: Experiment) -> None:
+    seeds, train = experiment.seeds, experiment.train
+    if seeds is None:
+        return
+    if len(set(seeds)) < len(seeds):
+        raise file.error((*location, "seeds"), f"expected different seeds; received: {list(seeds)}")
+    if train.seed is not None:
+        message = f"expected none beside seeds: {list(seeds)}; received: {train.seed}. Leave one of the two out"
+        raise file.error((*location, "train", "seed"), message)
+    if not train.epochs:
+        received = "none, as train.epochs is 0 and every seed gives the same model"
+        raise file.error((*location, "seeds"), f"expected something to train; received: {received}")
 
 
 def _check_parts(file: ParsedFile, location: tuple[str, ...], train: Train) -> None:

@@ -24,7 +24,7 @@ from cnnkeras.by_name import Files
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import INK, grid, write_png
 from pipeline.formats import history, packed
-from pipeline.formats.metrics import rounded, write_metrics
+from pipeline.formats.metrics import over_seeds, rounded, write_metrics
 from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.guard import stage
@@ -91,7 +91,7 @@ class Evaluation:
 
 
 def run(name: str) -> None:
-    """Evaluate an experiment or an ensemble. Only experiments have a training to draw.
+    """Evaluate an experiment or an ensemble. Only experiments have a training to draw. With several seeds, tables and figures are of the first.
 
     Args:
         name: A key of `experiments` or `ensembles` in params.yaml.
@@ -113,15 +113,22 @@ def run(name: str) -> None:
         split, index = packed.open_split(dataset, "test"), packed.open_index(dataset)
         similar_classes = experiment.evaluate.similar_classes
         options = {"similar_classes": similar_classes} if similar_classes else {}
-        evaluation = load(index.task).evaluate(
-            split, index.classes, paths.predictions(name), experiment.postprocess, **options
+        evaluate, repeats = load(index.task).evaluate, params.repeats(name)
+        evaluation, *others = (
+            evaluate(split, index.classes, paths.predictions(name) / repeat.folder, experiment.postprocess, **options)
+            for repeat in repeats
         )
-        write_metrics(metrics_file, content(evaluation, examples=len(split)))
+        numbers = content(evaluation, examples=len(split))
+        if others:
+            by_seed = zip(repeats, (evaluation, *others), strict=True)
+            numbers = over_seeds(numbers, {repeat.seed: one.metrics for repeat, one in by_seed})
+        write_metrics(metrics_file, numbers)
         write_plots(plots, evaluation)
+        title = repeats[0].title
         for rows in filter(None, map(history.read, histories)):  # empty for a model that was not trained here
-            diagrams.training_curves(images / "training_curves.png", rows, title=f"{name} · training")
-        draw_diagrams(images, name, evaluation, examples=len(split))
-        draw_cases(images, name, evaluation, count=experiment.evaluate.images, examples=len(split))
+            diagrams.training_curves(images / "training_curves.png", rows, title=f"{title} · training")
+        draw_diagrams(images, title, evaluation, examples=len(split))
+        draw_cases(images, title, evaluation, count=experiment.evaluate.images, examples=len(split))
 
 
 def content(evaluation: Evaluation, *, examples: int) -> dict[str, Any]:

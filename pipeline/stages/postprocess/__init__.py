@@ -38,7 +38,10 @@ def run(name: str) -> None:
         params.stage("postprocess", name), name, inputs=inputs, outputs=[paths.predictions(name)], params=params
     ) as (folder,):
         index, split = open_index(dataset), open_split(dataset, "test")
-        outputs = read_outputs(name, examples=len(split), classes=index.classes)
-        if outputs.facts.protocol:
-            write_protocol(folder, outputs.facts.protocol)
-        load(index.task).write(outputs.values, split, index.classes, entry.postprocess, folder)
+        for repeat in params.repeats(name):
+            outputs = read_outputs(name, examples=len(split), classes=index.classes, part=repeat.folder)
+            place = folder / repeat.folder
+            place.mkdir(exist_ok=True)
+            if outputs.facts.protocol:
+                write_protocol(place, outputs.facts.protocol)
+            load(index.task).write(outputs.values, split, index.classes, entry.postprocess, place)

@@ -1,6 +1,6 @@
 """Stage `train`: trains an experiment's model on its packed dataset; writes the model and the history of the training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cnnkeras import tasks
@@ -8,12 +8,12 @@ from cnnkeras.training import optimizers, schedules
 from pipeline.backend import devices, environment, model_files
 from pipeline.formats import history
 from pipeline.formats.packed import Index, open_index
-from pipeline.params import Params, load_params
+from pipeline.params import Params, Repeat, load_params
 from pipeline.runtime import paths, progress
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import Partials, stage
 from pipeline.runtime.workers import available
-from pipeline.stages.train import checkpoints, feed
+from pipeline.stages.train import checkpoints, feed, several
 from pipeline.stages.train.training import Training, resolve
 from pipeline.stages.train.watch import Watch, write_timings
 from pipeline.tracking import live
@@ -31,6 +31,7 @@ def run(name: str, *, workers: int | None = None) -> None:
     each epoch into `.cnnkeras/timings/`. With `epochs: 0` the model keeps its initial weights.
 
     A training that was killed, refused or that failed goes on from its last checkpoint, with the bytes of a training in one go.
+    With several `seeds`, a model that was trained is not trained again (`several`).
 
     Args:
         name: Entry under `experiments:`.
@@ -41,22 +42,44 @@ def run(name: str, *, workers: int | None = None) -> None:
             initial weights do not fit, the augmentation is wrong, the loss became infinite or not a number, or a step did not fit
             into memory.
     """
-    params = load_params()
-    training = resolve(params, name)
-    outputs = [paths.model_folder(name), paths.history(name)]
-    curves = live.Mirror(params, name)
-    with (
-        curves.outcome(),
-        stage("train", name, inputs=training.inputs, outputs=outputs, params=params) as partials,
-    ):
-        seconds = _train(params, training, partials, curves, workers=workers or available())
+    params, workers = load_params(), workers or available()
+    repeats = params.repeats(name)
+    seconds = _train_several(params, repeats, workers) if len(repeats) > 1 else _train_one(repeats[0], workers)
     write_timings(paths.timings(name), seconds)
-    checkpoints.forget(name)
-    settings = training.settings.model_dump(include={"precision", "xla", "threads"})
+    for repeat in repeats:
+        checkpoints.forget(repeat.key)
+    settings = params.experiment(name).train.model_dump(include={"precision", "xla", "threads"})
     environment.write(paths.environment(name), seal=paths.seal(f"train@{name}"), settings=settings)
 
 
-def _train(params: Params, training: Training, partials: Partials, curves: live.Mirror, *, workers: int) -> list[float]:
+def _train_one(repeat: Repeat, workers: int) -> list[float]:
+    """Train the experiment's only model and publish it; returns the duration of each epoch in seconds."""
+    name, curves, training = repeat.name, live.Mirror(repeat.params, repeat.name), resolve(repeat)
+    outputs = [paths.model_folder(name), paths.history(name)]
+    with (
+        curves.outcome(),
+        stage("train", name, inputs=training.inputs, outputs=outputs, params=repeat.params) as partials,
+    ):
+        return _train(repeat, training, partials, curves, workers=workers)
+
+
+def _train_several(params: Params, repeats: Sequence[Repeat], workers: int) -> list[float]:
+    """Train a model with each seed that has none yet, and publish all; returns the duration of each epoch, one seed's after another's."""
+    name, inputs = repeats[0].name, resolve(repeats[0]).inputs
+    outputs = [paths.model_folder(name), paths.history(name)]
+
+    def train(repeat: Repeat, partials: Partials) -> list[float]:
+        curves = live.Mirror(repeat.params, name)
+        with curves.outcome():
+            return _train(repeat, resolve(repeat), partials, curves, workers=workers)
+
+    with stage("train", name, inputs=inputs, outputs=outputs, params=params) as partials:
+        seconds = several.train_all(params, repeats, partials, train)
+    several.forget_others(params, repeats)
+    return seconds
+
+
+def _train(repeat: Repeat, training: Training, partials: Partials, curves: live.Mirror, *, workers: int) -> list[float]:
     """Train and save; returns the duration of each epoch in seconds."""
     model_folder, history_file = partials
     model_file = model_folder / paths.model_file(training.name).name
@@ -75,9 +98,9 @@ def _train(params: Params, training: Training, partials: Partials, curves: live.
             model_files.save(model, model_file)
             return []
         train, val = feed.training_batches(training, ahead), feed.validation_batches(training)
-        with progress.bar(f"train {training.name}", settings.epochs * len(train), unit="steps") as bar:
+        with progress.bar(f"train {training.title}", settings.epochs * len(train), unit="steps") as bar:
             watch = Watch(history_file, bar, curves.epoch, steps=len(train), epochs=settings.epochs)
-            kept = _checkpoints(params, training, watch)
+            kept = _checkpoints(repeat, training, watch)
             with curves.shown(history_file):
                 _fit(model, train, val, training, watch, kept, partials.require_unchanged)
         model_files.save(model, model_file)
@@ -140,10 +163,9 @@ def _require_all(copied: list[str], model: "keras.Model", training: Training) ->
         )
 
 
-def _checkpoints(params: Params, training: Training, watch: Watch) -> checkpoints.Checkpoints:
-    name = training.name
-    folder = paths.checkpoints(name) / checkpoints.key(params, training)
-    return checkpoints.Checkpoints(f"train {name}", folder, params.checkpoint, lambda: watch.seconds)
+def _checkpoints(repeat: Repeat, training: Training, watch: Watch) -> checkpoints.Checkpoints:
+    folder = paths.checkpoints(repeat.key) / checkpoints.key(repeat.params, training)
+    return checkpoints.Checkpoints(f"train {training.title}", folder, repeat.params.checkpoint, lambda: watch.seconds)
 
 
 def _fit(

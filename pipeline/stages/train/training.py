@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from cnnkeras import architectures
-from pipeline.params import SCRATCH, Input, Params, Train, output_shape
+from pipeline.params import SCRATCH, Input, Repeat, Train, output_shape
 from pipeline.runtime import paths
 
 
@@ -17,6 +17,7 @@ class Training:
 
     Attributes:
         name: Name of the experiment.
+        title: The training for people: the experiment's name, with the seed if it is one of several.
         dataset: Name of its dataset.
         task: Task of the dataset.
         classes: Class names of the dataset, in order, without background.
@@ -31,6 +32,7 @@ class Training:
     """
 
     name: str
+    title: str
     dataset: str
     task: str
     classes: tuple[str, ...]
@@ -59,16 +61,14 @@ class Training:
         return f"experiments.{self.name}.train"
 
 
-def resolve(params: Params, name: str) -> Training:
-    """The training of the experiment `name`.
-
-    Raises:
-        InputError: There is no such experiment.
-    """
+def resolve(repeat: Repeat) -> Training:
+    """One of the trainings of an experiment."""
+    params, name = repeat.params, repeat.name
     experiment = params.experiment(name)
     architecture, start = architectures.load(experiment.architecture), experiment.train.initial_weights.experiment
     return Training(
         name=name,
+        title=repeat.title,
         dataset=experiment.dataset,
         task=params.task(name),
         classes=params.classes(experiment.dataset),
@@ -78,6 +78,6 @@ def resolve(params: Params, name: str) -> Training:
         model=experiment.model,
         input=experiment.input,
         initial_model=None if start == SCRATCH else paths.model_file(start),
-        seed=params.training_seed(name),
+        seed=repeat.seed,
         settings=experiment.train,
     )
