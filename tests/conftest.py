@@ -121,7 +121,7 @@ def _trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store without anything in it: MLflow takes seconds to create one."""
     file = tmp_path_factory.mktemp("store") / "mlflow.db"
     tracked_project.run_python("import sys, mlflow; mlflow.MlflowClient(f'sqlite:///{sys.argv[1]}')", file)
@@ -129,11 +129,11 @@ def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="tracked_project")
-def _tracked_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _trained_model: Path, _empty_store: Path) -> Path:
+def _tracked_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _trained_model: Path, empty_store: Path) -> Path:
     """A project with one experiment whose result is there and was not logged; the test runs there."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    root = tracked_project.make_project(tmp_path / "project", _trained_model, _empty_store)
+    root = tracked_project.make_project(tmp_path / "project", _trained_model, empty_store)
     monkeypatch.chdir(root)
     return root
 

@@ -165,7 +165,7 @@ devices.import_keras()
 file, index = Path("params.yaml"), Path("data/augmented/classification/index.json")
 def show():
     params = load_params()
-    print(checkpoints.key(params, resolve(params, "simple")))
+    print(checkpoints.key(params, resolve(params.repeats("simple")[0])))
 show()
 text = file.read_text()
 for old, new in (("seed: 1", "seed: 2"), ("1, factor: 0.5", "1, factor: 0.6"), ("steps: 1}", "steps: 2}")):

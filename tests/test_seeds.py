@@ -129,8 +129,8 @@ def test_report_shows_mean_deviation_and_each(done):
     assert f"3 trainings, seeds 4, 2, 9: {each}" in page
 
 
-def test_mlflow_has_a_parent_and_a_child_for_each_seed(copy, _empty_store, monkeypatch):
-    shutil.copy(_empty_store, copy / "mlflow.db")
+def test_mlflow_has_a_parent_and_a_child_for_each_seed(copy, empty_store, monkeypatch):
+    shutil.copy(empty_store, copy / "mlflow.db")
     for _ in range(2):  # the second time it adds nothing
         succeed(copy, "log", "digits")
     monkeypatch.chdir(copy)

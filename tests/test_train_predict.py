@@ -227,7 +227,7 @@ def test_training_starts_from_the_other_experiment(twins, monkeypatch):
     monkeypatch.chdir(twins[0])
     from pipeline.backend import model_files
 
-    training = train.resolve(load_params(), "yolo")
+    training = train.resolve(load_params().repeats("yolo")[0])
     with devices.set_up(seed=1):
         network = train._build(training, train._checked_index(training))
         train._copy_initial_weights(network, training)
