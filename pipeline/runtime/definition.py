@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,21 @@ _FOREACH = re.compile(r"\$\{(\w+)\}")
 
 
 def read_yaml(file: Path) -> Any:
-    """A YAML file's content, parsed as DVC parses it.
+    """A YAML file's content, parsed as DVC parses it, to be read only: a text that was parsed before is not parsed again.
 
     Raises:
         InputError: The file is no valid YAML.
     """
     try:
-        return YAML(typ="safe").load(file)
+        return _parsed(file.read_bytes())
     except YAMLError as error:
-        raise InputError(f"{file.name}: expected valid YAML; received: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split()).replace("<byte string>", file.name)
+        raise InputError(f"{file.name}: expected valid YAML; received: {reason}") from None
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: bytes) -> Any:
+    return YAML(typ="safe").load(text)
 
 
 def stages() -> dict[str, str]:
