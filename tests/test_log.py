@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import mlflow
@@ -142,7 +143,8 @@ def test_a_result_is_one_run_that_shows_everything(project, store):
         for file in _client(store).list_artifacts(run.info.run_id, folder)
     }
     assert files == {
-        *("figures", "figures/confusion.png", "history.csv", "metrics.json", "plots", "plots/per_class/per_class.csv"),
+        *("figures", "figures/confusion.png", "figures/predictions.png", "history.csv", "metrics.json", "origin"),
+        *("plots", "plots/per_class/per_class.csv"),
         *("predictions", "predictions/top_k.csv", "predictions/others.zip", "dataset", "dataset/report.json"),
     }
 
@@ -372,6 +374,34 @@ def test_the_commit_is_dirty_only_for_what_the_pipeline_does_not_write(project):
     assert len(provenance.git_commit()) == 40
 
 
+def test_a_run_says_of_what_it_was_made(store, project):
+    """params.yaml without secrets, dvc.lock, what differs from the commit, and a description whose picture the server has."""
+    git = ["git", "-c", "user.name=n", "-c", "user.email=n@example.org"]
+    (project / ".gitignore").write_text("/data\n/.cnnkeras\n/ml*\n")
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "all"]):
+        subprocess.run([*git, *command], check=True, cwd=project)
+    params = (project / "params.yaml").read_text() + "mirror: https://me:secret@example.org/files\n"
+    (project / "params.yaml").write_text(params)
+    (project / "dvc.lock").write_text("schema: '2.0'\n")
+    (project / "new.py").write_text("")
+    log.run(EXPERIMENT)
+    (run,) = _runs(store, experiment=EXPERIMENT)
+    folder = Path(_client(store).download_artifacts(run.info.run_id, "origin", str(project)))
+    texts = {file.name: file.read_text() for file in folder.iterdir()}
+    assert texts["params.yaml"] == params.replace("me:secret@", "***@")
+    assert texts["dvc.lock"] == "schema: '2.0'\n"
+    changes = texts["changes.diff"].splitlines()
+    assert [line for line in changes if line.startswith("+m")] == ["+mirror: https://***@example.org/files"]
+    assert changes[-1] == "Not in git: new.py"
+    note, picture = run.data.tags["mlflow.note.content"], f"figures/predictions.png&run_uuid={run.info.run_id}"
+    assert note.startswith("**alexnet** on **digits** (classification), measured on the test split: top1_accuracy 0.75")
+    assert f"![figures/predictions.png](get-artifact?path={picture})" in note
+    assert run.data.tags["cnnkeras.seed"] == "3"
+    if store.uri.startswith("http"):
+        with urllib.request.urlopen(f"{store.uri}/get-artifact?path={picture}") as answer:
+            assert answer.read() == (project / "results" / EXPERIMENT / "figures/predictions.png").read_bytes()
+
+
 @pytest.mark.usefixtures("project")
 def test_the_ui_serves_this_project_to_this_machine_only():
     """`cnnkeras ui` logs what is not logged and answers at the loopback address; a second one on its port is refused with the way out."""
@@ -385,8 +415,14 @@ def test_the_ui_serves_this_project_to_this_machine_only():
     )
     try:
         assert process.stdout.readline().startswith(f"{EXPERIMENT}: logged as "), "what the store lacked"
-        assert f"http://127.0.0.1:{port}/#/experiments/" in process.stdout.readline()
+        address = process.stdout.readline().split()[-1]
+        assert address.startswith(f"http://127.0.0.1:{port}/#/experiments/")
         until(lambda: answers(f"http://127.0.0.1:{port}/health"), seconds=60)
+        if browser := shutil.which("chromium"):
+            page = _page(browser, address)
+            assert "top1_accuracy" in page, "the headline metric, a column of the table"
+            assert "cnnkeras.seed" in page
+            assert "Error loading" not in page
         with socket.socket() as elsewhere, pytest.raises(ConnectionRefusedError):
             elsewhere.connect(("127.0.0.2", port))
         with pytest.raises(InputError, match=f"free port; received: {port} .* --port {port + 1}"):
@@ -394,6 +430,21 @@ def test_the_ui_serves_this_project_to_this_machine_only():
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+def _page(browser: str, address: str) -> str:
+    """A page as a browser without a screen builds it."""
+    options = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=1800,900",
+        "--virtual-time-budget=30000",
+    ]
+    done = subprocess.run(
+        [browser, *options, "--dump-dom", address], capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout
 
 
 def test_an_ensemble_is_a_run_of_its_own(project):

@@ -103,6 +103,7 @@ def make_project(root: Path, model: Path, database: Path) -> Path:
     Image.new("L", (4, 4)).save(results / "predictions/label_maps/scene.png")
     (results / "plots/per_class/per_class.csv").write_text("class,score\nzero,1\n")
     Image.new("RGB", (20, 20)).save(results / "figures/confusion.png")
+    Image.new("RGB", (30, 20)).save(results / "figures/predictions.png")
     return root
 
 

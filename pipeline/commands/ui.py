@@ -26,13 +26,13 @@ def run(port: int = 5000) -> None:
     address = server.remote_address()
     if not address:
         _require_free(port)
+    params = load_params()
     with sending.view() as view:
-        replay.everything(load_params(), view)
-    console = Console(soft_wrap=True)
+        replay.everything(params, view)
+    console, page = Console(soft_wrap=True), server.runs_page(params)
     if address:
-        console.print(f"This project's runs are on a tracking server: open {address}")
+        console.print(f"This project's runs are on a tracking server: open {address}/{page}")
         return
-    page = server.charts_page()
     console.print(f"In a few seconds the MLflow UI is at http://{_HOST}:{port}/{page}\nCtrl-C ends it.")
     sys.stdout.flush()
     server.become(_HOST, port)

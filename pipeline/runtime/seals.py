@@ -174,7 +174,8 @@ class Seals:
             *definition.params_of(stage, entry, self._values),
             *definition.checked_params_of(stage, entry, self._values),
         ]
-        written = leaves({key: definition.lookup(self._values, key) for key in keys})
+        found = {key: definition.lookup(self._values, key) for key in keys}
+        written = leaves({key: value for key, value in found.items() if value is not None})
         defaults = {
             key: value
             for key, value in self._defaults.items()

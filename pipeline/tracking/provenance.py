@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from pipeline.formats.packed import INDEX
 from pipeline.runtime import paths
 
+_MAX_CHARACTERS = 1_000_000  # of a difference from the commit
 # Paths that the pipeline itself writes. A working tree that differs from its commit only here has the commit's code.
 _MADE_BY_THE_PIPELINE = (":(exclude)dvc.lock", ":(exclude)results")
 
@@ -34,12 +35,32 @@ def git_is_dirty() -> bool:
     return bool(_git("status", "--porcelain", "--", ".", *_MADE_BY_THE_PIPELINE))
 
 
+def texts() -> dict[str, str]:
+    """Of what a result was made, as files for people, by name: params.yaml; dvc.lock, if there is one; and `changes.diff`, if the files are not those of the commit."""
+    files = [file for file in (paths.params_file(), paths.root() / "dvc.lock") if file.is_file()]
+    found = {file.name: file.read_text(encoding="utf-8", errors="replace") for file in files}
+    if changes := _changes():
+        found["changes.diff"] = changes
+    return found
+
+
+def _changes() -> str:
+    """How the files that git knows differ from the commit, and the names of those that it does not know; empty without a commit."""
+    if not git_commit():
+        return ""
+    places = ("--", ".", *_MADE_BY_THE_PIPELINE)
+    difference = _git("diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD", *places) or ""
+    new = _git("ls-files", "--others", "--exclude-standard", *places) or ""
+    lines = [difference[:_MAX_CHARACTERS], *(f"Not in git: {name}" for name in new.splitlines())]
+    return "\n".join(filter(None, lines)) + "\n" if difference or new else ""
+
+
 def _git(*arguments: str) -> str | None:
     try:
-        answer = subprocess.run(["git", *arguments], cwd=paths.root(), capture_output=True, text=True, check=True)
+        answer = subprocess.run(["git", *arguments], cwd=paths.root(), capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return answer.stdout.strip()
+    return answer.stdout.decode("utf-8", "replace").strip()
 
 
 def lock_digest() -> str | None:

@@ -113,6 +113,10 @@ def of_result(result: Result) -> Record:
     partial = _begin(record)
     for path, folder in result.files:
         _copy(path, partial / "files" / folder)
+    for name, text in result.texts.items():
+        file = partial / "files" / "origin" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(without_secrets(text), encoding="utf-8")
     if trained:
         from pipeline.tracking.models import save_model
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from pipeline.tracking.models import TrainedModel
 from pipeline.tracking.runs import Data
 from pipeline.tracking.times import Times
 
+RUN_ID = "RUN_ID"  # in a description, in place of the id that the run is going to have
+
 
 @dataclass(frozen=True)
 class Result:
@@ -38,6 +41,7 @@ class Result:
         params: Params as text, by key.
         metrics: Figures of merit.
         files: Files and folders to log, each with its folder in the run, "" for the top folder.
+        texts: Text files to log in the folder `origin`, by name.
         part: Part of the store: "" for experiments, "lab" for claims.
         curves: Points of the training's curves.
         times: When it was made; None if this machine does not know.
@@ -52,6 +56,7 @@ class Result:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     files: Sequence[tuple[Path, str]]
+    texts: Mapping[str, str] = field(default_factory=dict)
     part: str = ""
     curves: Points = field(default_factory=dict)
     times: Times | None = None
@@ -94,11 +99,12 @@ def _of_seed(repeat: Repeat, parent: str) -> Result:
             "fingerprint": fingerprint,
             "parent": parent,
             "training": training,
+            "seed": str(repeat.seed),
             **provenance.facts(),
             **_environment(name),
         },
         command=f"cnnkeras log {name}",
-        description=f"Seed {repeat.seed}. {_description(params, name, figures_of_merit)}",
+        description=f"Seed {repeat.seed}. {_sentence(params, name, figures_of_merit)}",
         params=fingerprints.result_params(params, name),
         metrics=figures_of_merit,
         files=[(history, "")],
@@ -122,6 +128,7 @@ def of_experiment(params: Params, name: str) -> Result:
     fingerprint, facts = fingerprints.result_fingerprint(params, name), provenance.facts()
     if is_trained:
         facts["training"] = fingerprints.training_fingerprint(params, name)
+        facts["seed"] = str(params.training_seed(name))
     if name not in params.ensembles:
         facts |= _environment(name)
     content = read_metrics(paths.metrics(name))
@@ -135,6 +142,7 @@ def of_experiment(params: Params, name: str) -> Result:
         params=fingerprints.result_params(params, name),
         metrics=metrics,
         files=_files(name, params.measured(name).dataset),
+        texts=provenance.texts(),
         curves=read_curves(paths.history(name).read_text(encoding="utf-8")) if is_trained else {},
         times=times.read(facts["training"]) if is_trained else None,
         data=partial(_data, params.measured(name).dataset),
@@ -151,7 +159,7 @@ def of_claim(params: Params, name: str) -> Result:
         run_name=f"lab-{name}-{fingerprint[:8]}",
         facts=facts,
         command=f"cnnkeras lab {name}",
-        description=f"{content.claim}\n\n**{content.verdict}.** {content.paragraph}",
+        description=f"{content.claim}\n\n**{content.verdict}.** {content.paragraph}\n\n{_picture(paths.claim_figure(name).name)}",
         params=settings,
         metrics=_numbers(content),
         files=[(paths.claim_numbers(name), ""), (paths.claim_figure(name), "")],
@@ -189,13 +197,23 @@ def _figures_of_merit(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _description(params: Params, experiment: str, metrics: Mapping[str, float]) -> str:
-    """Markdown at the top of the run's page: architecture or ensemble, dataset, task and figures of merit."""
+    """Markdown at the top of the run's page, which folds all but its beginning away: what it is, how good, and its predictions as a picture."""
+    sentence, figure = _sentence(params, experiment, metrics), paths.figures(experiment) / "predictions.png"
+    return f"{sentence}\n\n{_picture(f'figures/{figure.name}')}" if figure.is_file() else sentence
+
+
+def _sentence(params: Params, experiment: str, metrics: Mapping[str, float]) -> str:
+    """Architecture or ensemble, dataset, task and the first figures of merit in Markdown."""
     entry, task = params.measured(experiment), params.task(experiment)
     is_trained = experiment not in params.ensembles
     subject = entry.architecture if is_trained else f"{entry.combine} of {' and '.join(entry.members)}"
-    rows = [f"| {key} | {value:.4g} |" for key, value in metrics.items()]
-    sentence = f"**{subject}** on **{entry.dataset}** ({task}), measured on the test split."
-    return "\n".join([sentence, "", "| metric | value |", "| --- | --- |", *rows])
+    numbers = ", ".join(f"{key} {value:.4g}" for key, value in list(metrics.items())[:3])
+    return f"**{subject}** on **{entry.dataset}** ({task}), measured on the test split: {numbers}."
+
+
+def _picture(file: str) -> str:
+    """A file of the run as a picture in its description, which the UI's server answers; the run's id is put in when there is one."""
+    return f"![{file}](get-artifact?path={quote(file)}&run_uuid={RUN_ID})"
 
 
 def _data(dataset: str) -> Data:

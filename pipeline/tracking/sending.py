@@ -18,7 +18,7 @@ from pipeline.runtime.guard import is_running
 from pipeline.tracking import records, times, waiting
 from pipeline.tracking.curves import Dated, digest, milliseconds
 from pipeline.tracking.records import Record
-from pipeline.tracking.results import Result
+from pipeline.tracking.results import RUN_ID, Result
 from pipeline.tracking.runs import Run
 from pipeline.tracking.store import FAILURES, Store, StoreError, exclusive
 
@@ -162,9 +162,10 @@ def _complete(run: Run | None, store: Store, record: Record) -> None:
         tags |= {"mlflow.parentRunId": parents[0].id} if parents else {}
     former = {(metric, step) for metric, step, _, _ in run.points()} if run and "times" in record.facts else set()
     if run is None:
-        run, tags = store.create(record.name, record.start, tags), {}
+        run = store.create(record.name, record.start, {key: tags[key] for key in tags if key.startswith("cnnkeras.")})
     else:
         run.begin(record.name)
+    tags = {key: value.replace(RUN_ID, run.id) for key, value in tags.items()}
     if record.data:
         run.add_data(record.data)
     run.add_files(record.folder / "files")

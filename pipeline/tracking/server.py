@@ -4,8 +4,9 @@ import os
 import sys
 from typing import NoReturn
 
+from pipeline.params import Params
 from pipeline.runtime import paths
-from pipeline.tracking import own_store
+from pipeline.tracking import own_store, page
 from pipeline.tracking.store import Store, exclusive, is_own, store_uri
 
 
@@ -14,15 +15,16 @@ def remote_address() -> str | None:
     return store_uri() if store_uri().startswith("http") else None
 
 
-def charts_page() -> str:
-    """Path, below the UI's address, of the page with the runs' charts; MLflow's front page is about language models.
+def runs_page(params: Params) -> str:
+    """Path, below the UI's address, of the page with the runs, in the project's own view (`page`).
 
     Raises:
         InputError: The store cannot be used.
     """
     with exclusive():
         store = Store()
-    return f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+        store.tag(page.TAG, page.view(params))
+    return page.address(store.experiment_id)
 
 
 def become(host: str, port: int) -> NoReturn:

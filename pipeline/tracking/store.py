@@ -147,6 +147,10 @@ class Store:
         """Runs that show a training and are marked as running."""
         return self._search("tags.`cnnkeras.training` LIKE '%' and attributes.status = 'RUNNING'")
 
+    def tag(self, key: str, value: str) -> None:
+        """Give the MLflow experiment a tag."""
+        self._client.set_experiment_tag(self.experiment_id, key, value)
+
     def create(self, name: str, start: int, tags: Mapping[str, str]) -> Run:
         """Create a run, marked as running, that began at a time in milliseconds since 1970."""
         tags = {
