@@ -3,13 +3,30 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTHON := $(PYTHON)
 BIN := $(CURDIR)/.venv/bin
+# What TensorFlow is installed for: what .venv is for already, else `cuda` where an NVIDIA driver is, else `cpu`. `make DEVICE=cpu` decides.
+DEVICES := cpu $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),cuda)
+ifneq ($(origin DEVICE),command line)
+DEVICE := $(patsubst .venv/.runs-%,%,$(firstword $(wildcard .venv/.runs-*)))
+DEVICE := $(or $(DEVICE),$(filter $(DEVICES),$(shell \
+	{ test -e /proc/driver/nvidia/version -a -e /dev/nvidiactl || nvidia-smi -L; } >/dev/null 2>&1 && echo cuda)),cpu)
+endif
+ifneq ($(words $(DEVICE)) $(filter $(DEVICES),$(DEVICE)),1 $(DEVICE))
+$(error expected DEVICE to be one of $(DEVICES); received: $(DEVICE). CUDA is for Linux on x86-64)
+endif
 # Stamps: what running needs is installed, and what developing needs besides.
-RUNS := .venv/.runs
+RUNS := .venv/.runs-$(DEVICE)
 DEVELOPS := .venv/.develops
 # Measured on Linux with an x86-64 processor and Python 3.11; tests/test_structure.py compares MB_ON_DISK with what is there.
-MB_TO_DOWNLOAD := 890
-MB_ON_DISK := 3200
+MB_TO_DOWNLOAD_cpu := 0
+MB_ON_DISK_cpu := 0
+MB_TO_DOWNLOAD_cuda := 0
+MB_ON_DISK_cuda := 0
 MB_TO_DEVELOP := 103
+# The TensorFlows of the two locks are one folder of Python's: the other one goes before this one comes.
+OTHER_cpu := $(if $(filter cuda,$(DEVICES)),tensorflow)
+OTHER_cuda := tensorflow-cpu
+FOR_cpu := the processor alone (with an NVIDIA GPU: make DEVICE=cuda install)
+FOR_cuda := an NVIDIA GPU, CUDA included (without: make DEVICE=cpu install)
 
 RESOLVE = uv pip compile --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --quiet
@@ -49,26 +66,30 @@ format: $(DEVELOPS) ## Put every file into ruff's form
 ui: $(RUNS) ## Open the MLflow UI on this project's runs, for this machine only
 	@cnnkeras ui
 
-# What is locked already keeps its version, unless pyproject.toml excludes it. The second lock has what the extra `dev` adds; what
-# both have is the same in both.
-lock: ## Resolve pyproject.toml into the two locks, for users and for developers (needs uv)
+# What is locked already keeps its version, unless pyproject.toml excludes it. The third lock has what the extra `dev` adds.
+# What several have is the same in all.
+lock: ## Resolve pyproject.toml into the locks, for the CPU, for CUDA and for developers (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv, a resolver: pip install uv" >&2; exit 1; }
-	@$(RESOLVE) pyproject.toml --output-file requirements.lock
+	@$(RESOLVE) pyproject.toml --extra cpu --output-file requirements-cpu.lock
+	@$(RESOLVE) pyproject.toml --extra cuda --constraints requirements-cpu.lock --output-file requirements-cuda.lock
 	@"$(PYTHON)" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")' \
-		| $(RESOLVE) - --constraints requirements.lock --output-file requirements-dev.lock
+		| $(RESOLVE) - --constraints requirements-cpu.lock --output-file requirements-dev.lock
 
 clean: ## Remove .venv and the tools' caches; data, results and runs stay
 	@rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
 	@find cnnkeras pipeline tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Everything from the lock, each file checked against its hash, then this project itself in place.
-$(RUNS): requirements.lock pyproject.toml
+$(RUNS): requirements-$(DEVICE).lock pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
 		echo "expected Python 3.11, 3.12 or 3.13; received: $$("$(PYTHON)" --version 2>&1). " \
 			"Install one and say which: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@echo "Installing what running needs into .venv, once: $(MB_TO_DOWNLOAD) MB to download, $(MB_ON_DISK) MB on the disk, about 2 minutes."
+	@echo "Installing what running needs into .venv, once, for $(FOR_$(DEVICE)):" \
+		"$(MB_TO_DOWNLOAD_$(DEVICE)) MB to download, $(MB_ON_DISK_$(DEVICE)) MB on the disk, about 2 minutes."
 	@test -x .venv/bin/pip || "$(PYTHON)" -m venv .venv
-	@$(INSTALL) --require-hashes --use-pep517 -r requirements.lock
+	@rm -f .venv/.runs*
+	@$(if $(OTHER_$(DEVICE)),.venv/bin/python -m pip uninstall -qq --yes $(OTHER_$(DEVICE)))
+	@$(INSTALL) --require-hashes --use-pep517 -r requirements-$(DEVICE).lock
 	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 

@@ -1,7 +1,6 @@
 """The common parts of the benchmarks: generated images, median times, and a result file with the machine and the versions."""
 
 import argparse
-import importlib.metadata
 import io
 import json
 import os
@@ -16,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pipeline.backend.environment import version
 from pipeline.runtime.workers import available
 
 RESULTS = Path(__file__).parent / "results"
@@ -92,14 +92,6 @@ def cpu_seconds(work: Callable[[], object], repetitions: int) -> float:
         work()
         times.append(time.process_time() - start)
     return statistics.median(times)
-
-
-def version(package: str) -> str | None:
-    """Version of an installed package; None if it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def write(name: str, packages: list[str], figures: dict[str, Any], ratios: dict[str, Any]) -> None:

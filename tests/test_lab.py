@@ -380,7 +380,7 @@ def test_the_stage_writes_numbers_a_figure_and_one_run(project):
     text = paths.lab_report().read_text()
     assert "**The claim holds.**" in text
     assert "| convolution parameters | 1,792 |  | 1,792 |" in text
-    assert "![size](size/figure.png)" in text
+    assert "![size](../small_figures/lab/size.png)" in text
 
 
 def test_a_dead_tracking_server_does_not_lose_the_result(project, monkeypatch):

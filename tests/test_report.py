@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnnkeras import architectures, keras_file, metrics
 from pipeline.commands import report
@@ -44,12 +45,19 @@ def project(project, monkeypatch):
         file.write(PRETRAINED)
     paths.figures("boxes").mkdir(parents=True)
     paths.metrics("boxes").write_text(json.dumps(METRICS))
-    for name in ("worst.png", "predictions.png"):
-        (paths.figures("boxes") / name).write_bytes(b"")
+    for name in ("worst", "predictions", "notes"):
+        draw(paths.figures("boxes") / f"{name}.png")
     paths.timings("boxes").parent.mkdir(parents=True)
     timing = {"machine": "2 cores", "seconds": 75.4, "seconds_per_epoch": [75.4]}
     paths.timings("boxes").write_text(json.dumps(timing))
     write_weights(paths.model_file("boxes"))
+
+
+def draw(file: Path, size: tuple[int, int] = (1500, 600), *, seed: int = 0) -> None:
+    """A figure of more colours than a palette holds: a photograph's worth of noise."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1] // 10, size[0] // 10, 3), np.uint8)
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(file)
 
 
 def write_weights(file: Path) -> None:
@@ -112,7 +120,7 @@ def test_a_published_number_of_other_data_stands_in_a_section_of_its_own():
         assert "0.634" not in text
         assert elsewhere.count("| map_voc07 | 0.634 | YOLO | VOC2007 test") == 1
     assert row_of("boxes_again")[2] == "-"
-    assert "15 parameters<br>trained in 1 min 15 s on 2 cores" in row_of("boxes")[0]
+    assert row_of("boxes")[0].endswith("<br>15 parameters")
 
 
 def test_every_published_number_of_the_task_is_quoted():
@@ -145,12 +153,15 @@ def sealed() -> None:
     params, model = load_params(), paths.model_file("boxes").read_bytes()
     with stage("train", "boxes", inputs=[], outputs=[paths.model_folder("boxes")], params=params) as (folder,):
         (folder / "model.keras").write_bytes(model)
-    with stage("evaluate", "boxes", inputs=[], outputs=[paths.metrics("boxes")], params=params) as (file,):
+    outputs = [paths.metrics("boxes"), paths.figures("boxes")]
+    with stage("evaluate", "boxes", inputs=[], outputs=outputs, params=params) as (file, folder):
         file.write_text(json.dumps(METRICS))
+        for name in ("worst", "predictions"):
+            draw(folder / f"{name}.png")
 
 
 @pytest.mark.usefixtures("sealed")
-@pytest.mark.parametrize("path", [paths.metrics, paths.model_file])
+@pytest.mark.parametrize("path", [paths.metrics, paths.model_file, lambda name: paths.figures(name) / "worst.png"])
 def test_a_damaged_result_is_refused(path):
     """With the command that makes it again; the former report stays."""
     report.run()
@@ -183,16 +194,114 @@ def test_figures_are_linked_from_wherever_the_report_lies():
         file = output or paths.report()
         links = re.findall(r"!\[boxes: (\w+)\]\((.+)\)", file.read_text())
         assert [name for name, _ in links] == ["predictions", "worst"]
-        assert all((file.parent / link).resolve() == paths.figures("boxes") / f"{name}.png" for name, link in links)
+        assert all((file.parent / link).resolve() == paths.small_figure("boxes", name) for name, link in links)
+        assert all((file.parent / link).is_file() for _, link in links)
         assert not list(file.parent.glob(".partial*"))
 
 
-def test_equal_results_give_an_equal_report():
-    """No time, no machine but the one that trained."""
+def test_what_a_page_shows_is_small_and_looks_like_the_figure():
+    """Each pixel is near to that of the figure, brought to the page's width; a small figure keeps its size."""
+    draw(paths.figures("boxes") / "per_class.png", (400, 300))
     report.run()
-    first = paths.report().read_bytes()
+    for name, size in (("worst", (1000, 400)), ("per_class", (400, 300))):
+        figure, copy = Image.open(paths.figures("boxes") / f"{name}.png"), Image.open(paths.small_figure("boxes", name))
+        assert (copy.mode, copy.size) == ("P", size)
+        expected = np.asarray(figure.resize(size, Image.Resampling.LANCZOS), np.float64)
+        assert np.abs(expected - np.asarray(copy.convert("RGB"))).mean() < 12  # of 256; 85 between two random pictures
+        assert (
+            paths.small_figure("boxes", name).stat().st_size
+            < (paths.figures("boxes") / f"{name}.png").stat().st_size / 2
+        )
+
+
+def tracked() -> dict[Path, bytes]:
+    """What `cnnkeras report` writes into git."""
+    files = [paths.report(), paths.lab_report(), *paths.small_figures().rglob("*")]
+    return {file: file.read_bytes() for file in files if file.is_file()}
+
+
+def test_equal_results_give_equal_pages(capsys):
+    """No time and no machine, which the terminal shows; and a small figure that shows the same stays, however it was compressed."""
     report.run()
-    assert paths.report().read_bytes() == first
+    assert "trained in 1 min 15 s on 2 cores" in " ".join(capsys.readouterr().out.split())
+    first = tracked()
+    assert len(first) == 3
+    assert not any(b"1 min" in content or b"2 cores" in content for content in first.values())
+    timing = {"machine": "64 cores", "seconds": 7.0, "seconds_per_epoch": [7.0]}
+    paths.timings("boxes").write_text(json.dumps(timing))
+    report.run()
+    assert tracked() == first
+    worst = paths.small_figure("boxes", "worst")
+    Image.open(worst).save(worst, compress_level=1)
+    compressed_otherwise = worst.read_bytes()
+    assert compressed_otherwise != first[worst]
+    report.run()
+    assert worst.read_bytes() == compressed_otherwise
+    draw(paths.figures("boxes") / "worst.png", seed=1)
+    report.run()
+    assert worst.read_bytes() not in (first[worst], compressed_otherwise)
+
+
+def test_a_clone_shows_its_figures_and_keeps_them():
+    """Where the figures are not, their copies stay and are shown: beside metrics in git, and for a claim of the lab."""
+    write_claim("size")
+    draw(paths.claim_figure("size"), (800, 450))
+    report.run()
+    before = tracked()
+    assert set(before) == {
+        paths.report(),
+        paths.lab_report(),
+        *(paths.small_figure("boxes", name) for name in ("predictions", "worst")),
+        paths.small_figure("lab", "size"),
+    }
+    assert "![size](../small_figures/lab/size.png)" in paths.lab_report().read_text()
+    paths.claim_figure("size").unlink()
+    shutil.rmtree(paths.figures("boxes"))
+    paths.model_file("boxes").unlink()
+    with pytest.raises(InputError, match="without the model and the figures of boxes"):
+        report.run()
+    assert tracked() == before
+
+
+def test_small_figures_that_no_page_shows_go():
+    """Those of a figure that is no longer drawn, of an experiment and of a claim that are no longer there; other reports remove nothing."""
+    write_claim("size")
+    draw(paths.claim_figure("size"), (800, 450))
+    report.run()
+    gone = [
+        paths.small_figure("former", "worst"),
+        paths.small_figure("lab", "former"),
+        paths.small_figure("boxes", "errors"),
+    ]
+    for file in gone:
+        draw(file)
+    report.run(Path("elsewhere.md"))
+    assert [file.is_file() for file in gone] == [True, True, False]
+    report.run()
+    assert not any(file.exists() for file in gone)
+    assert paths.small_figure("lab", "size").is_file()
+
+
+def test_a_damaged_figure_is_one_line():
+    """It names the file, and no page is replaced."""
+    (paths.figures("boxes") / "worst.png").write_bytes(b"cut")
+    with pytest.raises(InputError, match=r"figures/worst\.png: expected a figure; received: .*Make it again"):
+        report.run()
+    assert not paths.report().exists()
+
+
+def write_claim(name: str) -> None:
+    """The numbers of an entry of the lab."""
+    content = {
+        "claim": "It grows.",
+        "published": {},
+        "measured": {"sides": 3},
+        "spread": {},
+        "holds": True,
+        "paragraph": "By 3.",
+    }
+    paths.claim_numbers(name).parent.mkdir(parents=True, exist_ok=True)
+    paths.claim_numbers(name).write_text(json.dumps(content))
 
 
 def test_a_clone_without_results_keeps_its_report():

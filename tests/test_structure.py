@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from importlib.metadata import PackageNotFoundError, files, packages_distributions
+from importlib.metadata import PackageNotFoundError, distributions, files, packages_distributions
 from pathlib import Path
 from typing import get_args
 
@@ -28,6 +28,7 @@ from pipeline.runtime import definition
 
 REPOSITORY = Path(__file__).parents[1]
 STAGES = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
+TENSORFLOW = ("cpu", "cuda")  # extras of pyproject.toml: each brings a TensorFlow, and has a lock
 HEAVY = ("tensorflow", "keras.src", "jax", "torch")  # `keras` itself may be lazy_loader's stand-in
 
 
@@ -137,15 +138,17 @@ def test_the_command_runs_the_code_of_the_project_it_is_in(tmp_path):
     assert answer.stdout == "of the copy\n"
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("cnnkeras", ()), ("pipeline", ()), ("tests", ("dev",))])
+@pytest.mark.parametrize(
+    ("folder", "extras"), [("cnnkeras", ()), ("pipeline", TENSORFLOW), ("tests", ("dev", *TENSORFLOW))]
+)
 def test_what_is_imported_is_declared(folder, extras):
     """pyproject.toml names every package that the code imports, so that none is there only by another one's grace."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
     declared = {canonicalize_name(Requirement(line).name) for line in lines} | {"cnnkeras"}
-    distributions = packages_distributions()
+    providers = packages_distributions()
     for module in imported_modules(REPOSITORY / folder) - sys.stdlib_module_names - {"tests"}:
-        assert declared & set(map(canonicalize_name, distributions.get(module, []))), module
+        assert declared & set(map(canonicalize_name, providers.get(module, []))), module
 
 
 def imported_modules(folder: Path) -> set[str]:
@@ -168,16 +171,18 @@ def pins(lock: str) -> set[tuple[str, str]]:
     return set(re.findall(r"^([a-z0-9.-]+)==(\S+)", text, flags=re.MULTILINE))
 
 
-def test_lock_files_fit_pyproject():
-    """Both locks hold each direct dependency at a version that pyproject.toml allows, with hashes and no index address.
+@pytest.mark.parametrize("device", TENSORFLOW)
+def test_lock_files_fit_pyproject(device):
+    """The locks hold each direct dependency at a version that pyproject.toml allows, with hashes and no index address.
 
-    What both hold is the same in both, so that developers run what users run. No user installs linters, pytest or JAX.
+    What several hold is the same in all, so that developers run what users run. No user installs linters, pytest or JAX.
     """
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-    project, users, developers = settings["project"], pins("requirements.lock"), pins("requirements-dev.lock")
+    project, users, developers = settings["project"], pins(f"requirements-{device}.lock"), pins("requirements-dev.lock")
+    extras = project["optional-dependencies"]
     for lines, lock in (
-        ([*project["dependencies"], *settings["build-system"]["requires"]], users),
-        (project["optional-dependencies"]["dev"], developers),
+        ([*project["dependencies"], *extras[device], *settings["build-system"]["requires"]], users),
+        (extras["dev"], developers),
     ):
         for requirement in map(Requirement, lines):
             versions = [version for name, version in lock if name == canonicalize_name(requirement.name)]
@@ -188,16 +193,65 @@ def test_lock_files_fit_pyproject():
     assert not names & {"grimp", "import-linter", "jax", "jaxlib", "pytest", "ruff"}
 
 
+def test_the_locks_differ_in_tensorflow_alone():
+    """A machine without a GPU downloads nothing of CUDA; where TensorFlow is the same, both run the same versions of all else."""
+    cpu, cuda = pins("requirements-cpu.lock"), pins("requirements-cuda.lock")
+    assert {name for name, _ in cpu - cuda} == {"tensorflow-cpu"}
+    assert all(name.startswith("nvidia-") for name, _ in cuda - cpu)
+    assert {"nvidia-cudnn-cu12", "nvidia-cublas-cu12"} <= {name for name, _ in cuda - cpu}
+    assert {version for name, version in cpu | cuda if name in ("tensorflow", "tensorflow-cpu")} == {
+        version for name, version in cuda if name == "tensorflow"
+    }
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="CUDA's packages are for it")
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="has an NVIDIA driver")
+def test_make_takes_cuda_where_a_driver_answers(tmp_path):
+    """nvidia-smi that lists a GPU: CUDA; one that fails: not. What is installed stays, whatever is found, unless DEVICE is given."""
+
+    def lock(*arguments: str, installed: str = "") -> str:
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "DEVICE": "of something else"}
+        (tmp_path / ".venv").mkdir(exist_ok=True)
+        for stamp in (tmp_path / ".venv").iterdir():
+            stamp.unlink()
+        if installed:
+            (tmp_path / ".venv" / f".runs-{installed}").touch()
+            os.utime(tmp_path / ".venv" / f".runs-{installed}", (0, 0))  # older than the locks
+        said = run("make", "-C", str(tmp_path), "--dry-run", "repro", *arguments, env=environment).stdout
+        (named,) = set(re.findall(r"-r (requirements-\w+\.lock)", said))
+        return named
+
+    for name in ("Makefile", "pyproject.toml", "requirements-cpu.lock", "requirements-cuda.lock"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    assert lock() == "requirements-cpu.lock"
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n")
+    driver.chmod(0o755)
+    assert lock() == "requirements-cpu.lock"
+    driver.write_text("#!/bin/sh\necho GPU 0: NVIDIA H100\n")
+    assert lock() == "requirements-cuda.lock"
+    assert lock(installed="cpu") == "requirements-cpu.lock"
+    assert lock("DEVICE=cuda", installed="cpu") == "requirements-cuda.lock"
+    assert lock("DEVICE=cpu") == "requirements-cpu.lock"
+    refused = subprocess.run(["make", "DEVICE=gpu", "help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "expected DEVICE to be one of cpu cuda; received: gpu." in refused.stderr
+
+
 @pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the figure was measured there")
 def test_the_makefile_says_how_large_the_installation_is():
-    """What `make repro` says before it installs is right to 15 %: the files of all packages in requirements.lock."""
-    said = int(re.search(r"^MB_ON_DISK := (\d+)$", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)[1])
+    """What `make repro` says before it installs is right to 15 %: the files of all packages in the lock that is installed."""
+    here = {entry.name for entry in distributions()}
+    device = "cuda" if "nvidia-cudnn-cu12" in here else "cpu"
+    if {"cpu": "tensorflow-cpu", "cuda": "tensorflow"}[device] not in here:
+        pytest.skip("neither lock is what is installed here")
+    said = re.search(rf"^MB_ON_DISK_{device} := (\d+)$", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)
     size = 0
-    for name in {name for name, _ in pins("requirements.lock")}:
+    for name in {name for name, _ in pins(f"requirements-{device}.lock")}:
         with contextlib.suppress(PackageNotFoundError):  # for other systems
             paths = (Path(file.locate()) for file in files(name))
             size += sum(path.stat().st_size for path in paths if path.exists())
-    assert size / 1e6 == pytest.approx(said, rel=0.15)
+    assert size / 1e6 == pytest.approx(int(said[1]), rel=0.15)
 
 
 def test_no_file_names_a_place_of_one_machine():

@@ -130,7 +130,8 @@ def chosen_backend() -> str:
     chosen = chosen or stated or BACKENDS[0]
     if find_spec(chosen) is None:
         raise InputError(
-            f"expected a backend that is installed; received: {chosen!r}. Install it: JAX by `pip install -e '.[jax]'`, PyTorch by `pip install -e '.[torch]'`"
+            f"expected a backend that is installed; received: {chosen!r}. Install it: TensorFlow by `pip install -e '.[cpu]'`, "
+            "JAX by `pip install -e '.[jax]'`, PyTorch by `pip install -e '.[torch]'`"
         )
     return chosen
 

@@ -17,17 +17,24 @@ from pipeline.backend import devices
 from pipeline.runtime.replacing import replacing
 
 _LIBRARIES = ("keras", "numpy", "h5py", "albumentations", "opencv-python-headless", "pillow")
+# TensorFlow without kernels for GPUs is the same package to Python, and another one to the registry.
+_OTHER_DISTRIBUTIONS = {"tensorflow": ("tensorflow-cpu",)}
 _OF_BACKEND = {"tensorflow": ("tensorflow",), "jax": ("jax", "jaxlib"), "torch": ("torch",)}
 _FORMAT = 1
 
 
+def version(library: str) -> str | None:
+    """Version of a library, whichever of its distributions is installed; None if none is."""
+    for name in (library, *_OTHER_DISTRIBUTIONS.get(library, ())):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return None
+
+
 def versions(backend: str) -> dict[str, str]:
     """Versions of Python and of the libraries that make bytes, by their names; none of what is not installed."""
-    found = {"python": platform.python_version()}
-    for library in (*_OF_BACKEND[backend], *_LIBRARIES):
-        with suppress(metadata.PackageNotFoundError):
-            found[library] = metadata.version(library)
-    return found
+    found = {library: version(library) for library in (*_OF_BACKEND[backend], *_LIBRARIES)}
+    return {"python": platform.python_version(), **{name: text for name, text in found.items() if text}}
 
 
 def current(backend: str) -> dict[str, str]:

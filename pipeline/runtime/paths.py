@@ -8,9 +8,9 @@ from pipeline.runtime.errors import InputError
 
 PARAMS, DEFINITION = "params.yaml", "dvc.yaml"
 # Folders of results/ that belong to no experiment: the empty model that stands for "no experiment", the reports on datasets, the
-# lab's results, the code that each stage runs, and the stages' seals.
-SCRATCH, DATASETS, LAB, CODE, SEALS = "scratch", "datasets", "lab", "code", "seals"
-RESERVED = (DATASETS, LAB, CODE, SEALS)
+# lab's results, the code that each stage runs, the stages' seals, and the small figures of the reports.
+SCRATCH, DATASETS, LAB, CODE, SEALS, SMALL_FIGURES = "scratch", "datasets", "lab", "code", "seals", "small_figures"
+RESERVED = (DATASETS, LAB, CODE, SEALS, SMALL_FIGURES)
 CHECKED = "checked"  # in results/code: what every stage depends on, so that none starts before `check`
 
 
@@ -142,6 +142,16 @@ def claim_numbers(name: str) -> Path:
 def claim_figure(name: str) -> Path:
     """Figure of an entry of the lab, for the lecture hall."""
     return claim(name) / "figure.png"
+
+
+def small_figures() -> Path:
+    """Folder of the reports' small copies of figures, in git: a folder for each experiment, and `lab`."""
+    return root() / "results" / SMALL_FIGURES
+
+
+def small_figure(owner: str, figure: str) -> Path:
+    """Small copy of a figure: of an experiment's (`yolo`, `worst`), or of a claim's (`lab`, `size`)."""
+    return small_figures() / owner / f"{figure}.png"
 
 
 def lab_report() -> Path:

@@ -1,12 +1,13 @@
 """`cnnkeras report`: what every experiment reached, beside the published numbers; and what the lab found.
 
-`results` is the table of experiments with its figures, `claims` the paragraph for each claim of the lecture.
+`results` is the table of experiments with its figures, `claims` the paragraph for each claim of the lecture, `figures` what both show. The pages
+and what they show are in git. Times and machines are in the terminal's table alone, so that equal results are equal pages.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.commands.report import claims, files, results
+from pipeline.commands.report import claims, figures, files, results
 from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.console import Console
@@ -27,10 +28,17 @@ def run(output: Path | None = None) -> None:
     console = Console()
     console.print(results.table(rows))
     console.print(results.NOTE, style="dim")
+    for name in numbers:
+        figures.update_claim(name)
     if numbers:
         files.write(paths.lab_report(), claims.markdown(numbers))
         console.print(f"The lecture's claims: {paths.lab_report()}", soft_wrap=True)
     _require_results(rows, file)
+    shown = [row.name for row in rows if row.metrics is not None]
+    for name in shown:
+        figures.update_experiment(name)
+    if output is None:
+        figures.remove_others(shown, numbers)
     files.write(file, results.markdown(rows, file.parent.resolve()))
     console.print(f"Written to {file}", soft_wrap=True)
 

@@ -1,8 +1,10 @@
 """results/lab/README.md: for each claim of the lecture a paragraph - claim, measurement, verdict - with its figure."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.commands.report import figures
 from pipeline.commands.report.files import MARK
 from pipeline.lab import numbers
 from pipeline.lab.numbers import Numbers
@@ -37,7 +39,9 @@ def markdown(claims: Mapping[str, Numbers]) -> str:
     lines += [f"| [{name}](#{name}): {claim.claim} | {claim.verdict} |" for name, claim in claims.items()]
     for name, claim in claims.items():
         lines += ["", f"## {name}", "", f"{claim.claim} {claim.paragraph} **The claim {claim.verdict}.**"]
-        lines += ["", *_table(claim), "", f"![{name}]({name}/figure.png)"]
+        lines += ["", *_table(claim)]
+        if figure := figures.of_claim(name):
+            lines += ["", f"![{name}]({os.path.relpath(figure, paths.lab_report().parent)})"]
     return "\n".join(lines) + "\n"
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from cnnkeras import architectures, metrics
 from cnnkeras.architectures import Published
 from pipeline.backend import model_files
-from pipeline.commands.report import comparable
+from pipeline.commands.report import comparable, figures
 from pipeline.commands.report.files import MARK
 from pipeline.formats.metrics import by_seed_of, deviations_of, read_metrics
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published
@@ -25,16 +25,6 @@ from pipeline.sources import Task
 NOTE = "A published number stands beside ours only where it was measured on the same test images by the same protocol. All numbers are fractions."
 ELSEWHERE = "Published with other data or another protocol"
 ELSEWHERE_NOTE = "What the authors of these architectures reached, on their data and by their protocols: not to be compared with ours."
-# In the order of the story: what it does, how well, how it learned; then where it fails.
-FIGURES = (
-    "predictions.png",
-    "per_class.png",
-    "precision_recall.png",
-    "confusion_matrix.png",
-    "training_curves.png",
-    "best.png",
-    "worst.png",
-)
 Cell = list[tuple[str, bool]]  # lines of text, each with whether it is bold
 
 
@@ -64,7 +54,7 @@ class Result:
 
     @property
     def model(self) -> list[str]:
-        """What it is and what it cost, a line each."""
+        """What it is, a line each."""
         if isinstance(self.experiment, Ensemble):
             return [f"{self.experiment.combine} of {' and '.join(self.experiment.members)}"]
         options = self.experiment.model
@@ -74,11 +64,16 @@ class Result:
         lines = [", ".join(words)]
         if self.parameters is not None:
             lines.append(f"{self.parameters:,} parameters")
-        if self.timing is not None:
-            count = len(by_seed_of(self.metrics or {}))
-            trained = f"{count} trainings" if count else "trained"
-            lines.append(f"{trained} in {durations.in_words(self.timing['seconds'])} on {self.timing['machine']}")
         return lines
+
+    @property
+    def cost(self) -> list[str]:
+        """How long the training took here, and on what: for the terminal, as every run takes another time."""
+        if self.timing is None:
+            return []
+        count = len(by_seed_of(self.metrics or {}))
+        trained = f"{count} trainings" if count else "trained"
+        return [f"{trained} in {durations.in_words(self.timing['seconds'])} on {self.timing['machine']}"]
 
     @property
     def scores(self) -> dict[str, str]:
@@ -144,7 +139,8 @@ def table(results: Sequence[Result]) -> Table:
     for column in ("experiment", "ours", "published"):
         result.add_column(column, overflow="fold")
     for entry in results:
-        result.add_row(*(_terminal_text(cell) for cell in _cells(entry)))
+        name, *cells = _cells(entry)
+        result.add_row(*map(_terminal_text, ([*name, *((line, False) for line in entry.cost)], *cells)))
     return result
 
 
@@ -219,10 +215,8 @@ def _section(entry: Result, folder: Path) -> list[str]:
         lines += ["", *_row("published", "value", "system", "data", "protocol", "source"), "|" + " --- |" * 6]
     for row in entry.published:
         lines += _row(row.metric, _number(row.value), row.system, row.data, row.protocol, row.source)
-    for file in FIGURES:
-        figure = paths.figures(entry.name) / file
-        if figure.is_file():
-            lines += ["", f"![{entry.name}: {figure.stem.replace('_', ' ')}]({os.path.relpath(figure, folder)})"]
+    for figure in figures.of_experiment(entry.name):
+        lines += ["", f"![{entry.name}: {figure.stem.replace('_', ' ')}]({os.path.relpath(figure, folder)})"]
     return lines
 
 
@@ -237,7 +231,7 @@ def _read(name: str, params: Params, seals: Seals) -> Result:
     result, model, timing = paths.metrics(name), paths.model_file(name), paths.timings(name)
     rows = _published(params.first_experiment(name), dataset.task, experiment.published)
     beside, elsewhere = comparable.split(params, name, rows)
-    changes = [change for change in map(seals.require_whole, (result, model)) if change]
+    changes = [change for change in map(seals.require_whole, (result, model, paths.figures(name))) if change]
     return Result(
         name=name,
         experiment=experiment,

@@ -10,11 +10,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cnnkeras.training.state import State
-from pipeline.backend import devices
+from pipeline.backend import devices, environment
 from pipeline.formats import checkpoint
 from pipeline.params import Checkpoint, Params
 from pipeline.runtime import definition, paths
@@ -27,8 +26,6 @@ from pipeline.tracking import fingerprints
 
 KEPT = 2  # states: if the last one cannot be read, the one before can
 _MAX_SHARE = 0.01  # of the training's time, for saving
-_PACKAGES = ("keras", "numpy", "albumentations", "opencv-python-headless")
-_BACKENDS = {"tensorflow": ("tensorflow",), "jax": ("jax", "jaxlib"), "torch": ("torch",)}
 _VARIABLES = ("JAX_", "NVIDIA_", "OMP_", "TF_", "XLA_")  # beginnings of names of the environment that a backend reads
 _ENDING = ".checkpoint"
 _ARRAYS = ("variables", "sums", "best")  # of a state
@@ -46,20 +43,13 @@ def key(params: Params, training: Training) -> str:
         "initial": None if training.initial_model is None else fingerprints.digest(training.initial_model),
         "code": Code().dependencies("train", training.name, values),
         "backend": [backend, keras.config.image_data_format()],
-        "versions": {package: _version(package) for package in (*_PACKAGES, *_BACKENDS[backend])},
+        "versions": environment.versions(backend),
         "machine": [devices.describe(), available()],
         "environment": sorted(
             item for item in os.environ.items() if item[0].startswith(_VARIABLES) and not item[0].startswith("TF_CPP_")
         ),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def forget(experiment: str) -> None:
