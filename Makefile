@@ -17,10 +17,10 @@ endif
 RUNS := .venv/.runs-$(DEVICE)
 DEVELOPS := .venv/.develops
 # Measured on Linux with an x86-64 processor and Python 3.11; tests/test_structure.py compares MB_ON_DISK with what is there.
-MB_TO_DOWNLOAD_cpu := 0
-MB_ON_DISK_cpu := 0
-MB_TO_DOWNLOAD_cuda := 0
-MB_ON_DISK_cuda := 0
+MB_TO_DOWNLOAD_cpu := 590
+MB_ON_DISK_cpu := 2600
+MB_TO_DOWNLOAD_cuda := 3700
+MB_ON_DISK_cuda := 7600
 MB_TO_DEVELOP := 103
 # The TensorFlows of the two locks are one folder of Python's: the other one goes before this one comes.
 OTHER_cpu := $(if $(filter cuda,$(DEVICES)),tensorflow)
@@ -35,10 +35,12 @@ INSTALL = .venv/bin/python -m pip install -qq --no-deps
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help repro test slow torture lint format ui lock clean
+.PHONY: help install repro test slow torture lint format ui lock clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+install: $(RUNS) ## Install what running needs, and run nothing
 
 repro: $(RUNS) ## Run what changed, of every stage and experiment, and print the results table
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import hashlib
 import os
 import pkgutil
 import platform
@@ -252,6 +253,27 @@ def test_the_makefile_says_how_large_the_installation_is():
             paths = (Path(file.locate()) for file in files(name))
             size += sum(path.stat().st_size for path in paths if path.exists())
     assert size / 1e6 == pytest.approx(int(said[1]), rel=0.15)
+
+
+def test_licence_and_version_are_the_same_everywhere():
+    """In the metadata, in CITATION.cff and in LICENSE, which has the whole text as the Apache foundation publishes it."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = YAML(typ="safe").load(REPOSITORY / "CITATION.cff")
+    assert (project["license"], project["license-files"]) == ("Apache-2.0", ["LICENSE"])
+    assert (citation["license"], citation["version"]) == ("Apache-2.0", __version__)
+    text = (REPOSITORY / "LICENSE").read_bytes()
+    assert hashlib.sha256(text).hexdigest() == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+
+
+def test_the_hosting_service_runs_what_everybody_runs():
+    """`.ci/run` and nothing else, with actions that nobody can exchange, no right to write, and an end."""
+    workflow = YAML(typ="safe").load(REPOSITORY / ".github" / "workflows" / "ci.yml")
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"]) for step in job["steps"] if "uses" in step)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert job["timeout-minutes"] <= 60
+    assert os.access(REPOSITORY / ".ci" / "run", os.X_OK)
 
 
 def test_no_file_names_a_place_of_one_machine():
