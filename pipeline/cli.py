@@ -237,17 +237,20 @@ def show(experiment: str, images: tuple[Path, ...], output: Path | None) -> None
 
 @main.command()
 @click.option("--output", type=click.Path(path_type=Path), help="The report's file. Default: results/README.md.")
-def report(output: Path | None) -> None:
+@click.option(
+    "--html", is_flag=True, help="Write results/report.html too, a page for a browser, with diagrams and a comparison."
+)
+def report(output: Path | None, html: bool) -> None:
     """Print the table of results, and write it to a file.
 
     A row has the paper's number and ours, each with its test protocol; the file has figures too. The lab's results are written to
     results/lab/README.md, a paragraph for each claim.
 
-    Example: cnnkeras report
+    Example: cnnkeras report --html
     """
     from pipeline.commands import report
 
-    report.run(output=output)
+    report.run(output=output, html=html)
 
 
 @main.command()

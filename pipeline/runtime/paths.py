@@ -164,6 +164,11 @@ def report() -> Path:
     return root() / "results" / "README.md"
 
 
+def html_report() -> Path:
+    """The same and more as a page for a browser. Ignored by git, as figures are."""
+    return root() / "results" / "report.html"
+
+
 def state() -> Path:
     """Folder of locks, checkpoints, timings and logs, which are neither inputs nor results. Ignored by git and DVC."""
     return root() / ".cnnkeras"

@@ -1,7 +1,7 @@
 """`cnnkeras report`: what every experiment reached, beside the published numbers; and what the lab found.
 
-`results` is the table of experiments with its figures, `claims` the paragraph for each claim of the lecture, `figures` what both show. The pages
-and what they show are in git. Times and machines are in the terminal's table alone, so that equal results are equal pages.
+`results` is the table of experiments with its figures, `claims` the paragraph for each claim of the lecture, `figures` what both show. These pages
+and what they show are in git; `html` is the page for a browser, which is not. Times and machines are in the terminal's table alone, so that equal results are equal pages.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,19 @@ from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 
 
-def run(output: Path | None = None) -> None:
+def run(output: Path | None = None, *, html: bool = False) -> None:
     """Print the results table and write it, with the figures, as Markdown to `output` (default: results/README.md).
+
+    Args:
+        output: The Markdown's file.
+        html: Whether to write results/report.html too. It is of what is there, in a clone without DVC's files of the numbers and small figures.
 
     Raises:
         InputError: Something else than a report is in the report's place; or a report is there and its results are not.
     """
     params = load_params()
     file, numbers = output or paths.report(), claims.read(params)
-    for written in (file, *([paths.lab_report()] if numbers else [])):
+    for written in (file, *([paths.lab_report()] if numbers else []), *([paths.html_report()] if html else [])):
         files.require_own(written)
     rows = results.read(params)
     console = Console()
@@ -33,6 +37,10 @@ def run(output: Path | None = None) -> None:
     if numbers:
         files.write(paths.lab_report(), claims.markdown(numbers))
         console.print(f"The lecture's claims: {paths.lab_report()}", soft_wrap=True)
+    if html and any(row.metrics is not None for row in rows):
+        from pipeline.commands.report import html as page
+
+        console.print(f"For a browser: {page.write(params, rows, numbers)}", soft_wrap=True)
     _require_results(rows, file)
     shown = [row.name for row in rows if row.metrics is not None]
     for name in shown:
