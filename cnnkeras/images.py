@@ -1,7 +1,8 @@
 """Image files, as bytes, read in one way: by `augment`, `predict`, `evaluate` and `show`, and by whoever serves a model.
 
 An image is upright by its EXIF tag, lies on white where it is transparent, and has 8 bits a channel: grey, palette and CMYK become
-RGB, and of 16 bits the upper 8 are taken. A label map is turned by its own tag, and its values are those that its author wrote.
+RGB, and of 16 bits the upper 8 are taken. Of an animation it is the first frame; a TIFF of several pages is no image. A label map is
+turned by its own tag, and its values are those that its author wrote.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from PIL import Image, features
 # Photographs and drawings. Pillow opens more: documents by Ghostscript, films, tables; it can make no pixels of some.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 _CODECS = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}  # what a build of Pillow may lack
+_MORE_ENDINGS_OF_JPEG = {".jif", ".jfi", ".pjp", ".pjpeg"}  # browsers write them; Pillow does not know them
 _EXACT = ("BMP", "DIB", "GIF", "PNG", "PPM", "QOI", "TGA", "TIFF")  # a TIFF may hold a JPEG all the same
 _LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "old-jpeg", "webp", "jpeg2000")
 
@@ -33,6 +35,7 @@ _TURNS = {
     7: (True, True, True),
     8: (True, True, False),
 }
+_SUBFILE, _REDUCED_OR_MASK = 254, 5  # TIFF 6.0, NewSubfileType: bit 0 a smaller version, bit 2 a mask of another page
 _MIN_16_BIT = 4096  # values of 12 bits and fewer come in 16 as well; their upper 8 bits would be almost black
 _ADDRESS = re.compile(r" <[\w.]+ object at 0x[0-9a-f]+>")
 
@@ -67,7 +70,7 @@ def read(content: bytes) -> Upright:
     """
     loaded = _load(content, "a whole image")
     try:
-        return _upright(loaded, _to_rgb(loaded.image))
+        return _upright(loaded, _to_rgb(loaded))
     except ValueError:
         raise
     except Exception as error:
@@ -82,6 +85,10 @@ def read_labels(content: bytes) -> Upright:
     """
     loaded = _load(content, "a label map")
     image = loaded.image
+    if getattr(image, "n_frames", 1) > 1 and image.format != "TIFF":
+        raise ValueError(
+            f"expected one label map; received: an animation of {image.n_frames}. Save each as a file of its own"
+        )
     if image.format not in _EXACT or image.info.get("compression") in _LOSSY_IN_TIFF:
         inside = f" with {image.info['compression']}" if image.format == "TIFF" else ""
         raise ValueError(
@@ -122,7 +129,8 @@ def size(content: bytes) -> tuple[int, int]:
 def endings() -> frozenset[str]:
     """Endings of the names of files that can be read here, in small letters: `.jpg`, ..."""
     readable = {name for name in FORMATS if name not in _CODECS or features.check(_CODECS[name])}
-    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in readable)
+    known = {ending for ending, name in Image.registered_extensions().items() if name in readable}
+    return frozenset(known | _MORE_ENDINGS_OF_JPEG)
 
 
 def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -161,6 +169,7 @@ def _load(content: bytes, expected: str) -> _Loaded:
     """A file, decoded. Pillow raises anything on files of others: struct.error, KeyError, zlib.error, ..."""
     try:
         with _quiet(), _open(content) as image:
+            _require_one(image)
             rawmode, max_value = _conversion(image)
             is_turned = image.format == "TIFF"  # Pillow turns it while it loads it, and takes the tag away
             orientation = _orientation(image) if is_turned else 1
@@ -168,6 +177,19 @@ def _load(content: bytes, expected: str) -> _Loaded:
             return _Loaded(image, orientation if is_turned else _orientation(image), is_turned, rawmode, max_value)
     except Exception as error:
         raise ValueError(f"expected {expected}; received: {said(error)}") from error
+
+
+def _require_one(image: Image.Image) -> None:
+    """Refuse a TIFF of several pages, such as the slices of a microscope, of which Pillow would give the first."""
+    if image.format != "TIFF" or image.n_frames == 1:
+        return
+    size, pages = image.size, 0
+    for page in range(image.n_frames):
+        image.seek(page)
+        pages += image.size == size and not image.tag_v2.get(_SUBFILE, 0) & _REDUCED_OR_MASK
+    image.seek(0)
+    if pages > 1:
+        raise ValueError(f"a TIFF of {pages} pages. Save each as a file of its own")
 
 
 def _open(content: bytes) -> Image.Image:
@@ -209,7 +231,12 @@ def _as_written(values: np.ndarray, loaded: _Loaded) -> np.ndarray:
     return values
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_rgb(loaded: _Loaded) -> np.ndarray:
+    image = loaded.image
+    if ";16" in loaded.rawmode and not image.mode.startswith("I"):  # Pillow has taken the upper 8
+        colours = np.asarray(image)[..., : len(image.mode) - image.mode.endswith("A")]
+        if colours.max() < _MIN_16_BIT >> 8:
+            raise _almost_black(f"of which the upper 8 are at most {colours.max()}")
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         image = _upper_bits(image)
     elif image.mode[0] in "IF":  # Pillow would cut such values off at 255
@@ -224,15 +251,19 @@ def _upper_bits(image: Image.Image) -> Image.Image:
     """A grey image of 16 bits in 8, white where it is transparent."""
     values = np.asarray(image)
     if 0 < values.max() < _MIN_16_BIT:
-        raise ValueError(
-            f"expected an image of 8 bits a channel, or of 16 that it makes use of; received: 16 bits with values up to "
-            f"{values.max():,}, which would be almost black. Save it with 8"
-        )
+        raise _almost_black(f"with values up to {values.max():,}")
     grey = (values >> 8).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         grey = np.where(values == transparent, np.uint8(255), grey)
     return Image.fromarray(grey)
+
+
+def _almost_black(what: str) -> ValueError:
+    return ValueError(
+        f"expected an image of 8 bits a channel, or of 16 that it makes use of; received: 16 bits {what}, which would be almost black. "
+        "Save it with 8"
+    )
 
 
 def _upright(loaded: _Loaded, pixels: np.ndarray) -> Upright:

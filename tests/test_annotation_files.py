@@ -178,6 +178,7 @@ IMAGES, CATEGORIES = document()["images"], document()["categories"]
             document(images=[{"id": 1, "file_name": None}]),
             r"'None' for images\[0\]\.file_name: input should be a valid string",
         ),
+        (document(images=[{"id": 1, "file_name": "a.jpg", "width": -8, "height": 6}]), r"'-8' for images\[0\]\.width"),
         (document(images=[{"id": 1}]), r"no key 'file_name' in images\[0\]"),
         (document(categories=[{"id": 1, "name": ["dog"]}]), r"categories\[0\]\.name: input should be a valid string"),
         ({"images": []}, "no key 'categories'"),
@@ -295,6 +296,7 @@ def test_gb2312_is_read_as_what_programs_write():
         ("<difficult>1</difficult>", True),
         ("<difficult>1.0</difficult>", True),
         ("<difficult>True</difficult>", True),
+        ("<Difficult>1</Difficult>", True),
     ],
 )
 def test_what_is_not_said_is_not_difficult(flag, difficult):
@@ -323,6 +325,17 @@ PAGES = ("<!DOCTYPE html>\n<html><body>404</body></html>", "<HTML><head><meta></
         (xml("cat").replace("object>", "Object>").encode(), "received: <Object> in <annotation>"),
         (xml("cat", BOX).encode(), "expected one <bndbox> in <object>; received: 2"),
         (xml("cat", "<name>dog</name>").encode(), "expected one <name> in <object>; received: 2"),
+        *(
+            (
+                xml("cat", f"<difficult>{flag}</difficult>").encode(),
+                f"expected 0 or 1 in <difficult>; received: '{flag}'",
+            )
+            for flag in ("2", "-1", "None")
+        ),
+        (
+            xml("cat").replace("<object>", "<size><width>-4</width><height>3</height></size><object>").encode(),
+            "expected a <size> in pixels; received: -4 x 3",
+        ),
         (xml("cat", "<difficult>perhaps</difficult>").encode(), "expected 0 or 1 in <difficult>; received: 'perhaps'"),
         *(
             (xml("cat").replace(">2<", f">{number}<").encode(), "expected a number in <xmin>; received: '")

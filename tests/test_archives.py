@@ -1,5 +1,6 @@
 """Archives read in place: every kind, nested in each other, and those that mean harm."""
 
+import gzip
 import io
 import multiprocessing
 import os
@@ -113,6 +114,7 @@ def test_links_and_devices_are_refused(tmp_path):
             opened[name]
     with pytest.raises(InputError, match="none of that name"):
         opened["other"]
+    assert opened.refused == {"soft", "hard", "device", "zipped"}
 
 
 @pytest.mark.parametrize("kind", ["x.tgz", "x.tar.xz", "x.zip", "nested.tar", "nested.zip"])
@@ -178,6 +180,32 @@ def test_a_flipped_bit_in_a_compressed_archive_is_found(tmp_path, kind):
     path.write_bytes(data)
     with pytest.raises(InputError, match=rf"{kind}: expected"):
         Archives([path])
+
+
+@pytest.mark.parametrize("kind", ["x.tar", "x.tgz"])
+def test_damage_between_members_is_no_end(tmp_path, kind):
+    """A .tar has no list of its members: after a damaged header the rest would be missing without a word."""
+    tar = bytearray(packed("x.tar", {name: name.encode() for name in "abc"}))
+    tar[2 * 512 + 5] ^= 1  # the header of b
+    (tmp_path / kind).write_bytes(bytes(tar) if kind == "x.tar" else gzip.compress(tar))
+    with pytest.raises(InputError, match=rf"{kind}: expected a \.tar .* received: no member at byte 1,024"):
+        Archives([tmp_path / kind])
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"Rar!\x1a\x07", r"a \.rar"),
+        (b"7z\xbc\xaf\x27\x1c", r"a \.7z"),
+        (b"\x28\xb5\x2f\xfd", "Zstandard"),
+        (gzip.compress(gzip.compress(b"x")), "compressed twice"),
+    ],
+)
+def test_archives_of_other_kinds_are_named(tmp_path, start, name):
+    """So that nobody fetches a whole file again."""
+    (tmp_path / "x.zip").write_bytes(start + bytes(100) * (start[:2] != b"\x1f\x8b"))
+    with pytest.raises(InputError, match=rf"x\.zip: expected .* received: .*{name}.*\. Pack its files again"):
+        Archives([tmp_path / "x.zip"])
 
 
 def test_a_full_disk_is_named(tmp_path, monkeypatch):

@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,42 @@ def test_transparency_is_white():
     assert (images.read(deep).pixels == 255).all()
 
 
+def deep_png(values, color_type):
+    """A PNG of 16 bits a channel, which Pillow does not write: 2 is RGB, 4 grey and alpha."""
+    rows = [row.astype(">u2").tobytes() for row in values]
+    return written_png(rows, (values.shape[1], values.shape[0], 16, color_type, 0, 0, 0))
+
+
+def written_png(rows, header):
+    """A PNG of packed rows, each of which gets a filter byte of 0 before it."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *header))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def test_a_smaller_version_in_a_tiff_is_no_page():
+    """A camera's TIFF holds a thumbnail, a map's smaller versions of itself; neither makes it two images."""
+    marked = Image.fromarray(noise(seed=1))
+    marked.encoderinfo = {"tiffinfo": {254: 1}}  # NewSubfileType: a version of less detail
+    for other in (Image.fromarray(noise(3, 4)), marked):
+        data = encoded(noise(), "TIFF", save_all=True, append_images=[other])
+        assert Image.open(io.BytesIO(data)).n_frames == 2
+        assert (images.read(data).pixels == noise()).all()
+
+
+def test_of_an_animation_the_first_frame_is_read():
+    """An image is; a label map is refused, as nobody says of which frame it is."""
+    frames = {"save_all": True, "append_images": [Image.fromarray(noise(seed=1))], "lossless": True}
+    assert (images.read(encoded(noise(), "WEBP", **frames)).pixels == noise()).all()
+    labels = [Image.fromarray(np.full((4, 4), label, np.uint8)) for label in (0, 1)]
+    with pytest.raises(ValueError, match="expected one label map; received: an animation of 2"):
+        images.read_labels(encoded(labels[0], "GIF", save_all=True, append_images=labels[1:]))
+
+
 def test_of_16_bits_the_upper_8_are_taken():
     """0x1234 is 0x12 in a PNG, a TIFF of either byte order and a PGM, as Pillow has it for 16 bits of RGB."""
     values = np.array([[0x1234, 0xFFFF]], np.uint16)
@@ -109,6 +147,9 @@ def test_of_16_bits_the_upper_8_are_taken():
         (encoded(np.array([[0, 70000]], np.int32), "TIFF"), "8 or 16 bits a channel; received: mode I"),
         (encoded(np.array([[0, 0.5]], np.float32), "TIFF"), "8 or 16 bits a channel; received: mode F"),
         (encoded(np.array([[0, 4095]], np.uint16)), "16 bits with values up to 4,095"),
+        (deep_png(np.full((2, 2, 3), 4095), 2), "16 bits of which the upper 8 are at most 15"),
+        (deep_png(np.dstack([np.full((2, 2), 255), np.full((2, 2), 65535)]), 4), "the upper 8 are at most 0"),
+        (encoded(noise(), "TIFF", save_all=True, append_images=[Image.fromarray(noise(seed=1))]), "a TIFF of 2 pages"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "received: cannot identify image file$"),
         (encoded(noise())[:90], "expected a whole image; received:"),
         (b"P5 20000 20000 255\n", "exceeds limit of"),
@@ -175,16 +216,8 @@ def test_labels_are_those_that_were_written():
 
 def grey_png(labels, bits):
     """A grey PNG of 2 or 4 bits a pixel, written by hand: its rows are the packed labels behind a filter byte of 0."""
-    import struct
-    import zlib
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     rows = [np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:].ravel()).tobytes() for row in labels]
-    header = struct.pack(">IIBBBBB", labels.shape[1], labels.shape[0], bits, 0, 0, 0, 0)
-    data = zlib.compress(b"".join(b"\0" + row for row in rows))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return written_png(rows, (labels.shape[1], labels.shape[0], bits, 0, 0, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -469,7 +502,19 @@ def test_an_image_without_its_label_map_can_be_skipped(tmp_path, monkeypatch):
 
 def test_every_format_that_is_read_counts_as_image():
     """By the endings that Pillow knows for it; tables, films and documents of Pillow's do not."""
-    for name in ("a.JPG", "a.jfif", "a.jpe", "a.jp2", "a.tiff", "a.webp", "a.avif", "a.mpo", "a.dib", "a.pnm"):
+    for name in (
+        "a.JPG",
+        "a.jfif",
+        "a.jpe",
+        "a.jp2",
+        "a.tiff",
+        "a.webp",
+        "a.avif",
+        "a.mpo",
+        "a.dib",
+        "a.pnm",
+        "a.pjpeg",
+    ):
         assert image_files.is_image(name), name
     for name in ("a.txt", "a.xml", "a.json", "a.h5", "a.eps", "a.mpg", "a.pdf", "a.heic", "a", "jpg", "a.jpg.txt"):
         assert not image_files.is_image(name), name

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -77,6 +78,21 @@ def test_folders_are_classes(tmp_path, name):
     assert [example.label for example in test] == [0] * 6 + [1] * 6
     assert test[7].id == "val_dog_1"
     assert test[7].image == image(6, 4, value=1)
+
+
+def test_a_link_among_images_is_not_passed_over(tmp_path):
+    """Such an image would be missing from its class without a word; one that a list names is the same."""
+    write_archive(tmp_path / "images.tar", folder_files())
+    with tarfile.open(tmp_path / "images.tar", "a") as archive:
+        for name in ("train/cat/link.png", "train/cat/.link.png"):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, "0.jpg"
+            archive.addfile(link)
+    with pytest.raises(InputError, match=r"a member train/cat/link\.png; received: a link or device\. Pack files"):
+        [
+            *split_of(image_folder, folder_source(), tmp_path, "train"),
+            *split_of(image_folder, folder_source(), tmp_path, "val"),
+        ]
 
 
 def test_one_folder_can_serve_all_splits(tmp_path):
@@ -320,6 +336,14 @@ experiments: {{}}
             "received: 'no.jpg'",
         ),
         ({"splits": {"train": "l.txt", "val": 0.1, "test": "val"}}, {"l.txt": b"train/cat/0.jpg 2"}, "received: '2'"),
+        *(
+            (
+                {"splits": {"train": "l.txt", "val": 0.1, "test": "val"}},
+                {"l.txt": f"{line}\n{line}".encode()},
+                f"images that are in the archive; received: '{line}'",
+            )
+            for line in ("train/cat/0.JPG", "train/cat/0.jpg,cat", '"train/cat/0.jpg"')
+        ),
         ({"splits": {"train": "l.txt", "val": 0.1, "test": "val"}}, {"l.txt": b"\n"}, "received: an empty list"),
         ({"splits": {"train": "l.txt", "val": 0.1, "test": "val"}}, {}, "expected a member l.txt"),
         ({"splits": {"train": "train", "val": 0.9, "test": 0.09}}, {}, "expected more than 12 examples.*received: 12"),
@@ -767,6 +791,15 @@ def test_outlines_are_points_as_pairs_or_flat(tmp_path, outline, pixels):
     assert (example.mask == 2).sum() == pixels
     assert dict(example.dropped) == ({} if pixels else {"outlines without area": 1})
     assert len(example.boxes) == len(example.labels) == (pixels > 0)
+
+
+@pytest.mark.parametrize(
+    "outline", [[[2, 1, 1e300, 1, 5, 4]], [[2, 1, -1e17, 1, 5, 4]], [[True, False, True, True, False, True]]]
+)
+def test_outlines_of_no_numbers_of_pixels_are_refused(tmp_path, outline):
+    """Numbers beyond those that JSON holds exactly, and true and false."""
+    with pytest.raises(InputError, match="expected a segmentation of polygons or a run-length code"):
+        coco_test_split(tmp_path, [instance(3, 18, [2, 1, 3, 3], outline)], "segmentation")
 
 
 def test_run_length_text_is_read_back():

@@ -75,6 +75,7 @@ def edited(old: str, new: str) -> str:
         (MASKS, f"proposals: {{file: a.json, sha256: {HASH}}}, {MASKS}", "9: datasets.masks.proposals: expected none without examples: proposals; received: some, with examples: images"),
         (CROPS, f"proposals: {{file: a.json, sha256: {HASH}}}, {CROPS}".replace("objects", "proposals"), "6: datasets.crops.examples: expected 'images' or 'objects' for classification; received: 'proposals'"),
         (MASKS, f"examples: proposals, proposals: {{file: a.json, sha256: {HASH}}}, {MASKS}", "9: datasets.masks.proposals.file: expected a file in the project; received: 'a.json', which is not there"),
+        (MASKS, f"examples: proposals, proposals: {{file: {300 * 'a'}, sha256: {HASH}}}, {MASKS}", "9: datasets.masks.proposals.file: expected a file in the project; received: '" + 300 * "a" + "', which is not there"),
         (MASKS, f"examples: proposals, proposals: {{file: ../a.json, sha256: {HASH}}}, {MASKS}", "9: datasets.masks.proposals.file: expected the path of a file in the project; received: '../a.json'"),
         # A size that the source does not have, or that cannot be held
         ("size: [40]", "size: [41]", "7: datasets.signals.size: expected [40], the signals' length; received: [41]"),

@@ -241,6 +241,13 @@ def test_a_line_of_two_meanings_is_refused(tmp_path):
         voc_ids(tmp_path, b"IMG 1\n", ["IMG", "IMG 1"])
 
 
+@pytest.mark.parametrize("name", ["a\nb.zip", "a\x1b.zip", "x/" + 201 * "a", 67 * "猫" + ".zip"])
+def test_names_of_files_can_be_names_of_files(name):
+    """Said before a download: a disk takes 255 bytes, and a control character belongs into no name."""
+    with pytest.raises(ValueError, match="expected names of at most 200 bytes without control characters"):
+        PublishedFile(name=name, sha256=64 * "0")
+
+
 def test_checksums_in_capitals_are_checksums():
     """As Windows' certutil and Get-FileHash say them."""
     file = PublishedFile(name="a", sha256="AB" * 32, md5=["CD" * 16])

@@ -171,6 +171,12 @@ def test_what_a_place_is_to_blame_for_is_one_sentence():
     assert places.said(OSError(errno.ENOSPC, "No space left on device")).startswith("expected room on the disk")
     assert places.said(FileNotFoundError(errno.ENOENT, "No such file", file)) is None
     assert places.said(OSError("anything")) is None
+    name = 300 * "a"
+    said = places.said(OSError(errno.ENAMETOOLONG, "File name too long", name))
+    assert (
+        said
+        == f"expected to be able to write to {name}; received: File name too long. Use a shorter name, or a folder with a shorter path"
+    )
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):

@@ -26,6 +26,7 @@ from pipeline.files.sections import BLOCK_BYTES, Descriptor, Scratch, Section, t
 from pipeline.files.texts import normal_path
 from pipeline.runtime.errors import InputError, lacks_room
 
+_LINK = "a link or device. Pack files in place of links: `tar --dereference --hard-dereference`, `zip` without `-y`"
 _FIX = "If it is cut off, run `cnnkeras download` of its source again"
 
 # An image is far smaller, and the largest annotation file, that of COCO's training images, has 449 MB; a member that claims
@@ -46,6 +47,16 @@ _DECOMPRESSORS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
+# Formats that nothing here reads, by their first bytes.
+_OTHERS = {
+    b"Rar!": "a .rar",
+    b"7z\xbc\xaf\x27\x1c": "a .7z",
+    b"\x28\xb5\x2f\xfd": "one that is compressed by Zstandard (.zst)",
+    b"\x04\x22\x4d\x18": "one that is compressed by LZ4",
+    b"LZIP": "one that is compressed by lzip (.lz)",
+    b"\x1f\x9d": "one that is compressed by compress (.Z)",
+    b"\x1f\x8b": "one that is compressed twice",
+}
 # What the readers of the standard library raise where bytes are not as their format has them.
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError)
 _DAMAGED += (ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError)
@@ -59,6 +70,10 @@ class Archives(Mapping[str, bytes]):
     Names are as `texts.normal_path` has them, whatever system packed the archive.
     Processes forked from this one may read as well.
 
+    Attributes:
+        refused: Names of links and devices; who lists files counts them among these, so that none is missed without a word.
+        note_on_names: End of a sentence on a name that is not there.
+
     Raises:
         InputError: One is missing, damaged, of another kind, or a bomb.
     """
@@ -66,7 +81,7 @@ class Archives(Mapping[str, bytes]):
     def __init__(self, paths: Sequence[Path]):
         opened = [_open(path) for path in paths]
         self._members = ChainMap(*(each.members for each in opened))
-        self._refused = frozenset().union(*(each.refused for each in opened))
+        self.refused = frozenset().union(*(each.refused for each in opened)) - self._members.keys()
         self._described = ", ".join(path.name for path in paths)
         self.note_on_names = next((note for each in opened if (note := each.note_on_names())), "")
 
@@ -86,7 +101,7 @@ class Archives(Mapping[str, bytes]):
             InputError: There is no such member, it is damaged, or larger than `MAX_MEMBER_BYTES`.
         """
         if name not in self._members:
-            received = "a link or device" if name in self._refused else "none of that name"
+            received = _LINK if name in self.refused else "none of that name"
             raise InputError(f"{self._described}: expected a member {name}; received: {received}{self.note_on_names}")
         member = self._members[name]
         if member.size > MAX_MEMBER_BYTES:
@@ -187,6 +202,8 @@ def _index(opened: _Opened, packed: "Section | _ZipMember", described: str, fold
     kind = "a .tar (plain, .gz, .bz2 or .xz) or a .zip"
     try:
         section = _unpacked(opened, packed, described)
+        if other := next((name for magic, name in _OTHERS.items() if section.part(0, len(magic)) == magic), ""):
+            raise InputError(f"{described}: expected {kind}; received: {other}. Pack its files again as one of these")
         # A .tar may end with a .zip, so that it too would pass for one.
         if not _is_tar(section) and zipfile.is_zipfile(section.stream()):
             kind, members = "a .zip", _zip_members(opened, section, described)
@@ -255,6 +272,9 @@ def _tar_members(opened: _Opened, section: Section) -> Iterator[tuple[str, Secti
                 yield name, section.within(member.offset_data, member.size)
             elif not member.isdir():
                 yield name, None
+        # Python takes any damage after the first member for the end.
+        if section.part(archive.offset, tarfile.BLOCKSIZE).strip(b"\0"):
+            raise tarfile.HeaderError(f"no member at byte {archive.offset:,}")
 
 
 def _tar_name(opened: _Opened, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import re
 import zlib
 from collections import Counter, defaultdict
@@ -19,11 +20,11 @@ Found = TypeVar("Found")
 # What systems and tools leave behind without hiding it, in small letters.
 _REMAINS = frozenset(
     [
-        *("__macosx", "icon\r", "network trash folder", "temporary items"),  # macOS
+        *("__macosx", "icon\r", "network trash folder", "thevolumesettingsfolder", "temporary items"),  # macOS
         *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini"),  # Windows
         *("$recycle.bin", "recycler", "recycled", "system volume information", "_vti_cnf"),
         *("@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),  # Synology, QNAP
-        *("lost+found", "__pycache__"),
+        *("lost+found", "lost.dir", "found.000", "~snapshot", "cvs", "__pycache__"),
     ]
 )
 _UNSAFE = re.compile(r"[^\w.\- ]")
@@ -83,7 +84,8 @@ def is_visible(name: str) -> bool:
 def _visible(archives: Archives, folder: str) -> Iterator[str]:
     """Names of the files in a folder; the folder itself may be hidden: somebody has named it."""
     beginning = below(folder)
-    return (name for name in archives if name.startswith(beginning) and is_visible(name[len(beginning) :]))
+    names = itertools.chain(archives, archives.refused)  # a link is noticed when it is read
+    return (name for name in names if name.startswith(beginning) and is_visible(name[len(beginning) :]))
 
 
 def by_stem(names: Iterable[str]) -> dict[str, list[str]]:

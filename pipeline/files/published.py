@@ -12,6 +12,8 @@ from pipeline.files.texts import composed
 from pipeline.files.unusable import UnusableError
 from pipeline.runtime.entries import Entry
 
+_MAX_NAME_BYTES = 200  # a disk takes 255, and a part of a file has a longer name than the file
+
 
 def _lower(checksum: Any) -> Any:
     """As this project writes checksums: Windows says them in capitals."""
@@ -47,6 +49,10 @@ class PublishedFile(Entry):
         path = PurePosixPath(name)
         if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name:
             raise ValueError(f"expected a relative path without '..'; received: {name!r}")
+        if not name.isprintable() or max(len(part.encode()) for part in path.parts) > _MAX_NAME_BYTES:
+            raise ValueError(
+                f"expected names of at most {_MAX_NAME_BYTES} bytes without control characters; received: {name!r}"
+            )
         return name
 
     @model_validator(mode="after")

@@ -11,14 +11,13 @@ No code is run when it is read.
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.runtime.replacing import replacing
+from pipeline.runtime.replacing import flush, replacing
 
 Arrays = Mapping[str, Sequence[np.ndarray]]
 
@@ -41,8 +40,8 @@ def write(path: Path, facts: Mapping[str, Any], arrays: Arrays) -> None:
         for value in _flat(arrays):
             file.write(value)
         file.flush()
-        os.fsync(file.fileno())
-    _flush_folder(path.parent)
+        flush(partial)
+    flush(path.parent)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
@@ -73,12 +72,3 @@ def _flat(arrays: Arrays) -> Iterator[memoryview]:
     for values in arrays.values():
         for value in values:
             yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
-
-
-def _flush_folder(folder: Path) -> None:
-    """Have the system write a folder's list of names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

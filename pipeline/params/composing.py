@@ -13,8 +13,12 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 MAX_DEPTH = 40
 # Values in a file; those behind an alias count at each alias. Recipes have up to 2,000, a list of ImageNet's classes 1,000.
 MAX_VALUES = 200_000
+# Characters of a number; float64 needs 24 at most. Python refuses to read whole numbers of more than 4,300 digits.
+MAX_NUMBER_LENGTH = 100
 
 _TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_VERSION = (1, 2)
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 
 
@@ -38,6 +42,7 @@ class PlainComposer(Composer):
         super().__init__(loader=loader)
         self._depth = 0
         self._open: set[str] = set()
+        self._lines: dict[str, int] = {}
 
     def get_single_node(self) -> Any:
         """The document's root node, checked."""
@@ -45,6 +50,15 @@ class PlainComposer(Composer):
         if root is not None:
             _check(root, (), {})
         return root
+
+    def compose_document(self) -> Any:
+        """The document's root node; a directive may not change how its values are read."""
+        event = self.parser.peek_event()
+        if event.version not in (None, _VERSION):
+            version = ".".join(map(str, event.version))
+            message = f"expected YAML 1.2, as DVC reads it; received: the directive %YAML {version}. Remove it"
+            raise NotPlain(message, event.start_mark.line + 1)
+        return super().compose_document()
 
     def compose_node(self, parent: Any, index: int) -> Any:
         """A node with the nodes below it."""
@@ -61,6 +75,12 @@ class PlainComposer(Composer):
             raise NotPlain(f"expected at most {MAX_DEPTH} levels of lists and mappings; received: more", line)
         self._depth += 1
         if event.anchor:
+            if event.anchor in self._lines:
+                first = self._lines[event.anchor]
+                raise NotPlain(
+                    f"expected every anchor once; received: &{event.anchor} again, first in line {first}", line
+                )
+            self._lines[event.anchor] = line
             self._open.add(event.anchor)
         node = super().compose_node(parent, index)
         self._open.discard(event.anchor)
@@ -82,6 +102,9 @@ def _check(node: Node, location: tuple[Any, ...], sizes: dict[int, int]) -> int:
         size += sum(_check(value, (*location, position), sizes) for position, value in enumerate(node.value))
     elif isinstance(node, ScalarNode) and node.tag.endswith(":timestamp"):
         message = f"expected a number, text, true, false or null; received: {node.value}, a date. Put it in quotes"
+        raise NotPlain(message, node.start_mark.line + 1, location)
+    elif isinstance(node, ScalarNode) and node.tag in _NUMBERS and len(node.value) > MAX_NUMBER_LENGTH:
+        message = f"expected a number of at most {MAX_NUMBER_LENGTH} characters; received: one of {len(node.value):,}"
         raise NotPlain(message, node.start_mark.line + 1, location)
     if size > MAX_VALUES:
         message = f"expected at most {MAX_VALUES:,} values, those behind aliases counted each time; received: more"

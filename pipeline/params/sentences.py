@@ -28,6 +28,7 @@ _EXPECTED = {
     "model_attributes_type": "a mapping",
     "model_type": "a mapping",
     "string_pattern_mismatch": "text that matches {pattern}",
+    "string_too_short": "text that is not empty",
     "string_type": "text",
     "too_long": "a length of at most {max_length}",
     "too_short": "a length of at least {min_length}",
@@ -99,6 +100,8 @@ def _explain(errors: Sequence[Mapping[str, Any]], plain: Any, also_missing: Call
         if first["type"] == "literal_error" and isinstance(first["input"], str)
         else ""
     )
+    if alternatives == [_EXPECTED["string_type"]] and isinstance(first["input"], int | float):
+        fix = ". Put it in quotes"
     return inside, f"expected {_listed(dict.fromkeys(alternatives), 'or')}; received: {shown(first['input'])}{fix}"
 
 

@@ -25,7 +25,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.replacing import replacing
+from pipeline.runtime.replacing import flush, replacing
 
 psutil = lazy_loader.load("psutil")  # every stage imports this module, few commands look at processes
 
@@ -231,10 +231,9 @@ def _committed() -> str | None:
 
 
 def _write(text: str) -> None:
-    with replacing(_lock_file()) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(_lock_file()) as partial:
+        partial.write_text(text, encoding="utf-8")
+        flush(partial)
 
 
 def _text(file: Path) -> str | None:

@@ -161,7 +161,8 @@ def _is_writable(folder: Path) -> bool:
 def _sentence(path: Path | None, number: int) -> str:
     if path is None:
         return f"expected to be able to write; received: {os.strerror(number)}. {_FIXES[number]}"
-    verb = "read" if path.is_file() and not os.access(path, os.R_OK) else "write to"
+    # `os.path.isfile` raises no error of its own, as for a name that is too long.
+    verb = "read" if os.path.isfile(path) and not os.access(path, os.R_OK) else "write to"  # noqa: PTH113
     return f"expected to be able to {verb} {_shown(path)}; received: {os.strerror(number)}{_owner(path, number)}. {_FIXES[number]}"
 
 

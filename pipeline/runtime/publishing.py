@@ -7,12 +7,11 @@ and whoever finds a note moves what is left to move.
 
 import fcntl
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.runtime import paths
-from pipeline.runtime.replacing import remove, replacing
+from pipeline.runtime.replacing import flush, remove, replacing
 from pipeline.runtime.signals import signals_held
 
 
@@ -25,13 +24,13 @@ def publish(label: str, outputs: Mapping[Path, Path]) -> None:
     """
     for partial in outputs:
         for path in (partial, *(partial.rglob("*") if partial.is_dir() else ())):
-            _flush(path)
+            flush(path)
     moves = [[str(path.relative_to(paths.root())) for path in pair] for pair in outputs.items()]
     with signals_held():
         with replacing(_note(label)) as file:
             file.write_text(json.dumps(moves), encoding="utf-8")
-            _flush(file)
-        _flush(_note(label).parent)
+            flush(file)
+        flush(_note(label).parent)
         finish(label)
 
 
@@ -50,7 +49,7 @@ def finish(label: str) -> None:
             partial.replace(output)
         remove(former)
     for folder in {output.parent for _, output in moves}:
-        _flush(folder)
+        flush(folder)
     note.unlink()
 
 
@@ -64,15 +63,6 @@ def finish_others() -> None:
             except BlockingIOError:
                 continue
             finish(label)
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _note(label: str) -> Path:

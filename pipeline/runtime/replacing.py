@@ -1,5 +1,6 @@
 """Write to a temporary path, then rename: a reader sees the old file or the new one, never a part of one."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,15 @@ def replacing(final: Path) -> Iterator[Path]:
         partial.replace(final)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Have the system write a file's content, or the names in a folder, to the disk; a rename alone does not survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path) -> None:

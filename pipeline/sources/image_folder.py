@@ -99,7 +99,7 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     labelled = _labelled(archives, source, part)
     left_out = [] if part.lower().endswith(LIST_ENDING) else _beside_images(archives, source, part)
     if source.splits.is_drawn(split):
-        _check_each_class(source, part, {image.label for image in labelled}, left_out)
+        _check_each_class(source, part, labelled, left_out)
     labelled = [labelled[position] for position in source.splits.positions(split, len(labelled))]
     start = len(image_files.below(source.root))
     ids = image_files.ids(image.name[start:] for image in labelled)
@@ -113,8 +113,10 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     return sources.Examples(list(zip(ids, labelled, strict=True)), read, left_out)
 
 
-def _check_each_class(source: Source, part: str, labels: set[int], left_out: Sequence[str]) -> None:
-    if missing := sorted(set(range(len(source.folders))) - labels):
+def _check_each_class(source: Source, part: str, labelled: Sequence[Labelled], left_out: Sequence[str]) -> None:
+    if missing := sorted(set(range(len(source.folders))) - {image.label for image in labelled}):
+        if problem := next((image.problem for image in labelled if image.problem), ""):
+            raise InputError(problem)  # of such a line nobody knows the class
         others = f", but {image_files.by_ending(left_out)}" if left_out else ""
         raise InputError(
             f"{image_files.below(source.root)}{part}: expected images of each class; "

@@ -32,7 +32,7 @@ from pipeline.files.splits import Splits
 from pipeline.images import reading
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
-from pipeline.sources.coco.instances import Id, Instances, Object, read_instances
+from pipeline.sources.coco.instances import MAX_NUMBER, Id, Instances, Object, read_instances
 
 TASKS = ("classification", "detection", "segmentation")
 HAS_OBJECTS = True
@@ -200,8 +200,10 @@ def _polygons(segmentation: list) -> list[np.ndarray]:
     if are_pairs or not isinstance(segmentation[0], list):  # [x, y], [x, y], ... or x, y, x, y, ...
         segmentation = [segmentation]
     polygons = [np.array(polygon, np.float64) for polygon in segmentation]
-    if any(each.ndim != 1 and each.shape[1:] != (2,) for each in polygons) or not all(
-        np.isfinite(each).all() for each in polygons
+    if (
+        any(each.ndim != 1 and each.shape[1:] != (2,) for each in polygons)
+        or not all((np.abs(each) <= MAX_NUMBER).all() for each in polygons)  # nor is a NaN
+        or any(np.asarray(polygon).dtype == bool for polygon in segmentation if polygon)
     ):
         raise ValueError("no polygons")
     return [each.reshape(-1, 2) for each in polygons]

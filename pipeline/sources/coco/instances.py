@@ -20,7 +20,7 @@ from pipeline.files import texts
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
 
-_MAX_NUMBER = 2**53  # beyond it JSON's numbers, which many programs read as float64, are no longer exact
+MAX_NUMBER = 2**53  # beyond it JSON's numbers, which many programs read as float64, are no longer exact
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,16}\s*")
 
 Id = int | str
@@ -31,9 +31,9 @@ def _id(value: Any) -> Id:
         value = int(value)
     if isinstance(value, str) and value.strip():
         return texts.composed(value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_NUMBER:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER:
         return value
-    raise ValueError(f"an id is a text or a whole number up to {_MAX_NUMBER:,}")
+    raise ValueError(f"an id is a text or a whole number up to {MAX_NUMBER:,}")
 
 
 def _name(value: Any) -> Any:
@@ -56,15 +56,17 @@ def _crowd(value: Any) -> bool:
 
 
 IdOf = Annotated[Any, PlainValidator(_id)]
-Number = Annotated[FiniteFloat, Ge(-_MAX_NUMBER), Le(_MAX_NUMBER), BeforeValidator(_no_truth)]
+Number = Annotated[FiniteFloat, Ge(-MAX_NUMBER), Le(MAX_NUMBER), BeforeValidator(_no_truth)]
+
+Side = Annotated[FiniteFloat, Ge(0), Le(MAX_NUMBER), BeforeValidator(_no_truth)]
 
 
 @dataclass(slots=True)
 class _Image:
     id: IdOf
     file_name: Annotated[str, Strict(), MinLen(1)]
-    width: Number | None = None
-    height: Number | None = None
+    width: Side | None = None
+    height: Side | None = None
 
 
 @dataclass(slots=True)

@@ -72,12 +72,12 @@ def _refuse_misplaced(root: ElementTree.Element, member: str) -> None:
 
 
 def only(element: ElementTree.Element, tag: str, member: str) -> ElementTree.Element | None:
-    """The element of a tag right below another one, if there is one.
+    """The element of a tag, in small or capital letters, right below another one, if there is one.
 
     Raises:
         InputError: There are several.
     """
-    found = element.findall(tag)
+    found = [child for child in element if child.tag.lower() == tag]
     if len(found) > 1:
         raise InputError(f"{member}: expected one <{tag}> in <{element.tag}>; received: {len(found)}")
     return found[0] if found else None
@@ -110,7 +110,7 @@ def read_flag(element: ElementTree.Element, tag: str, member: str) -> bool:
     """
     text = read_text(element, tag, member) or ""
     value = _FLAGS.get(text.lower(), _number(text))
-    if value is None:
+    if value not in (0, 1):
         raise InputError(f"{member}: expected 0 or 1 in <{tag}>; received: {text!r}")
     return value != 0
 

@@ -71,6 +71,8 @@ def _read_size(root: ElementTree.Element, member: str) -> tuple[float, float] | 
         annotation_xml.read_number(size, tag, member) if annotation_xml.read_text(size, tag, member) else 0
         for tag in ("width", "height")
     )
+    if min(width, height) < 0:
+        raise InputError(f"{member}: expected a <size> in pixels; received: {width:g} x {height:g}")
     return (width, height) if min(width, height) > 0 else None
 
 
