@@ -96,9 +96,16 @@ class Project:
 
 
 @pytest.fixture(autouse=True)
-def _xla_afterwards() -> Iterable[None]:
-    """A stage that a test runs in this process makes TensorFlow deterministic for good, and Keras then refuses XLA to later tests."""
+def _nothing_stays() -> Iterable[None]:
+    """A stage that a test runs in this process sets variables for Keras' backend and makes TensorFlow deterministic for good.
+
+    Later tests would start their own processes with these variables, and Keras would refuse them XLA.
+    """
+    before = dict(os.environ)
     yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ |= {name: value for name, value in before.items() if os.environ.get(name) != value}
     if "tensorflow" in sys.modules:
         from tensorflow.python.framework import config
 

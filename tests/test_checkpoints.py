@@ -14,108 +14,28 @@ from pipeline.formats import checkpoint
 from pipeline.params import Checkpoint
 from pipeline.runtime import paths
 from pipeline.stages.train import checkpoints
-from tests.test_train_predict import PARAMS, finish, start, write_project
-
-# All that a state must hold: dropout, batch normalisation, Adam, a plateau, early stopping with the best weights, and a last execution of
-# fewer steps than the others; augmentation by workers, or none.
-EXPERIMENT = """
-  whole:
-    dataset: classification
-    architecture: vgg
-    model: {variant: A, width: 0.0625, dropout: 0.5, batch_norm: true}
-    input: {mean: dataset, std: dataset}
-    train:
-      epochs: 4
-      batch_size: 2
-      optimizer: {name: adam, learning_rate: 0.002}
-      schedule: {name: plateau, factor: 0.5, patience_epochs: 1, warmup_epochs: 1.5}
-      early_stopping: {patience_epochs: 3}
-      steps_per_execution: 3
-      augmentation: [{HorizontalFlip: {p: 0.5}}]
-      initial_weights: {experiment: scratch}
-    predict: {batch_size: 3}
-    postprocess: {top_k: 5}
-    evaluate: {images: 1}
-  simple:
-    dataset: classification
-    architecture: mnist_conv
-    model: {dropout: 0.5}
-    input: {mean: dataset, std: dataset}
-    train:
-      epochs: 3
-      batch_size: 4
-      optimizer: {name: sgd, learning_rate: 0.01, momentum: 0.9}
-      schedule: {name: step, every_epochs: 1, factor: 0.5}
-      initial_weights: {experiment: scratch}
-    predict: {batch_size: 3}
-    postprocess: {top_k: 5}
-    evaluate: {images: 1}
-"""
-EVERY_STEP = "checkpoint: {steps: 1}\n"
-TRAIN = """
-import sys
-from pipeline.runtime.errors import InputError
-from pipeline.stages import train
-try:
-    train.run(sys.argv[1], workers=2)
-except InputError as error:
-    sys.exit(f"refused: {error}")
-"""
-JAX = {"JAX_PLATFORMS": "cpu"}
-
-
-def write_small_project(root: Path, backend: str = "tensorflow") -> Path:
-    write_project(root)
-    (root / "params.yaml").write_text(f"backend: {backend}\n" + EVERY_STEP + PARAMS + EXPERIMENT, encoding="utf-8")
-    return root
-
-
-def outputs(root: Path, name: str) -> dict[str, bytes]:
-    folder = root / "results" / name
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
-def position(root: Path, name: str) -> str:
-    """The name of the last state that is kept, which has the epochs and steps that are over."""
-    return max((file.name for file in root.glob(f".cnnkeras/checkpoints/{name}/*/0*")), default="")
-
-
-def train_and_kill(root: Path, name: str, moments: random.Random) -> str:
-    """Kill a training by SIGKILL a random time after a random one of its states was kept; returns what it had said."""
-    process, states, wanted, last = start(TRAIN, root, name), 0, moments.randint(1, 3), position(root, name)
-    while process.poll() is None and states < wanted:
-        now = position(root, name)
-        states, last = states + (now != last), now
-        time.sleep(0.001)
-    time.sleep(moments.uniform(0, 0.03))
-    process.kill()
-    with process:
-        return process.communicate()[1]
+from tests.killed_training import TRAIN, VARIABLES, outputs, position, train_and_kill, write_small_project
+from tests.test_train_predict import finish, start
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Projects in which all was trained in one go, by backend."""
     roots = {}
-    for backend, environment in {"tensorflow": {}, "jax": JAX}.items():
+    for backend, names in {"tensorflow": ("whole", "simple"), "jax": ("whole",)}.items():
         roots[backend] = write_small_project(tmp_path_factory.mktemp("reference") / backend, backend)
-        with pytest.MonkeyPatch.context() as patch:
-            for variable, value in environment.items():
-                patch.setenv(variable, value)
-            for name in ("whole",) if environment else ("whole", "simple"):
-                finish(start(TRAIN, roots[backend], name))
+        for name in names:
+            finish(start(TRAIN, roots[backend], name, **VARIABLES[backend]))
     return roots
 
 
 @pytest.mark.parametrize(("backend", "seed"), [("tensorflow", 0), ("jax", 1)])
-def test_kills_change_no_bit(reference, tmp_path, monkeypatch, backend, seed):
+def test_kills_change_no_bit(reference, tmp_path, backend, seed):
     """SIGKILL at random moments: the model and the history are those of a training in one go, which goes on where it was."""
-    for variable, value in (JAX if backend == "jax" else {}).items():
-        monkeypatch.setenv(variable, value)
     root, moments = write_small_project(tmp_path / "project", backend), random.Random(seed)
-    said = [train_and_kill(root, "whole", moments) for _ in range(3)]
+    said = [train_and_kill(root, "whole", moments, **VARIABLES[backend]).said for _ in range(3)]
     where = position(root, "whole")
-    errors = finish(start(TRAIN, root, "whole"))[1]
+    errors = finish(start(TRAIN, root, "whole", **VARIABLES[backend]))[1]
     assert outputs(root, "whole") == outputs(reference[backend], "whole")
     if where:  # a kill may come after the end
         epochs, steps = map(int, re.findall(r"\d+", where))
@@ -123,7 +43,7 @@ def test_kills_change_no_bit(reference, tmp_path, monkeypatch, backend, seed):
         assert any(re.search(r"after \d epochs and [1-9]", text) for text in [*said, errors]), said
     assert not (root / ".cnnkeras/checkpoints/whole").exists()
     timings = json.loads((root / ".cnnkeras/timings/whole.json").read_text(encoding="utf-8"))
-    assert len(timings["seconds_per_epoch"]) == len(outputs(root, "whole")["history.csv"].splitlines()) - 1
+    assert len(timings["seconds_per_epoch"]) == len((root / "results/whole/history.csv").read_text().splitlines()) - 1
 
 
 def stop_at(root: Path, name: str, wanted: str) -> None:
@@ -188,10 +108,7 @@ def test_only_the_same_training_goes_on(tmp_path):
     first, *others = finish(start(KEYS, root))[0].split()
     assert others.pop(2) == first  # the interval
     (root / "params.yaml").write_text(params.replace("backend: tensorflow", "backend: jax"), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        for variable, value in JAX.items():
-            patch.setenv(variable, value)
-        others.append(finish(start(KEYS, root))[0].split()[0])
+    others.append(finish(start(KEYS, root, **VARIABLES["jax"]))[0].split()[0])
     assert len({first, *others}) == 6
 
 

@@ -13,8 +13,8 @@ import pytest
 from pipeline.runtime import code, definition
 from pipeline.runtime.code import Code
 from pipeline.runtime.source_text import read_source
-from tests import foreign_formats as foreign
 from tests.conftest import Project
+from tests.copied_project import IMPORTS, write_published
 
 REPOSITORY = Path(__file__).parents[1]
 VALUES = definition.read_yaml(REPOSITORY / "params.yaml")
@@ -237,9 +237,6 @@ MORE = """\
     postprocess: {confidence_threshold: 0.25, nms_iou: 0.5, display_threshold: 0.3}
 ensembles:
   both: {dataset: crops, members: [crops, again], combine: mean, postprocess: {top_k: 2}, evaluate: {images: 4}}
-imports:
-  published: {file: published.weights, format: darknet, architecture: yolo, size: [64, 64], classes: 10,
-    model: {variant: rerelease_fast, width: 0.03125}}
 lab:
   toeplitz: {claim: toeplitz, models: &none {classifier: scratch, encoder: scratch, segmenter: scratch, detector: scratch}}
   geometry: {claim: geometry, models: *none, trials: 10, real: 2, stacks: 2, architectures: [mnist1d_conv]}
@@ -255,9 +252,8 @@ def whole_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(folder)
     project.edit("scenes: {train: 4", "digits_per_scene: [0, 0, 0, 1], scenes: {train: 6")  # all digits to train on
     with project.params.open("a", encoding="utf-8") as file:
-        file.write(MORE)
-    net = foreign.Darknet("rerelease_fast", side=64, outputs=10 + 5 * 2, width=32, inputs_first=False)
-    (folder / "published.weights").write_bytes(net.write(foreign.header_since(2)))
+        file.write(MORE + IMPORTS)
+    write_published(folder)
     return project
 
 

@@ -19,6 +19,7 @@ from pipeline.stages.augment import report as dataset_report
 from pipeline.stages.augment.report import Notes, write_report
 from pipeline.tracking.fingerprints import result_params
 from tests.archive_files import MIRROR, image, needs_mirror, write_archive
+from tests.contents import digests
 
 PARAMS = """\
 seed: 1
@@ -107,10 +108,10 @@ def test_the_report_counts(here):
     assert found["skipped"] == []
     assert found["duplicates"] == {"within": {"train": 0, "val": 0, "test": 0}, "across": 0, "pairs": []}
     folder = Path("results/datasets/images")
-    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    before = digests(folder)
     assert set(before) == {"report.json", "report.png"}
     run(here, images(), keys)
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert digests(folder) == before
     assert {file.name for file in Path("data/augmented/images").iterdir()} == {
         *("train", "val", "test", "index.json", "contact_sheet.png")
     }

@@ -24,18 +24,9 @@ from ruamel.yaml import YAML
 
 from pipeline.commands.repro import chains
 from tests import foreign_formats as foreign
+from tests.contents import digests
+from tests.copied_project import IMPORTS, copy_project, environment, write_published
 
-REPOSITORY = Path(__file__).parents[1]
-PROJECT = (
-    ".dvc/config",
-    ".dvc/.gitignore",
-    ".dvcignore",
-    ".gitignore",
-    "dvc.yaml",
-    "results/scratch",
-    "cnnkeras",
-    "pipeline",
-)
 SCENES = """\
 seed: 1
 sources:
@@ -84,11 +75,6 @@ AUTHORS = (
     .replace("mean: 127.5, std: 127.5", "mean: 0.0, std: 255.0")
     .replace("{width: 0.25}", "{variant: rerelease_fast, width: 0.03125}")
 )
-PUBLISHED = """\
-imports:
-  published: {file: data/published.weights, format: darknet, architecture: yolo, size: [64, 64], classes: 10,
-    model: {variant: rerelease_fast, width: 0.03125}}
-"""
 
 # The commands of all stages but `check`, which is the real one.
 STAND_IN = """\
@@ -214,11 +200,10 @@ class Project:
         assert dvc.poll() is None, dvc.stderr.read()
         return dvc, int(held.read_text())
 
-    def files(self) -> dict[str, bytes]:
+    def files(self) -> dict[str, str]:
         """What is below data/ and results/, but for what `check` writes."""
-        found = [file for folder in ("data", "results") for file in (self.folder / folder).rglob("*") if file.is_file()]
-        names = {file.relative_to(self.folder).as_posix(): file.read_bytes() for file in found}
-        return {name: content for name, content in names.items() if not name.startswith("results/code/")}
+        found = digests(self.folder, "data", "results")
+        return {name: digest for name, digest in found.items() if not name.startswith("results/code/")}
 
     def half_written(self) -> list[Path]:
         """What stages have not cleaned up."""
@@ -246,28 +231,12 @@ def is_alive(process: int) -> bool:
 def lay_out(base: Path, params: str, command: str | None = None) -> Project:
     """A copy of the project in which nothing has run, with a params.yaml; `command` is in the place of `cnnkeras`."""
     folder, commands = base / "project", base / "bin"
-    for name in PROJECT:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / name, target, ignore=ignore) if (REPOSITORY / name).is_dir() else shutil.copy(
-            REPOSITORY / name, target
-        )
-    (folder / "params.yaml").write_text(params)
+    copy_project(folder, params)
     commands.mkdir()
     if command is not None:
         (commands / "cnnkeras").write_text(command)
         (commands / "cnnkeras").chmod(0o755)
-    environment = {
-        **os.environ,
-        "PATH": os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "DVC_SITE_CACHE_DIR": str(base / "site"),
-        "DVC_GLOBAL_CONFIG_DIR": str(base / "global"),
-        "DVC_SYSTEM_CONFIG_DIR": str(base / "system"),
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        **{f"GIT_{role}_{what}": "test" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
-    }
-    project = Project(folder, environment)
+    project = Project(folder, environment(base, commands))
     project.run("git", "init", "--quiet")
     return project
 
@@ -355,7 +324,7 @@ def test_imported_weights_are_a_dependency(project):
     published = project.folder / "data" / "published.weights"
     published.write_bytes(b"those of the authors")
     with (project.folder / "params.yaml").open("a") as file:
-        file.write(AUTHORS + PUBLISHED)
+        file.write(AUTHORS + IMPORTS)
     assert project.plan()["import-weights@published"] == "never run"
     project.run("dvc", "repro", "train@authors")
     recorded = project.recorded("import-weights@published")
@@ -373,10 +342,8 @@ def test_imported_weights_are_a_dependency(project):
 
 def test_a_published_file_is_run_by_dvc(tmp_path):
     """The commands themselves, by DVC: what a file's authors would compute is what `predict` writes; again, nothing runs; another file, and all does."""
-    project = lay_out(tmp_path, SCENES + AUTHORS + PUBLISHED)
-    published = project.folder / "data" / "published.weights"
-    published.parent.mkdir()
-    net = foreign.Darknet("rerelease_fast", side=64, outputs=10 + 5 * 2, width=32, inputs_first=False)
+    project = lay_out(tmp_path, SCENES + AUTHORS + IMPORTS)
+    net = write_published(project.folder)
     stages = ["import-weights@published", "train@authors", "predict@authors"]
 
     def assert_predicted() -> None:
@@ -386,13 +353,12 @@ def test_a_published_file_is_run_by_dvc(tmp_path):
         received = np.load(project.folder / "results/authors/outputs/outputs.npy")[:, 0, 0]
         np.testing.assert_allclose(received, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
-    published.write_bytes(net.write(foreign.header_since(2)))
     assert sorted(project.repro("predict@authors")) == sorted(["download@scenes", "augment@detection", *stages])
     assert_predicted()
     assert project.repro("predict@authors") == []
     bias = net.layers[-1][1][0]
     bias += 1
-    published.write_bytes(net.write(foreign.header_since(2)))
+    (project.folder / "data" / "published.weights").write_bytes(net.write(foreign.header_since(2)))
     assert project.repro("predict@authors") == stages
     assert_predicted()
 
@@ -657,7 +623,7 @@ def varied(tmp_path_factory: pytest.TempPathFactory) -> Project:
     signals = "  signals: {kind: mnist1d, validation_examples: 400}\n"
     masks = "  masks: {source: scenes, task: segmentation, size: [64, 64]}\n"
     data = SCENES.replace("datasets:\n", f"{signals}datasets:\n{masks}")
-    params = data + VGG + YOLO_CLASSIFIER + YOLO + MASKS + AUTHORS + PUBLISHED + REST
+    params = data + VGG + YOLO_CLASSIFIER + YOLO + MASKS + AUTHORS + IMPORTS + REST
     project = lay_out(tmp_path_factory.mktemp("varied"), params, STAND_IN.format(python=sys.executable))
     (project.folder / "data").mkdir()
     (project.folder / "data" / "published.weights").write_bytes(b"those of the authors")

@@ -20,6 +20,7 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import evaluate
 from pipeline.stages.evaluate import detection
+from tests.contents import digests
 
 
 def image(value: int = 128, size: tuple[int, int] = (100, 80)) -> np.ndarray:
@@ -262,15 +263,10 @@ EVALUATIONS: dict[str, Callable] = {
 @pytest.mark.parametrize("name", EVALUATIONS)
 def test_equal_predictions_give_equal_bytes(project, name):
     """Metrics, tables and figures are the same files when evaluated again: no time, no version, no order by chance."""
-
-    def contents() -> dict[str, bytes]:
-        files = [file for file in paths.results(name).rglob("*") if file.is_file()]
-        return {str(file): file.read_bytes() for file in files}
-
     EVALUATIONS[name](project)
-    first = contents()
+    first = digests(paths.results(name))
     evaluate.run(name)
-    assert contents() == first
+    assert digests(paths.results(name)) == first
     assert len(first) > 8
 
 

@@ -2,19 +2,12 @@
 
 import contextlib
 import fcntl
-import http.client
 import json
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import mlflow
 import pytest
@@ -24,59 +17,10 @@ from pipeline.runtime.errors import InputError
 from pipeline.stages import log
 from pipeline.tracking import fingerprints, live, times
 from pipeline.tracking import store as tracking
-from tests.tracked_project import EXPERIMENT, HISTORY, METRICS, environment, free_port, mirrored, until
+from tests.slow_proxy import slow_proxy
+from tests.tracked_project import EXPERIMENT, HISTORY, METRICS, NOBODY, environment, mirrored, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
-
-
-class _Proxy(ThreadingHTTPServer):
-    """Passes requests on to a server after a delay, and counts them."""
-
-    def __init__(self, address: str, delay_seconds: float):
-        self.target, self.delay_seconds, self.requests = urlsplit(address), delay_seconds, Counter()
-        super().__init__(("127.0.0.1", 0), _Forward)
-
-
-class _Forward(BaseHTTPRequestHandler):
-    server: _Proxy
-    protocol_version = "HTTP/1.1"
-
-    def _forward(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.requests[f"{self.command} {self.path.partition('?')[0]}"] += 1
-        time.sleep(self.server.delay_seconds)
-        target = http.client.HTTPConnection(self.server.target.hostname, self.server.target.port, timeout=60)
-        headers = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "content-length")}
-        with contextlib.closing(target):
-            target.request(self.command, self.path, body, headers)
-            answer = target.getresponse()
-            content = answer.read()
-        self.send_response(answer.status)
-        for key, value in answer.getheaders():
-            if key.lower() not in ("transfer-encoding", "content-length", "connection"):
-                self.send_header(key, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def __getattr__(self, name: str) -> Callable[[], None]:
-        if name.startswith("do_"):
-            return self._forward
-        raise AttributeError(name)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def _proxy(address: str, delay_seconds: float) -> Iterator[_Proxy]:
-    proxy = _Proxy(address, delay_seconds)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    try:
-        yield proxy
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
 
 
 def _command(*arguments: str, uri: str = "") -> subprocess.CompletedProcess[str]:
@@ -101,10 +45,9 @@ def _write_result(project: Path, accuracy: float) -> None:
 
 def test_what_could_not_be_sent_is_sent_later_even_if_the_result_is_gone(tracked_project):
     """Two results of an outage, the second in place of the first: both wait, and the next log sends both."""
-    dead = f"http://127.0.0.1:{free_port()}"
     for accuracy in (0.25, 0.5):
         _write_result(tracked_project, accuracy)
-        done = _command("log", EXPERIMENT, uri=dead)
+        done = _command("log", EXPERIMENT, uri=NOBODY)
         assert done.returncode == 0
         (line,) = done.stderr.splitlines()
     assert line.startswith("2 runs wait for MLflow: ")
@@ -143,9 +86,9 @@ def test_a_slow_server_takes_few_requests(tracked_project, mlflow_address, monke
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tracked_project.parent.name)
     for number in range(20):
         (tracked_project / f"results/{EXPERIMENT}/figures/{number}.png").write_bytes(b"0")
-    with _proxy(mlflow_address, 0.3) as proxy:
+    with slow_proxy(mlflow_address, 0.3) as proxy:
         started = time.monotonic()
-        done = _command("log", uri=f"http://127.0.0.1:{proxy.server_port}")
+        done = _command("log", uri=proxy.address)
         seconds = time.monotonic() - started
     assert (done.returncode, done.stderr) == (0, "")
     files = sum(count for request, count in proxy.requests.items() if request.startswith("PUT"))
@@ -158,7 +101,7 @@ def test_a_slow_server_takes_few_requests(tracked_project, mlflow_address, monke
 
 def test_times_are_those_of_the_training_however_late_it_is_logged(tracked_project, monkeypatch):
     """Begin, end and each epoch, although the clock jumps by a month meanwhile, and the run is made later."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
     params, history, lines = load_params(), tracked_project / "partial.csv", HISTORY.splitlines(keepends=True)
     real, jump = time.time, 0.0
     monkeypatch.setattr(time, "time", lambda: real() + jump)
@@ -214,7 +157,7 @@ def test_a_training_that_goes_on_keeps_its_times(tracked_project, ending):
 def test_a_training_that_failed_during_an_outage_is_shown_later(tracked_project, monkeypatch):
     """FAILED with the reason, its points and its times; once the training has succeeded, there is one run, FINISHED."""
     params, history = load_params(), tracked_project / "partial.csv"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
     monkeypatch.setattr("pipeline.tracking.live._MAX_REMAINING_SECONDS", 1)
     with contextlib.suppress(InputError), mirrored(params, history) as curves:
         history.write_text("".join(HISTORY.splitlines(keepends=True)[:2]))

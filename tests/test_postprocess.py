@@ -19,6 +19,7 @@ from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import postprocess
+from tests.contents import digests
 
 SIZES = [(100, 200), (30, 40)]  # height, width of the two test images
 
@@ -43,11 +44,6 @@ def postprocessed(name: str, outputs: np.ndarray, *, classes=("zero", "one", "tw
     (folder / "outputs.json").write_text(json.dumps(facts))
     postprocess.run(name)
     return paths.predictions(name)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Content of every file below a folder, by name."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_probabilities_and_the_most_probable_classes():
@@ -133,7 +129,7 @@ def test_label_maps_at_the_images_own_size():
     scores = np.zeros((2, 8, 8, 4), np.float16)
     scores[:, :, :4, 2], scores[:, :, 4:, 0] = 1, 1
     folder = postprocessed("masks", scores)
-    assert sorted(files(folder)) == ["label_maps/b.png", "label_maps/ä 1.png"]
+    assert list(digests(folder)) == ["label_maps/b.png", "label_maps/ä 1.png"]
     for id, (height, width) in zip(("ä 1", "b"), SIZES, strict=True):
         data = (folder / "label_maps" / f"{id}.png").read_bytes()
         labels = decode_png(data)
@@ -148,20 +144,20 @@ def test_label_maps_at_the_images_own_size():
 def test_equal_outputs_give_equal_files(name, shape):
     """Byte for byte, and nothing half-written beside them."""
     outputs = np.random.default_rng(1).uniform(0, 1, shape).astype(np.float32)
-    first = files(postprocessed(name, outputs))
-    assert files(postprocessed(name, outputs)) == first
+    first = digests(postprocessed(name, outputs))
+    assert digests(postprocessed(name, outputs)) == first
     assert not list(paths.results(name).rglob(".partial*"))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_outputs_that_are_no_numbers_are_refused(value):
     """A network that diverged finds nothing; that must not look like a result. The former one stays."""
-    before = files(postprocessed("boxes", scene_outputs()))
+    before = digests(postprocessed("boxes", scene_outputs()))
     outputs = scene_outputs()
     outputs[1, 0, 0, 3] = value
     with pytest.raises(InputError, match=r"results/boxes/outputs/outputs\.npy: expected finite.*for test example 1\."):
         postprocessed("boxes", outputs)
-    assert files(paths.predictions("boxes")) == before
+    assert digests(paths.predictions("boxes")) == before
 
 
 def test_outputs_of_another_data_set_are_refused():

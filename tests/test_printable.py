@@ -17,7 +17,7 @@ from pipeline.runtime import printable, progress
 from pipeline.runtime.console import Console
 from pipeline.runtime.definition import read_yaml
 from pipeline.runtime.errors import InputError, first_reason
-from tests.tracked_project import environment, free_port
+from tests.tracked_project import environment
 
 # A text, and the text that may be shown.
 HIDDEN = {
@@ -84,7 +84,7 @@ def test_exceptions_of_libraries_are_hidden(query):
     """What requests and urllib3 really say when nobody answers, and when the address is wrong."""
     texts = []
     for address in (
-        f"http://alice:s3cret@127.0.0.1:{free_port()}{query}",
+        f"http://alice:s3cret@127.0.0.1:9{query}",
         f"http://alice:s3cret@[nohost{query}",
         f"alice:s3cret@h{query}",
     ):
@@ -163,7 +163,7 @@ def test_a_password_in_params_is_in_no_file_for_dvc(project):
 @pytest.mark.usefixtures("tracked_project")
 def test_a_command_hides_the_password_of_a_tracking_server():
     """In MLFLOW_TRACKING_URI, on the terminal and in every file that the command leaves."""
-    address = f"http://alice:s3cret@127.0.0.1:{free_port()}?token=s3cret"
+    address = "http://alice:s3cret@127.0.0.1:9?token=s3cret"
     command = [sys.executable, "-m", "pipeline.cli", "log", "small"]
     done = subprocess.run(
         command, env=environment({"MLFLOW_TRACKING_URI": address}), capture_output=True, text=True, check=False

@@ -19,6 +19,7 @@ from pipeline.params import load_params
 from pipeline.runtime import durations, paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
+from tests.contents import digests
 
 PRETRAINED = """
   pretrained:
@@ -327,10 +328,10 @@ def test_a_place_that_is_taken_is_refused(place):
     """Whatever is there that is no report stays: a file, a folder, a device, a link that leads nowhere."""
     Path("notes.md").write_text("# Results\n\nof mine\n")
     Path("lost").symlink_to("nowhere")
-    before = {file: file.read_bytes() for file in Path().rglob("*") if file.is_file()}
+    before = digests(Path())
     with pytest.raises(InputError, match=rf"{place}: expected a new file, or one that `cnnkeras report` has written"):
         report.run(Path(place))
-    assert {file: file.read_bytes() for file in Path().rglob("*") if file.is_file()} == before
+    assert digests(Path()) == before
     assert Path("lost").is_symlink()
     assert Path("/dev/null").is_char_device()
 

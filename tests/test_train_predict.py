@@ -118,9 +118,9 @@ def write_project(root: Path) -> Path:
     return root
 
 
-def start(script: str, root: Path, *arguments: str) -> subprocess.Popen:
-    """Run Python code in a project."""
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+def start(script: str, root: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+    """Run Python code in a project, with further variables of the environment."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"} | variables
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-c", script, *arguments],

@@ -1,7 +1,9 @@
 """A project with one experiment whose result is there and was not logged, and real MLflow servers to log it to."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -22,6 +24,7 @@ from pipeline.tracking import live
 
 REPOSITORY = Path(__file__).parents[1]
 EXPERIMENT = "small"
+NOBODY = "http://127.0.0.1:9"  # where nothing listens: a port that is free now is another test's a moment later
 PARAMS = """
 seed: 3
 sources:
@@ -131,6 +134,16 @@ def mirrored(params: Params, history: Path) -> Iterator[live.Mirror]:
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
     """A real MLflow server on this machine that stores what it is sent in a folder; yields its address."""
+    process, address = start_server(folder)
+    try:
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def start_server(folder: Path) -> tuple[subprocess.Popen, str]:
+    """Start such a server, in a process group of its own; returns it and its address once it answers."""
     port = free_port()
     store = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "files")]
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -141,13 +154,15 @@ def mlflow_server(folder: Path) -> Iterator[str]:
             env=environment(settings),
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
     try:
         until(lambda: answers(f"http://127.0.0.1:{port}/health"), seconds=90)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return process, f"http://127.0.0.1:{port}"
 
 
 def environment(extra: dict[str, str]) -> dict[str, str]:
@@ -161,9 +176,12 @@ def run_python(code: str, *arguments: object, env: dict[str, str] | None = None,
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port for a server. None of those that the system gives to any connection, of this test or of one beside it."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)  # Keras seeds the other one
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def answers(address: str) -> bool:

@@ -11,21 +11,44 @@ import random
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from tests.torture import faults, kills
-from tests.torture.place import REPRO, lay_out, must
+from tests.killed_training import VARIABLES
+from tests.torture import faults, kills, trainings
+from tests.torture.place import REPRO, Place, lay_out, must
+
+
+@dataclass
+class Sums:
+    """What the last line says."""
+
+    kills: int = 0
+    equal: int = 0
+    lost: int = 0
+    faults: int = 0
+    false: int = 0
+    again: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kills} kills, {self.equal} equal, {self.lost} lost, {self.faults} faults, {self.false} false"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing went wrong."""
+        return self.equal == self.kills and self.lost == self.faults == self.false == 0
 
 
 @click.command()
 @click.option("--kills", "count", default=50, show_default=True, type=click.IntRange(min=0))
 @click.option("--seed", default=0, show_default=True)
+@click.option("--training-kills", default=10, show_default=True, type=click.IntRange(min=0), help="Of one training.")
 @click.option("--with-faults/--without-faults", default=True, help="Make all the other faults too.")
-def main(count: int, seed: int, with_faults: bool) -> None:
+def main(count: int, seed: int, training_kills: int, with_faults: bool) -> None:
     """Torture a small project."""
-    begin = time.monotonic()
+    begin, sums = time.monotonic(), Sums()
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         base = Path(folder).resolve()
         reference = lay_out(base / "reference")
@@ -33,22 +56,44 @@ def main(count: int, seed: int, with_faults: bool) -> None:
         must(reference, "git", "add", "--all")
         expected = reference.results()
         click.echo(f"the run that nobody kills: {len(expected)} files in {time.monotonic() - begin:.0f} s")
-        equal = lost = failed = false = again = 0
         for number in range(count):
-            rng = random.Random(f"{seed} {number}")
-            what, verdict = kills.kill_one(reference, base / "killed", expected, rng)
-            equal, lost, again = equal + verdict.is_equal, lost + bool(verdict.lost), again + verdict.trained
-            failed, false = failed + bool(verdict.faults), false + verdict.is_false
-            click.echo(f"kill {number + 1}: {what}: {'; '.join(verdict.faults + verdict.lost) or 'equal'}")
+            _kill(reference, base / "killed", expected, random.Random(f"{seed} {number}"), sums)
+        for backend in VARIABLES if training_kills else ():
+            _kill_a_training(base, backend, training_kills, random.Random(f"{seed} {backend}"), sums)
         for fault in faults.ALL if with_faults else ():
             rng = random.Random(f"{seed} {fault.__name__}")
             wrong = list(fault(reference, base / "faulty", expected, rng))
-            false += sum(sentence.startswith("false: ") for sentence in wrong)
-            failed += sum(not sentence.startswith("false: ") for sentence in wrong)
+            sums.false += sum(sentence.startswith("false: ") for sentence in wrong)
+            sums.faults += sum(not sentence.startswith("false: ") for sentence in wrong)
             click.echo(f"{fault.__name__.replace('_', ' ')}: {'; '.join(wrong) or 'as it has to be'}")
-    click.echo(f"steps of killed trainings that were trained again: {again}; {(time.monotonic() - begin) / 60:.0f} min")
-    click.echo(f"torture: {count} kills, {equal} equal, {lost} lost, {failed} faults, {false} false")
-    sys.exit(not (equal == count and lost == failed == false == 0))
+    minutes = (time.monotonic() - begin) / 60
+    click.echo(f"steps of killed trainings that were trained again: {sums.again}; {minutes:.0f} min")
+    click.echo(f"torture: {sums}")
+    sys.exit(not sums.is_good)
+
+
+def _kill(reference: Place, folder: Path, expected: dict[str, str], rng: random.Random, sums: Sums) -> None:
+    """One kill of the project's commands, and what the next run makes of it."""
+    what, verdict = kills.kill_one(reference, folder, expected, rng)
+    sums.kills += 1
+    sums.equal += verdict.is_equal
+    sums.lost += bool(verdict.lost)
+    sums.faults += bool(verdict.faults)
+    sums.false += verdict.is_false
+    sums.again += verdict.trained
+    click.echo(f"kill {sums.kills}: {what}: {'; '.join(verdict.faults + verdict.lost) or 'equal'}")
+
+
+def _kill_a_training(base: Path, backend: str, count: int, rng: random.Random, sums: Sums) -> None:
+    """Many kills of one training, whose outputs are compared at its end."""
+    report = trainings.compare(base, backend, count, rng)
+    sums.false += report.killed != report.undisturbed
+    sums.lost += bool(report.again)
+    sums.again += report.again
+    click.echo(
+        f"a training by {backend}, {report.kills} kills: its outputs have the hash {report.killed}; "
+        f"undisturbed {report.undisturbed}; {report.again} steps trained again"
+    )
 
 
 if __name__ == "__main__":

@@ -1,22 +1,24 @@
 """Faults other than kills. Each function makes one and returns what went wrong, as sentences; none if all was as it has to be."""
 
 import contextlib
+import json
 import os
 import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 
+from tests.slow_proxy import slow_proxy
 from tests.torture.kills import kill_once, prepare
 from tests.torture.place import REPRO, Place, kill
+from tests.tracked_project import start_server
 
 Fault = Callable[[Place, Path, dict[str, str], random.Random], Iterator[str]]
 _EDITS = {
@@ -182,32 +184,10 @@ def a_second_repro(reference: Place, folder: Path, expected: dict[str, str], rng
 
 def a_server_that_dies(reference: Place, folder: Path, expected: dict[str, str], rng: random.Random) -> Iterator[str]:
     """`log` ends with 0 beside an MLflow server that is killed meanwhile, or that never was there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--port",
-            str(port),
-            "--workers",
-            "1",
-            "--backend-store-uri",
-            f"sqlite:///{folder.with_name('server.db')}",
-            "--artifacts-destination",
-            str(folder.with_name("artifacts")),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    server, address = start_server(_new_folder(folder.with_name("server")))
     try:
-        _until_it_answers(port)
         place = prepare(reference, folder, ("log", "plain"))
-        process = place.start("cnnkeras", "log", "plain", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
+        process = place.start("cnnkeras", "log", "plain", MLFLOW_TRACKING_URI=address)
         time.sleep(rng.uniform(1.0, 5.0))
         kill(server)
         begin = time.monotonic()
@@ -216,7 +196,7 @@ def a_server_that_dies(reference: Place, folder: Path, expected: dict[str, str],
         if process.poll() != 0:
             yield f"a killed server: code {process.poll()} after {time.monotonic() - begin:.0f} s, {place.said()[-800:]}"
             kill(process)
-        code, said = place.run("cnnkeras", "log", "wide", seconds=120, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
+        code, said = place.run("cnnkeras", "log", "wide", seconds=120, MLFLOW_TRACKING_URI=address)
         if code:
             yield f"without a server: code {code}, {said[-800:]}"
         if place.run(*REPRO)[0] or place.results() != expected:
@@ -225,12 +205,43 @@ def a_server_that_dies(reference: Place, folder: Path, expected: dict[str, str],
         kill(server)
 
 
-def _until_it_answers(port: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.2)
+def a_slow_server(reference: Place, folder: Path, expected: dict[str, str], rng: random.Random) -> Iterator[str]:
+    """A proxy delays each request: training and all that follows end well, with equal results, and there is one finished run with all points."""
+    server, address = start_server(_new_folder(folder.with_name("far server")))
+    try:
+        with slow_proxy(address, rng.uniform(0.2, 1.5)) as proxy:
+            entry = [label for label in reference.labels() if label[1] == "wide"]
+            place = prepare(reference, folder, *entry)
+            code, said = place.run(*REPRO, MLFLOW_TRACKING_URI=proxy.address, MLFLOW_EXPERIMENT_NAME="slow")
+        if code or place.results() != expected:
+            yield f"beside a slow server: code {code}, {said[-800:]}"
+        runs = _runs(address, "slow")
+        points = {metric["key"] for run in runs for metric in run["data"]["metrics"]}
+        if [run["info"]["status"] for run in runs] != ["FINISHED"] or not {"training/loss", "top1_accuracy"} <= points:
+            yield f"a slow server has {[run['info'] for run in runs]} with {sorted(points)}"
+    finally:
+        kill(server)
+
+
+def _new_folder(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+def _runs(address: str, experiment: str) -> list[dict]:
+    """The runs of an experiment on a server, as MLflow's REST interface has them."""
+
+    def ask(what: str, body: dict) -> dict:
+        request = urllib.request.Request(
+            f"{address}/api/2.0/mlflow/{what}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    found = ask("experiments/search", {"max_results": 100, "filter": f"name = '{experiment}'"}).get("experiments", [])
+    numbers = [each["experiment_id"] for each in found]
+    return ask("runs/search", {"experiment_ids": numbers}).get("runs", []) if numbers else []
 
 
 def a_damaged_checkpoint(reference: Place, folder: Path, expected: dict[str, str], rng: random.Random) -> Iterator[str]:
@@ -262,5 +273,6 @@ ALL: tuple[Fault, ...] = (
     a_full_disk,
     a_second_repro,
     a_server_that_dies,
+    a_slow_server,
     a_damaged_checkpoint,
 )

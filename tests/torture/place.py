@@ -1,13 +1,11 @@
 """A small project in which every stage is the genuine command; how it is run, killed and compared."""
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,19 +14,9 @@ import psutil
 from ruamel.yaml import YAML
 
 from pipeline.runtime import definition
-from tests import foreign_formats
+from tests.contents import digests
+from tests.copied_project import IMPORTS, copy_project, environment, write_published
 
-REPOSITORY = Path(__file__).parents[2]
-COPIED = (
-    ".dvc/config",
-    ".dvc/.gitignore",
-    ".dvcignore",
-    ".gitignore",
-    "dvc.yaml",
-    "results/scratch",
-    "cnnkeras",
-    "pipeline",
-)
 CHECKPOINT_STEPS = 20
 ON_SIGNALS, STEPS_PER_EPOCH = ("plain", "wide"), 36  # 3,600 examples in batches of 100
 PARAMS = """\
@@ -94,9 +82,6 @@ experiments:
       initial_weights: {experiment: published, layers: ["*"]}
     predict: {batch_size: 2}
     postprocess: {confidence_threshold: 0.1, nms_iou: 0.5, display_threshold: 0.2}
-imports:
-  published: {file: data/published.weights, format: darknet, architecture: yolo, size: [64, 64], classes: 10,
-    model: {variant: rerelease_fast, width: 0.03125}}
 ensembles:
   both: {dataset: signals, members: [plain, wide], combine: mean, postprocess: {top_k: 2}, evaluate: {images: 2}}
 lab:
@@ -114,13 +99,10 @@ class Place:
     def __init__(self, folder: Path):
         self.folder, self.began = folder, 0.0
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "KERAS_"))},
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            **environment(folder.parent),
             "PYTHONPATH": str(folder),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "NO_ALBUMENTATIONS_UPDATE": "1",
-            "DVC_SITE_CACHE_DIR": str(folder.parent / "site"),
-            "GIT_CONFIG_GLOBAL": os.devnull,
         }
 
     def run(self, *command: str, seconds: float = 600, **environment: str) -> tuple[int, str]:
@@ -186,11 +168,10 @@ class Place:
 
     def results(self) -> dict[str, str]:
         """Digests of all outputs, but of those that name MLflow's runs."""
-        files = [file for folder in ("data", "results") for file in (self.folder / folder).rglob("*") if file.is_file()]
         return {
-            file.relative_to(self.folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in files
-            if not file.name.startswith(RECEIPTS) and file.parent != self.folder / "results" / "code"
+            name: digest
+            for name, digest in digests(self.folder, "data", "results").items()
+            if not name.rpartition("/")[2].startswith(RECEIPTS) and not name.startswith("results/code/")
         }
 
     def half_written(self) -> list[str]:
@@ -227,17 +208,8 @@ def kill(process: subprocess.Popen) -> None:
 
 def lay_out(folder: Path) -> Place:
     """The project, in which nothing has run."""
-    for name in COPIED:
-        source, target = REPOSITORY / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
-    (folder / "params.yaml").write_text(PARAMS)
-    weights = foreign_formats.Darknet("rerelease_fast", side=64, outputs=10 + 5 * 2, width=32, inputs_first=False)
-    (folder / "data").mkdir()
-    (folder / "data" / "published.weights").write_bytes(weights.write(foreign_formats.header_since(2)))
+    copy_project(folder, PARAMS + IMPORTS)
+    write_published(folder)
     place = Place(folder)
     for command in (("git", "init", "--quiet"), ("git", "add", "--all")):
         must(place, *command)
