@@ -40,7 +40,7 @@ def run(*command: str, **options) -> subprocess.CompletedProcess:
     return ended
 
 
-@pytest.mark.parametrize("stage", STAGES.keys() - {definition.CHECK})
+@pytest.mark.parametrize("stage", sorted(STAGES.keys() - {definition.CHECK}))
 def test_every_stage_depends_on_the_code_that_it_runs(stage):
     """By the file that `check` writes for it, and on no file of code besides, so that no stage begins before `check` is over."""
     dependencies = STAGES[stage]["do"]["deps"]
@@ -48,7 +48,7 @@ def test_every_stage_depends_on_the_code_that_it_runs(stage):
     assert not [path for path in dependencies if path.startswith(("cnnkeras", "pipeline"))]
 
 
-@pytest.mark.parametrize("stage", STAGES.keys() - {definition.CHECK})
+@pytest.mark.parametrize("stage", sorted(STAGES.keys() - {definition.CHECK}))
 def test_dvc_finds_every_key_that_it_is_told_to_compare(stage):
     """DVC ends where params.yaml lacks a key of `params`: each is the whole entry, or a key that every entry must have."""
     for key in STAGES[stage]["do"].get("params", ()):
