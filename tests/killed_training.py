@@ -1,13 +1,14 @@
 """A training that keeps its state after every step, to be killed at any moment."""
 
 import random
+import shutil
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.contents import digests
-from tests.test_train_predict import PARAMS, start, write_project
+from tests.test_train_predict import PARAMS, REPOSITORY, start, write_project
 
 # All that a state must hold: dropout, batch normalisation, Adam, a plateau, early stopping with the best weights, and a last execution of
 # fewer steps than the others; augmentation by workers, or none.
@@ -59,8 +60,9 @@ VARIABLES: dict[str, dict[str, str]] = {"tensorflow": {}, "jax": {"JAX_PLATFORMS
 
 
 def write_small_project(root: Path, backend: str = "tensorflow") -> Path:
-    """A project with packed data and the trainings above."""
+    """A project with packed data and the trainings above, which seal what they write."""
     write_project(root)
+    shutil.copy(REPOSITORY / "dvc.yaml", root)
     (root / "params.yaml").write_text(f"backend: {backend}\n" + EVERY_STEP + PARAMS + EXPERIMENT, encoding="utf-8")
     return root
 

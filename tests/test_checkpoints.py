@@ -145,9 +145,6 @@ def test_an_edit_is_refused_at_the_next_epoch_and_costs_nothing(reference, tmp_p
         "loop.Loop._train_epoch = edited\n"
         "try:",
     )
-    (root / "dvc.yaml").write_text(
-        (Path(__file__).parents[1] / "dvc.yaml").read_text(encoding="utf-8"), encoding="utf-8"
-    )
     process = start(script, root, "simple")
     with process:
         printed, errors = process.communicate()

@@ -18,6 +18,7 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import train
 from pipeline.stages.train.reader import Reader
+from pipeline.tracking import live
 
 REPOSITORY = Path(__file__).parents[1]
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -80,6 +81,11 @@ experiments:
     evaluate: {images: 1}
 """
 
+# Each process that shows curves imports MLflow, which takes longer than these trainings; tests/test_log.py has such processes.
+WITHOUT_CURVES = """
+from pipeline.tracking import live
+live._start = lambda order: None
+"""
 RUN = """
 import sys
 from pipeline.stages import predict; from pipeline.stages import train
@@ -119,11 +125,11 @@ def write_project(root: Path) -> Path:
 
 
 def start(script: str, root: Path, *arguments: str, **variables: str) -> subprocess.Popen:
-    """Run Python code in a project, with further variables of the environment."""
+    """Run Python code in a project, with further variables of the environment; of a training it shows no curves in MLflow."""
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"} | variables
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
+        [sys.executable, "-c", WITHOUT_CURVES + script, *arguments],
         cwd=root,
         env=environment,
         stdout=subprocess.PIPE,
@@ -156,6 +162,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(write_project(tmp_path / "project"))
+    monkeypatch.setattr(live, "_start", lambda _order: None)
     return tmp_path / "project"
 
 
