@@ -47,8 +47,8 @@ repro: $(RUNS) ## Run what changed, of every stage and experiment, print the res
 	@cnnkeras repro --keep-going $(if $(JOBS),--jobs $(JOBS)); ended=$$?; \
 		cnnkeras log && cnnkeras report --html && exit $$ended
 
-test: lint ## Run the linters and all tests
-	@pytest
+test: lint ## Run the linters and all tests, two files of tests at a time
+	@pytest --numprocesses 2 --dist loadfile
 
 slow: $(DEVELOPS) ## Run the tests that take minutes or gigabytes: each paper's net at its full size
 	@pytest -m slow

@@ -1,9 +1,11 @@
 """Checkpoints: a training that was killed, refused or that failed goes on with the bits of a training in one go."""
 
+import functools
 import json
 import random
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +21,16 @@ from tests.test_train_predict import finish, start
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Projects in which all was trained in one go, by backend."""
-    roots = {}
-    for backend, names in {"tensorflow": ("whole", "simple"), "jax": ("whole",)}.items():
-        roots[backend] = write_small_project(tmp_path_factory.mktemp("reference") / backend, backend)
-        for name in names:
-            finish(start(TRAIN, roots[backend], name, **VARIABLES[backend]))
-    return roots
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, str]]:
+    """The outputs of a training in one go, by its name and backend."""
+
+    @functools.cache
+    def trained(name: str, backend: str = "tensorflow") -> dict[str, str]:
+        root = write_small_project(tmp_path_factory.mktemp("reference") / name, backend)
+        finish(start(TRAIN, root, name, **VARIABLES[backend]))
+        return outputs(root, name)
+
+    return trained
 
 
 @pytest.mark.parametrize(("backend", "seed"), [("tensorflow", 0), ("jax", 1)])
@@ -36,7 +40,7 @@ def test_kills_change_no_bit(reference, tmp_path, backend, seed):
     said = [train_and_kill(root, "whole", moments, **VARIABLES[backend]).said for _ in range(3)]
     where = position(root, "whole")
     errors = finish(start(TRAIN, root, "whole", **VARIABLES[backend]))[1]
-    assert outputs(root, "whole") == outputs(reference[backend], "whole")
+    assert outputs(root, "whole") == reference("whole", backend)
     if where:  # a kill may come after the end
         epochs, steps = map(int, re.findall(r"\d+", where))
         assert f"train whole: goes on after {epochs} epochs and {steps} steps" in errors
@@ -71,7 +75,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(reference, tmp_path, damag
     errors = finish(start(TRAIN, root, "simple"))[1]
     assert f"train simple: expected a whole checkpoint in {files[1].relative_to(root)}; received: " in errors
     assert f"train simple: goes on after {epochs} epochs and {steps} steps" in errors
-    assert outputs(root, "simple") == outputs(reference["tensorflow"], "simple")
+    assert outputs(root, "simple") == reference("simple")
 
 
 KEYS = """
@@ -123,7 +127,7 @@ def test_an_undone_edit_goes_on(reference, tmp_path):
     (root / "params.yaml").write_text(params, encoding="utf-8")
     errors = finish(start(TRAIN, root, "simple"))[1]
     assert re.search(r"train simple: goes on after [12] epochs", errors)
-    assert outputs(root, "simple") == outputs(reference["tensorflow"], "simple")
+    assert outputs(root, "simple") == reference("simple")
 
 
 def test_an_edit_is_refused_at_the_next_epoch_and_costs_nothing(reference, tmp_path):
@@ -159,7 +163,7 @@ def test_an_edit_is_refused_at_the_next_epoch_and_costs_nothing(reference, tmp_p
     (root / "params.yaml").write_text(text.replace("every_epochs: 2,", "every_epochs: 1,"), encoding="utf-8")
     errors = finish(start(TRAIN, root, "simple"))[1]
     assert "train simple: goes on after 2 epochs and 0 steps" in errors
-    assert outputs(root, "simple") == outputs(reference["tensorflow"], "simple")
+    assert outputs(root, "simple") == reference("simple")
 
 
 def test_states_are_kept_as_often_as_was_asked_and_saving_takes_a_hundredth(project, monkeypatch):  # noqa: ARG001
