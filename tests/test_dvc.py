@@ -643,7 +643,6 @@ EXPERIMENTS = ("vgg", "yolo_classifier", "yolo", "masks", "authors")
     ("file", "added", "expected"),
     [
         ("cnnkeras/losses/detection.py", CODE, stages_of("yolo", "authors", of=["train"])),
-        ("cnnkeras/losses/detection.py", "\n# a comment\n", set()),
         (
             "cnnkeras/architectures/yolo.py",
             CODE,
@@ -656,25 +655,20 @@ EXPERIMENTS = ("vgg", "yolo_classifier", "yolo", "masks", "authors")
             {"train@masks", "log@masks", "lab@geometry"},
         ),
         ("cnnkeras/weights/darknet.py", CODE, {"import-weights@published"}),
-        ("cnnkeras/weights/caffe.py", CODE, set()),
         (
             "cnnkeras/training/fit.py",
             '\ndef documented():\n    """A docstring."""\n',
             stages_of(*EXPERIMENTS, of=["train"]),
         ),
-        ("cnnkeras/training/schedules.py", "\ndef another(): ...\n", set()),
-        ("pipeline/sources/another.py", CODE, set()),
-        ("pipeline/sources/coco.py", CODE, set()),
         ("pipeline/sources/mnist1d.py", CODE, {"download@signals"}),
         ("pipeline/lab/claims/size.py", CODE, {"lab@size"}),
         ("cnnkeras/metrics/segmentation.py", CODE, {"evaluate@masks"}),
-        ("pipeline/runtime/progress.py", CODE, set()),
     ],
 )
 def test_what_an_edit_of_code_makes_stale(varied, file, added, expected):
     """Exactly the stages of the entries that run it, by DVC itself and by `cnnkeras plan`, which needs no `check` before."""
     path = varied.folder / file
-    before = path.read_bytes() if path.exists() else None
+    before = path.read_bytes()
     try:
         with path.open("a") as edited:
             edited.write(added)
@@ -682,19 +676,33 @@ def test_what_an_edit_of_code_makes_stale(varied, file, added, expected):
         assert own == expected
         assert varied.stale() == expected
     finally:
-        path.unlink() if before is None else path.write_bytes(before)
+        path.write_bytes(before)
 
 
-def test_an_edit_of_a_docstring_makes_nothing_stale(varied):
-    """Nor does it let DVC run anything but `check`; `cnnkeras plan` says that there is nothing to do."""
-    path = varied.folder / "cnnkeras" / "training" / "fit.py"
-    before = path.read_text(encoding="utf-8")
+def test_edits_that_concern_no_stage_make_nothing_stale(varied):
+    """Of docstrings, comments, and code that no entry runs: DVC runs nothing but `check`, and `cnnkeras plan` says that there is nothing to do."""
+    added = {
+        "cnnkeras/losses/detection.py": "\n# a comment\n",
+        "cnnkeras/weights/caffe.py": CODE,
+        "cnnkeras/training/schedules.py": "\ndef another(): ...\n",
+        "pipeline/sources/another.py": CODE,
+        "pipeline/sources/coco/__init__.py": CODE,
+        "pipeline/runtime/progress.py": CODE,
+    }
+    new = varied.folder / "pipeline/sources/another.py"
+    fit = varied.folder / "cnnkeras/training/fit.py"
+    before = {file: file.read_bytes() for file in (fit, *(varied.folder / name for name in added)) if file != new}
     try:
-        path.write_text(before.replace('"""', '"""Edited. ', 1), encoding="utf-8")
+        for name, text in added.items():
+            with (varied.folder / name).open("a", encoding="utf-8") as file:
+                file.write(text)
+        fit.write_bytes(before[fit].replace(b'"""', b'"""Edited. ', 1))
         assert varied.plan() == {}
         assert varied.repro() == []
     finally:
-        path.write_text(before, encoding="utf-8")
+        new.unlink(missing_ok=True)
+        for file, content in before.items():
+            file.write_bytes(content)
         varied.run("dvc", "repro", "--quiet", "check")
 
 

@@ -92,7 +92,7 @@ def test_a_slow_server_takes_few_requests(tracked_project, mlflow_address, monke
         seconds = time.monotonic() - started
     assert (done.returncode, done.stderr) == (0, "")
     files = sum(count for request, count in proxy.requests.items() if request.startswith("PUT"))
-    assert files == 27 + 9, "those of the run and of the model"
+    assert files == 29 + 9, "those of the run and of the model"
     assert proxy.requests["POST /api/2.0/mlflow/runs/log-batch"] == 1
     others = sum(proxy.requests.values()) - files
     assert others <= 20, proxy.requests
