@@ -17,6 +17,7 @@ from tests.torture.place import CHECKPOINT_STEPS, ON_SIGNALS, REPRO, STEPS_PER_E
 _START_SECONDS = 4.0  # what a command takes before the guard begins to measure, and DVC before the command
 _GOES_ON = re.compile(r"train (\S+): goes on after (\d+) epochs? and (\d+) steps?")
 _RAN = re.compile(r"^Running stage '(.*)':", re.MULTILINE)
+_STAGES = 3  # that a whole run has to run: enough for one that is over, one that is killed and one that has not begun
 _FINISHED_SECONDS = 15.0  # so long before the kill: DVC then had time to record what a stage had published
 
 
@@ -160,7 +161,7 @@ def kill_one(reference: Place, folder, expected: dict[str, str], rng: random.Ran
     label = rng.choice([label for label in labels if label[0] == "train"] if rng.random() < 0.3 else labels)
     kind = rng.choices(("stage", "dvc repro", "cnnkeras repro", "a write of DVC's"), (4, 2, 2, 2))[0]
     command = {"stage": ("dvc", "repro", "@".join(label)), "cnnkeras repro": REPRO}.get(kind, ("dvc", "repro"))
-    after = [other for other in labels[labels.index(label) :] if other[1] == label[1]]  # of the same entry
+    after = [other for other in labels[labels.index(label) :] if other[1] == label[1]][:_STAGES]  # of the same entry
     limit = reference.seconds("@".join(label)) + _START_SECONDS
     limit *= 1 if kind == "stage" else 2.5
     while True:

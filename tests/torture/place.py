@@ -58,8 +58,8 @@ experiments:
   digits:
     <<: *plain
     dataset: crops
-    architecture: vgg
-    model: {width: 0.03125}
+    architecture: mnist_conv
+    model: {dropout: 0.5}
     train:
       epochs: 2
       batch_size: 4
