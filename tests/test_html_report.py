@@ -364,6 +364,26 @@ def test_a_damaged_file_is_no_part_of_a_page(file):
     assert paths.html_report().read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("boxes/history.csv", "epoch,loss\n1,much\n"),
+        ("boxes/plots/per_class/per_class.csv", "a,b\n1,2\n"),
+        ("crops/plots/confusion/confusion.csv", "actual\nzero\n"),
+        ("crops/mlflow.json", "{"),
+        ("datasets/crops/report.json", '{"splits": {}}'),
+    ],
+)
+def test_what_no_seal_vouches_for_and_nobody_can_read_is_one_line(file, content):
+    """Which file, who writes it, and no page."""
+    (paths.root() / "results" / file).write_text(content)
+    with pytest.raises(
+        InputError, match=rf"^results/{file}: expected a file as cnnkeras \w+ \w+ writes it; received: "
+    ):
+        write()
+    assert not paths.html_report().exists()
+
+
 def test_another_file_in_its_place_is_kept():
     """A page of the user's own is not replaced, and nothing else is written."""
     paths.html_report().write_text("<p>mine")

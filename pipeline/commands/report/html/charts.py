@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.commands.report.html.reading import reading
 from pipeline.commands.report.html.runs import Run
 from pipeline.runtime import paths
 
@@ -43,14 +44,17 @@ class Chart:
 
 def read(name: str, runs: Sequence[Run]) -> Iterator[Chart]:
     """The diagrams of a result that has metrics, in the order of the story: how it learned, how well it does, what it takes for what."""
-    makers: tuple[Callable[[], Chart | None], ...] = (
-        lambda: _curves(runs),
-        lambda: _per_class(name, runs[0].per_class),
-        lambda: _precision_recall(name),
-        lambda: _confusion(name),
-    )
-    for make in makers:
-        if chart := make():
+    makers: dict[str, Callable[[], Chart | None]] = {
+        PER_CLASS: lambda: _per_class(name, runs[0].per_class),
+        PRECISION_RECALL: lambda: _precision_recall(name),
+        CONFUSION: lambda: _confusion(name),
+    }
+    if chart := _curves(runs):
+        yield chart
+    for table, make in makers.items():
+        with reading(_file(name, table)):
+            chart = make()
+        if chart:
             yield chart
 
 
@@ -145,8 +149,12 @@ def tables(name: str) -> list[Path]:
 
 def _table(name: str, table: str) -> list[dict[str, str]]:
     """Rows of a table that `evaluate` wrote; none without the file."""
-    file = paths.plots(name) / table / f"{table}.csv"
+    file = _file(name, table)
     if not file.is_file():
         return []
     with file.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def _file(name: str, table: str) -> Path:
+    return paths.plots(name) / table / f"{table}.csv"

@@ -11,6 +11,7 @@ from pipeline.commands.report.html import charts, lineage, runs
 from pipeline.commands.report.html.charts import Chart
 from pipeline.commands.report.html.images import Image, image
 from pipeline.commands.report.html.lineage import Step
+from pipeline.commands.report.html.reading import reading
 from pipeline.commands.report.html.runs import Run
 from pipeline.commands.report.results import Result
 from pipeline.params import Params
@@ -143,5 +144,6 @@ def _mlflow_run(name: str, seals: Seals) -> tuple[str | None, str | None]:
     problem = seals.require_whole(file)
     if not file.is_file():
         return None, None
-    run = json.loads(file.read_text(encoding="utf-8"))["run_name"]
+    with reading(file):
+        run = json.loads(file.read_text(encoding="utf-8"))["run_name"]
     return run, problem.text if problem else None

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.commands.report.html.reading import reading
 from pipeline.commands.report.results import Result
 from pipeline.formats import history
 from pipeline.formats.json_values import json_value
@@ -87,5 +88,8 @@ def curves(file: Path) -> Curves:
     """Columns of a history by name, None where a field is empty; nothing without the file or of a model that was not trained."""
     if not file.is_file():
         return {}
-    columns = {name: json_value(column.tolist(), lambda number: number) for name, column in history.read(file).items()}
+    with reading(file):
+        columns = {
+            name: json_value(column.tolist(), lambda number: number) for name, column in history.read(file).items()
+        }
     return columns | {"epoch": [int(epoch) for epoch in columns["epoch"]]} if columns else {}
