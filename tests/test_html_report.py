@@ -173,6 +173,8 @@ def test_a_browser_has_nothing_to_complain_of(page, width, dark):
     # Curves of 3 columns for each of three experiments and the comparison; bars for three; a matrix for two; precision for one.
     assert page.run("document.querySelectorAll('.js-plotly-plot').length") == 3 * 4 + 3 + 2 + 1
     assert page.run("document.documentElement.scrollWidth") <= width
+    too_wide = "[...document.querySelectorAll('.plot')].filter((plot) => plot.querySelector('svg').clientWidth > plot.clientWidth + 1)"
+    assert page.run(f"{too_wide}.length") == 0
     page.run(resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8") + ";0")
     found = page.run(
         "axe.run().then((found) => found.violations.map((one) => [one.id, one.nodes.map((node) => node.html)]))"
@@ -259,6 +261,16 @@ def test_two_results_side_by_side(page):
     assert {"architecture", "dataset", "dataset.task", "postprocess.nms_iou"} <= names
     assert not names & {"seed", "train.epochs", "source.kind"}
     assert ["top1 accuracy", "0.875", "–", ""] in moved
+    page.run("first.value = 'crops'; second.value = 'signals'; second.dispatchEvent(new Event('change'))")
+    *_, per_class = page.run(rows)
+    assert per_class == [
+        ["class", "crops", "signals, mean of 3 seeds", "difference"],
+        *([label, score, score, "±0.000"] for label, score in zip(CLASSES, ("0.000", "0.250", "0.500"), strict=True)),
+    ]
+    assert (
+        page.run("document.querySelector('#compared details:last-of-type summary').textContent")
+        == "Per class: top1 accuracy"
+    )
     page.run("first.value = 'signals@1'; second.value = 'signals@2'; second.dispatchEvent(new Event('change'))")
     changed, moved = page.run(rows)
     assert changed == [["setting", "signals, seed 1", "signals, seed 2"], ["seed", "1", "2"]]

@@ -33,7 +33,7 @@ function layout(options) {
   return {
     font: { family: "system-ui, sans-serif", size: 13, color: variable("--ink") },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: 50, r: 12, t: 36, b: 40 }, height: 310, dragmode: TOUCH ? false : "zoom", hovermode: "closest",
+    margin: { l: 50, r: 12, t: heading ? 36 : 12, b: 40 }, height: 310, dragmode: TOUCH ? false : "zoom", hovermode: "closest",
     legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0 }, title: { text: heading, font: { size: 14 }, x: 0, xref: "paper", xanchor: "left" },
     xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
   };
@@ -58,17 +58,21 @@ function addPlot(box) {
 function curves(box, runs) {
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.curves)))].filter((name) => name !== "epoch" && !name.startsWith("val_"));
   names.sort((one, other) => (one === "learning_rate") - (other === "learning_rate"));
-  for (const name of names) {
-    plot(addPlot(box), () => ({
+  // All are in the page before the first is drawn, which takes the width that it has then.
+  const targets = new Map(names.map((name) => [name, addPlot(box)]));
+  const several = runs.length > 1, epochs = Math.max(...runs.map((run) => run.curves.epoch.length));
+  for (const [name, target] of targets) {
+    const isRate = name === "learning_rate", lines = isRate ? runs.length : 2 * runs.length;
+    plot(target, () => ({
       traces: runs.flatMap((run, index) => [["", "training"], ["val_", "validation"]].filter(([prefix]) => run.curves[prefix + name]).map(([prefix, split]) => ({
-        x: run.curves.epoch, y: run.curves[prefix + name], type: "scatter", mode: run.curves.epoch.length < 20 ? "lines+markers" : "lines",
-        name: plain([...(runs.length > 1 ? [run.title] : []), ...(name === "learning_rate" ? [] : [split])].join(", ")) || "learning rate",
-        line: { color: color(runs.length > 1 ? index : prefix ? 1 : 0), width: 2, dash: runs.length > 1 && !prefix && name !== "learning_rate" ? "dot" : "solid" },
+        x: run.curves.epoch, y: run.curves[prefix + name], type: "scatter", mode: epochs < 20 ? "lines+markers" : "lines",
+        name: plain([...(several ? [run.title] : []), ...(isRate ? [] : [split])].join(", ")),
+        line: { color: color(several ? index : prefix ? 1 : 0), width: 2, dash: several && !prefix && !isRate ? "dot" : "solid" },
         hovertemplate: "epoch %{x}: %{y:.4g}<extra>%{fullData.name}</extra>",
       }))),
       options: {
-        heading: words(name), height: 310 + 22 * (runs.length > 1 ? runs.length : 0), showlegend: runs.length > 1 || name !== "learning_rate",
-        xaxis: { title: { text: "epoch" } }, yaxis: { rangemode: name === "learning_rate" ? "tozero" : "normal" },
+        heading: words(name), height: 290 + (several || !isRate ? 20 * Math.ceil(lines / (target.clientWidth < 500 ? 1 : 3)) : 0), showlegend: several || !isRate,
+        xaxis: { title: { text: "epoch" }, ...(epochs < 12 ? { dtick: 1 } : {}) }, yaxis: { rangemode: isRate ? "tozero" : "normal" },
       },
     }));
   }
