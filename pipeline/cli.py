@@ -221,6 +221,32 @@ def repro(jobs: int | None, keep_going: bool) -> None:
 
 @main.command()
 @click.argument("experiment")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Compare the first so many steps of two new trainings. Default: the whole training, with its result.",
+)
+def verify(experiment: str, steps: int | None) -> None:
+    """Train again, elsewhere, and compare every bit.
+
+    The whole training is compared with results/EXPERIMENT: each variable of the model, and the history. With --steps, or where there is no
+    result, two new trainings run side by side and are compared after each step: all variables of the model, of the optimizer and of the
+    metrics. Nothing of the project is changed.
+
+    Exit code 0: every bit is the same. 1: there is a difference; the first epoch or step, the variables and its size are printed. 2: wrong input.
+
+    \b
+    Examples: cnnkeras verify yolo
+              cnnkeras verify yolo --steps 100
+    """  # noqa: D301 - click reads \b as "leave these lines as they are"
+    from pipeline.commands import verify
+
+    if not verify.run(experiment, steps=steps):
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("experiment")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the drawn images. Default: show/ here.")
 def show(experiment: str, images: tuple[Path, ...], output: Path | None) -> None:

@@ -78,6 +78,32 @@ def test_a_damaged_state_falls_back_to_the_one_before(reference, tmp_path, damag
     assert outputs(root, "simple") == reference("simple")
 
 
+def test_what_was_before_a_kill_counts(tmp_path):
+    """The times of earlier epochs are those that were kept with the state, whatever the file of times says; durations are sums."""
+    root = write_small_project(tmp_path / "project")
+    stop_at(root, "simple", "0000001-000000001")
+    for file in root.glob(
+        ".cnnkeras/checkpoints/simple/*/0*"
+    ):  # as if it had been begun in 1970, and taken a thousand seconds since
+        facts, arrays = checkpoint.read(file)
+        over = {str(epoch + 1): 100.0 + epoch for epoch in range(facts["epoch"])}
+        facts["past"]["elapsed"] += 1000
+        facts["past"]["times"] = {"start": 10.0, "epochs": over, "end": None, "is_finished": False}
+        checkpoint.write(file, facts, arrays)
+    (times,) = root.glob(".cnnkeras/times/*.json")
+    times.write_text(
+        '{"start": 5000.0, "epochs": {}, "end": null, "is_finished": false}'
+    )  # of a training of other code
+    finish(start(TRAIN, root, "simple"))
+    known = json.loads(times.read_text())
+    assert (known["start"], known["epochs"]["1"], known["is_finished"]) == (10.0, 100.0, True)
+    assert len(known["epochs"]) == 3
+    assert known["end"] >= known["epochs"]["3"] > 1e9
+    timings = json.loads((root / ".cnnkeras/timings/simple.json").read_text())
+    assert 1000 < timings["seconds"] < 2000
+    assert float((root / ".cnnkeras/durations/train@simple").read_text()) > 1000
+
+
 KEYS = """
 import os
 from pathlib import Path

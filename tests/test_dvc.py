@@ -710,12 +710,12 @@ def test_another_default_makes_stale_what_leaves_it_out(varied):
     """A default is no text of params.yaml, so that DVC cannot compare it; the experiment that gives its own value stays."""
     path = varied.folder / "pipeline" / "params" / "training.py"
     before = path.read_text(encoding="utf-8")
-    assert before.count("xla: bool = False") == 1
+    assert before.count('profile: Profile = "deterministic"') == 1
     try:
-        path.write_text(before.replace("xla: bool = False", "xla: bool = True"), encoding="utf-8")
+        path.write_text(before.replace('Profile = "deterministic"', 'Profile = "fast"'), encoding="utf-8")
         plan = varied.plan()
-        assert plan["train@vgg"] == "experiments.vgg.train.xla: False -> True"
-        assert {stage for stage, why in plan.items() if "train.xla: False -> True" in why} == varied.stale()
+        assert plan["train@vgg"] == "experiments.vgg.train.profile: deterministic -> fast"
+        assert {stage for stage, why in plan.items() if "train.profile: deterministic -> fast" in why} == varied.stale()
         assert stages_of(*EXPERIMENTS, of=["train"]) <= varied.stale()
     finally:
         path.write_text(before, encoding="utf-8")

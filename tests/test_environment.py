@@ -128,14 +128,14 @@ def test_a_record_belongs_to_a_training(tmp_path):
     """It has the versions that are installed; after another training it says nothing."""
     file, seal = tmp_path / "environment.json", tmp_path / "seal.json"
     seal.write_text("one")
-    environment.write(file, seal=seal, settings={"precision": "float32", "xla": False, "threads": 1})
+    environment.write(file, seal=seal, settings={"precision": "float32", "profile": "deterministic", "threads": 1})
     recorded = environment.read(file, seal=seal)
     now = environment.current("tensorflow")
     assert recorded["environment"] == now
     assert {"backend", "python", "tensorflow", "keras", "numpy", "processor", "TF_ENABLE_ONEDNN_OPTS"} <= now.keys()
     assert recorded["settings"] | {"devices": ""} == {
         "precision": "float32",
-        "xla": False,
+        "profile": "deterministic",
         "threads": 1,
         "image_data_format": "channels_last",
         "devices": "",
@@ -158,7 +158,7 @@ def test_the_plan_says_what_was_trained_with_other_versions(project):
         record = {"format": 1, "seal": None, "environment": now | {"keras": "3.0.0"}, "settings": {}}
         paths.environment(name).write_text(json.dumps(record))
     assert project.params.is_file()
-    assert plan._notes(load_params().experiments, "tensorflow") == [
+    assert plan._notes(load_params(), load_params().experiments) == [
         f"crops, boxes: trained with keras 3.0.0 (now {now['keras']}). {FIX}"
     ]
 

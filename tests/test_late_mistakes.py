@@ -57,6 +57,8 @@ def edited(old: str, new: str) -> str:
         (CROPS, "task: classification, size: [32, 32]}", "6: datasets.crops.examples: expected 'objects', as images of scenes have no class of their own; received: 'images'"),
         # Parts of a batch, and the best epoch
         ("batch_size: 1\n", "batch_size: 1\n      accumulate: 2\n", "19: experiments.crops.train.accumulate: expected a number that divides batch_size, 1; received: 2"),
+        ("width: 0.03125}\n    input: {mean: 128.0, std: 64.0}\n    train:\n      epochs: 1\n      batch_size: 1\n", "width: 0.03125, batch_norm: true}\n    input: {mean: 128.0, std: 64.0}\n    train:\n      epochs: 1\n      batch_size: 2\n      accumulate: 2\n", "19: experiments.crops.train.accumulate: expected none, as this vgg has batch normalisation, bn1_1 for example, whose statistics are those of what is computed at once; received: 2. Take a smaller batch_size"),
+        ("architecture: deconvnet\n", "architecture: deconvnet\n    train:\n      epochs: 1\n      batch_size: 2\n      accumulate: 2\n      optimizer: {name: sgd, learning_rate: 0.1}\n      schedule: {name: constant}\n      initial_weights: {experiment: scratch}\n", "42: experiments.masks.train.accumulate: expected none, as the loss of segmentation averages over more than one example; received: 2. Take a smaller batch_size"),
         ("batch_size: 1\n", "batch_size: 1\n      keep: best\n      keep_by: val_top1_acuracy\n", "20: experiments.crops.train.keep_by: unknown number of the validation split 'val_top1_acuracy'; did you mean 'val_top1_accuracy'? (known: val_loss, val_top1_accuracy, val_top5_accuracy)"),
         ("batch_size: 1\n", "batch_size: 1\n      keep_by: val_top1_accuracy\n", "19: experiments.crops.train.keep_by: expected keep: best beside it; received: val_top1_accuracy by which nothing is kept"),
         ("batch_size: 1\n", "batch_size: 1\n      keep: best\n      keep_by: val_loss\n", None),
@@ -122,6 +124,7 @@ def test_what_would_fail_late_is_refused_at_once(old, new, message):
         (CROPS, f"copies: 2, {FLIP}, {CROPS}"),
         (MASKS, f"examples: objects, {MASKS}"),
         ("epochs: 1\n", "epochs: 0x10\n"),
+        ("width: 0.03125}\n    input: {mean: 128.0, std: 64.0}\n    train:\n      epochs: 1\n      batch_size: 1\n", "width: 0.03125}\n    input: {mean: 128.0, std: 64.0}\n    train:\n      epochs: 1\n      batch_size: 2\n      accumulate: 2\n"),
         ("batch_size: 1\n", "batch_size: 12\n"),
         ("epochs: 1\n      batch_size: 1\n      optimizer: {name: sgd, learning_rate: 0.1}\n      schedule: {name: constant}", "epochs: 3\n      batch_size: 1\n      optimizer: {name: sgd, learning_rate: 0.1}\n      schedule: {name: step, every_epochs: 2, factor: 0.1, warmup_epochs: 0.5}"),
         ("predict: {batch_size: 1}", "predict: {batch_size: 100000}"),
@@ -136,6 +139,8 @@ def test_what_can_be_is_no_mistake(old, new):
     if "batch_norm" in new:
         text = text.replace("learning_rate: 0.1}", "learning_rate: 0.1, normalization_decay: 0.0005}", 1)
         text = text.split("  signals:\n    <<")[0]
+    if "accumulate" in new:
+        text = text.split("  masks:\n    <<")[0]
     if "batch_size: 12" in new:
         text = text.replace("dataset: boxes", "dataset: crops").split("  boxes:\n    <<")[0]
     assert checked(text) is None

@@ -134,6 +134,7 @@ def test_a_training_that_goes_on_keeps_its_times(tracked_project, ending):
     first = times.Recorder()
     first.of(fingerprint)
     first.epoch(1)
+    kept = first.facts  # in a checkpoint
     if ending == "failed":  # after a kill nobody writes anything
         first.end(is_finished=False)
     killed = times.read(fingerprint)
@@ -141,6 +142,7 @@ def test_a_training_that_goes_on_keeps_its_times(tracked_project, ending):
         patch.setattr(time, "time", lambda: killed.start - 1000)
         second = times.Recorder()
     second.of(fingerprint)
+    second.go_on(json.loads(json.dumps(kept)))
     assert times.read(fingerprint).end is None
     second.epoch(2)
     second.end()

@@ -24,6 +24,14 @@ def test_tasks_are_found_by_name():
         tasks.load("segmentaton")
 
 
+@pytest.mark.parametrize("name", tasks.names())
+def test_a_task_says_of_its_loss_what_the_loss_says(name):
+    """params.yaml is checked by the task's word, without Keras; a training by the loss."""
+    assert (
+        getattr(tasks.load(name).build_loss(), "is_mean_of_examples", True) == tasks.load(name).LOSS_IS_MEAN_OF_EXAMPLES
+    )
+
+
 def test_encoding_and_decoding_need_no_keras():
     """Importing the tasks and decoding outputs starts no backend."""
     program = (

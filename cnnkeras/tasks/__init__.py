@@ -6,6 +6,7 @@ A task's file defines
 - `OUTPUT_DTYPE`: the type in which a model's outputs are stored;
 - `ANNOTATIONS`: the columns of a packed dataset that a training reads beside the inputs;
 - `METRICS`: the names of the metrics of `build_metrics`, each the better the higher it is;
+- `LOSS_IS_MEAN_OF_EXAMPLES`: whether the loss of a batch is the mean of those of its examples, so that a batch can be computed in parts;
 - `PROTOCOL`: the key of `predict:` in params.yaml that sets which parts of an image a model gets, `views` or `regions`; None: no key;
 - `COMMON_KEYS`: the keys whose values the datasets of an ensemble's members have in common; empty: the task has no ensembles;
 - `encode_targets`: annotations to the loss's targets; `encode_examples`: the same from the columns of a packed dataset;

@@ -16,6 +16,7 @@ EXAMPLES = ("images", "objects")
 OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("labels",)
 METRICS = ("top1_accuracy", "top5_accuracy")
+LOSS_IS_MEAN_OF_EXAMPLES = True
 PROTOCOL = "views"
 COMMON_KEYS = ("source", "task", "examples")
 

@@ -22,6 +22,7 @@ EXAMPLES = ("images",)
 OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("boxes", "box_labels", "difficult")
 METRICS = ("responsible_iou",)
+LOSS_IS_MEAN_OF_EXAMPLES = True
 PROTOCOL = None
 COMMON_KEYS = ()
 

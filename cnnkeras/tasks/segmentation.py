@@ -18,6 +18,7 @@ EXAMPLES = ("images", "objects", "proposals")
 OUTPUT_DTYPE = np.dtype(np.float16)
 ANNOTATIONS = ("masks",)
 METRICS = ("pixel_accuracy",)
+LOSS_IS_MEAN_OF_EXAMPLES = False
 PROTOCOL = "regions"
 COMMON_KEYS = ("source", "task", "examples", "size")
 

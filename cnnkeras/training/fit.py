@@ -92,10 +92,13 @@ def fit(
     """
     _require_named(best_by, metrics)
     set_weight_decay(model, optimizer.weight_decay, optimizer.normalization_decay)
-    strategy = getattr(model, "distribute_strategy", None)  # TensorFlow's
-    is_distributed = strategy is not None and strategy.num_replicas_in_sync > 1
+    is_distributed = _is_distributed(model)
     if train.parts > 1:
-        _require_divisible(model, loss, is_distributed=is_distributed)
+        if reason := why_indivisible(model, loss):
+            raise FitError(
+                f"expected a training whose batches can be computed in parts; received: {reason}. "
+                "Leave `accumulate` out and take a smaller batch_size"
+            )
         optimizer.update.gradient_accumulation_steps = train.parts
     model.compile(
         optimizer.update,
@@ -131,20 +134,20 @@ def _require_named(best_by: str | None, metrics: Sequence[keras.metrics.Metric])
         raise FitError(f"expected the best epoch by one of {', '.join(names)}; received: {best_by!r}")
 
 
-def _require_divisible(model: keras.Model, loss: keras.losses.Loss, *, is_distributed: bool) -> None:
-    """Refuse to accumulate gradients where parts of a batch do not add up to the whole."""
+def _is_distributed(model: keras.Model) -> bool:
+    strategy = getattr(model, "distribute_strategy", None)  # TensorFlow's
+    return strategy is not None and strategy.num_replicas_in_sync > 1
+
+
+def why_indivisible(model: keras.Model, loss: keras.losses.Loss) -> str | None:
+    """Why the gradients of parts of a batch do not add up to that of the whole; None if they do."""
     normalization = next(
         (layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)), None
     )
     if normalization is not None:
-        reason = f"{normalization}, a batch normalisation, whose statistics are those of what is computed at once"
-    elif not getattr(loss, "is_mean_of_examples", True):
-        reason = f"{loss.name}, which averages over more than one example"
-    elif is_distributed:
-        reason = "several devices, on which Keras does not accumulate gradients"
-    else:
-        return
-    raise FitError(
-        f"expected a training whose batches can be computed in parts; received: {reason}. "
-        "Leave `accumulate` out and take a smaller batch_size"
-    )
+        return f"{normalization}, a batch normalisation, whose statistics are those of what is computed at once"
+    if not getattr(loss, "is_mean_of_examples", True):
+        return f"{loss.name}, which averages over more than one example"
+    if _is_distributed(model):
+        return "several devices, on which Keras does not accumulate gradients"
+    return None

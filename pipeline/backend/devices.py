@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -43,7 +43,10 @@ _DETERMINISTIC_XLA = (
     "--xla_gpu_deterministic_ops=true"  # without it, two trainings of AlexNet by JAX on one H200 differed
 )
 _JAX_THREADS = "NPROC"  # the number of threads that XLA starts for its operations on a processor
+# PyTorch asks for it where operations are to be deterministic.
+_CUBLAS, _DETERMINISTIC_CUBLAS = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 BACKENDS = ("tensorflow", "jax", "torch")  # the first is the default
+Profile = Literal["deterministic", "fast"]
 IMAGE_DATA_FORMAT, _EPSILON = "channels_last", 1e-7  # Keras' defaults, which its settings file may change
 # Optional packages that Keras and TensorFlow import if installed, and that are not needed here: they make the import half as long again.
 _OPTIONAL = ("matplotlib", "pandas", "sklearn")
@@ -51,39 +54,36 @@ _OPTIONAL_TO_TENSORFLOW = ("jax",)
 
 
 def set_up(
-    *, seed: int, precision: str = "float32", xla: bool = False, threads: int | None = None
+    *, seed: int, precision: str = "float32", profile: Profile = "deterministic", threads: int | None = None
 ) -> AbstractContextManager[None]:
     """Prepare the backend before a model is built. Build, load and train models inside the returned context.
 
-    On TensorFlow the memory of a GPU is allocated as needed, several GPUs divide each batch (MirroredStrategy), and operations are
-    deterministic unless `xla` is true: determinism and XLA exclude each other. On other backends Keras' default device is used, and operations
-    are deterministic too.
+    On TensorFlow the memory of a GPU is allocated as needed, and several GPUs divide each batch (MirroredStrategy). On other backends
+    Keras' default device is used. On all of them operations are deterministic, unless the profile is `fast`.
 
     Args:
         seed: Seed of Python's, NumPy's and the backend's generators, which draw initial weights and dropout.
         precision: Keras' dtype policy.
-        xla: Whether the training step will be compiled with XLA.
+        profile: `deterministic`: equal bits each time; `fast`: kernels that may sum in another order each time, and on TensorFlow XLA.
         threads: Number of cores for an operation; None: all. It affects the rounding of sums.
 
     Raises:
-        InputError: XLA with mixed precision on several GPUs, which hangs (keras-team/keras#20763).
+        InputError: The profile `fast` with mixed precision on several GPUs, which hangs (keras-team/keras#20763), or the backend has
+            started in this process with other settings.
     """
-    if threads is not None and chosen_backend() == "jax":
-        if "jax" in sys.modules and os.environ.get(_JAX_THREADS) != str(threads):
-            raise InputError(
-                f"expected `threads: {threads}` to be set before JAX starts; received: a process in which JAX runs"
-            )
-        os.environ[_JAX_THREADS] = str(threads)
-    backend = import_keras()
+    if chosen_backend() == "jax":
+        _set_up_jax(threads)
+    backend = import_keras(profile)
     import keras
 
+    deterministic = profile == "deterministic"
     if backend == "torch":
-        _set_up_torch(deterministic=not xla, threads=threads)
+        _set_up_torch(deterministic=deterministic, threads=threads)
 
-    gpus = _set_up_tensorflow(deterministic=not xla, threads=threads) if backend == "tensorflow" else 0
-    if gpus > 1 and xla and precision != "float32":
+    gpus = _set_up_tensorflow(deterministic=deterministic, threads=threads) if backend == "tensorflow" else 0
+    if gpus > 1 and not deterministic and precision != "float32":
         raise InputError(
-            f"expected `xla: false` or `precision: float32` on several GPUs; received: xla with {precision} on {gpus}, "
+            f"expected `profile: deterministic` or `precision: float32` on several GPUs; received: {profile} with {precision} on {gpus}, "
             "which hangs (keras-team/keras#20763). Or set CUDA_VISIBLE_DEVICES to a single one"
         )
     with _quiet():  # Keras imports TensorFlow here, on any backend
@@ -92,11 +92,14 @@ def set_up(
     return _mirrored() if gpus > 1 else contextlib.nullcontext()
 
 
-def import_keras() -> str:
+def import_keras(profile: Profile = "deterministic") -> str:
     """Import Keras with its backend, without the messages of TensorFlow's import; returns the backend's name.
 
     TF_CPP_MIN_LOG_LEVEL=0 shows these and TensorFlow's later messages. TensorFlow uses oneDNN on any processor unless
     TF_ENABLE_ONEDNN_OPTS=0.
+
+    Args:
+        profile: As for `set_up`; it decides the switches.
 
     Raises:
         InputError: As `chosen_backend`.
@@ -104,7 +107,7 @@ def import_keras() -> str:
     places.require_temporary_folder()
     os.environ[_BACKEND] = chosen = chosen_backend()
     os.environ.setdefault(_ONEDNN, "1")  # also beside JAX, where Keras imports TensorFlow
-    os.environ.update({name: value for name, value in switches(chosen).items() if value})
+    os.environ.update({name: value for name, value in switches(chosen, profile).items() if value})
     optional = _OPTIONAL if chosen != "tensorflow" else _OPTIONAL + _OPTIONAL_TO_TENSORFLOW
     with _quiet(), _packages_hidden(optional):
         import keras
@@ -145,13 +148,17 @@ def _backend_of_project() -> str | None:
     return definition.lookup(definition.read_yaml(file), "backend") or BACKENDS[0]
 
 
-def switches(backend: str) -> dict[str, str]:
+def switches(backend: str, profile: Profile = "deterministic") -> dict[str, str]:
     """The variables of the environment that decide bits, as `set_up` sets them for a backend; what the user has set stays."""
     flags = os.environ.get(_XLA_FLAGS, "")
-    if backend == "jax" and _DETERMINISTIC_XLA not in flags:
+    if backend == "jax" and profile == "deterministic" and _DETERMINISTIC_XLA not in flags:
         flags = f"{flags} {_DETERMINISTIC_XLA}".strip()
-    onednn = {_ONEDNN: os.environ.get(_ONEDNN, "1")} if backend == "tensorflow" else {}
-    return {**onednn, _XLA_FLAGS: flags}
+    own = {}
+    if backend == "tensorflow":
+        own = {_ONEDNN: os.environ.get(_ONEDNN, "1")}
+    elif backend == "torch":
+        own = {_CUBLAS: os.environ.get(_CUBLAS, _DETERMINISTIC_CUBLAS if profile == "deterministic" else "")}
+    return {**own, _XLA_FLAGS: flags}
 
 
 def _quiet() -> AbstractContextManager[None]:
@@ -199,30 +206,55 @@ def _set_up_tensorflow(*, deterministic: bool, threads: int | None) -> int:
         # Hides the messages from Python, such as a warning at every second model that a process builds.
         tf.get_logger().setLevel("ERROR")
 
-    if threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+    gpus, threading = tf.config.list_physical_devices("GPU"), tf.config.threading
+    current = threading.get_intra_op_parallelism_threads()
+    try:
+        if current != (threads or 0):  # 0: all cores
+            threading.set_intra_op_parallelism_threads(threads or 0)
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:  # TensorFlow has started, and would keep what it has
+        raise _too_late("TensorFlow", threads, current or None) from error
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     return len(gpus)
+
+
+def _set_up_jax(threads: int | None) -> None:
+    """Give XLA its number of threads, which it reads when JAX starts."""
+    current = os.environ.get(_JAX_THREADS)
+    if threads is None or current == str(threads):
+        return
+    if "jax" in sys.modules:
+        raise _too_late("JAX", threads, current)
+    os.environ[_JAX_THREADS] = str(threads)
 
 
 def _set_up_torch(*, deterministic: bool, threads: int | None) -> None:
     torch = import_module("torch")  # of an extra, which few install
     if threads is not None:
         torch.set_num_threads(threads)
-    os.environ.setdefault(
-        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # torch asks for it where operations are to be deterministic
     torch.use_deterministic_algorithms(deterministic)
+
+
+def _too_late(library: str, threads: int | None, current: int | str | None) -> InputError:
+    return InputError(
+        f"expected `threads: {threads or 'null'}` before {library} starts; received: a process in which {library} runs with "
+        f"`threads: {current or 'null'}`. Run each training in a process of its own, as `cnnkeras train` does"
+    )
 
 
 def _mirrored() -> AbstractContextManager:
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy().scope()
+
+
+def compiles(profile: Profile) -> bool:
+    """Whether a training step is compiled with XLA although the backend does not do so by itself, as JAX does."""
+    import keras
+
+    return profile == "fast" and keras.backend.backend() == "tensorflow"
 
 
 def feed(batches: "keras.utils.PyDataset") -> "keras.utils.PyDataset | tf.data.Dataset":

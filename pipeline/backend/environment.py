@@ -37,9 +37,9 @@ def versions(backend: str) -> dict[str, str]:
     return {"python": platform.python_version(), **{name: text for name, text in found.items() if text}}
 
 
-def current(backend: str) -> dict[str, str]:
-    """Everything that decides bits and is no setting of an experiment, by name."""
-    switches = {name: value for name, value in devices.switches(backend).items() if value}
+def current(backend: str, profile: devices.Profile = "deterministic") -> dict[str, str]:
+    """Everything that decides bits and is no setting of an experiment, by name; `profile` is the experiment's."""
+    switches = {name: value for name, value in devices.switches(backend, profile).items() if value}
     return {"backend": backend, **versions(backend), "processor": devices.processor(), **switches}
 
 
@@ -49,13 +49,14 @@ def write(file: Path, *, seal: Path, settings: Mapping[str, Any]) -> None:
     Args:
         file: The JSON file.
         seal: The seal of the training, which the record belongs to.
-        settings: Of the training: precision, xla, threads.
+        settings: Of the training: precision, profile, threads.
     """
-    backend = devices.import_keras()
+    profile = settings["profile"]
+    backend = devices.import_keras(profile)
     content = {
         "format": _FORMAT,
         "seal": _digest(seal),
-        "environment": current(backend),
+        "environment": current(backend, profile),
         "settings": {**settings, "image_data_format": devices.IMAGE_DATA_FORMAT, "devices": devices.describe()},
     }
     with replacing(file) as partial:

@@ -21,7 +21,7 @@ from dvc.scm import SCMError
 from dvc.stage import Stage
 
 from pipeline.backend import environment
-from pipeline.params import load_params
+from pipeline.params import Params, load_params
 from pipeline.params.code import code_of_stages
 from pipeline.runtime import definition, durations, dvc_files, paths, publishing
 from pipeline.runtime.code import Code
@@ -119,14 +119,15 @@ def make_plan() -> Plan:
         graph,
         forced,
         is_checked,
-        _notes([name for name in params.experiments if f"train@{name}" not in reasons], params.backend),
+        _notes(params, [name for name in params.experiments if f"train@{name}" not in reasons]),
     )
 
 
-def _notes(experiments: Iterable[str], backend: str) -> list[str]:
+def _notes(params: Params, experiments: Iterable[str]) -> list[str]:
     """A sentence for each difference between what some models were trained with and what there is now."""
-    now, models = environment.current(backend), defaultdict(list)
+    models = defaultdict(list)
     for name in experiments:
+        now = environment.current(params.backend, params.experiment(name).train.profile)
         recorded = environment.read(paths.environment(name), seal=paths.seal(f"train@{name}"))["environment"]
         if differences := ", ".join(environment.differences(recorded, now)):
             models[differences].append(name)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cnnkeras.training import optimizers, schedules
+from pipeline.backend.devices import Profile
 from pipeline.images.transform_table import MIN_VISIBLE_FRACTION
 from pipeline.params.values import Count, Fraction, Positive, Transforms
 from pipeline.runtime.entries import Arguments, Entry, Seed, functions, one_of
@@ -58,7 +59,8 @@ class Train(Entry):
         keep: Whose weights the model gets, the `best` or the `last` epoch's. None: the best one's with `early_stopping`, else the last.
         keep_by: The number of the validation split by which an epoch is the best: `val_loss`, or a metric of the history.
         precision: Keras' dtype policy.
-        xla: Compile the step with XLA, without TensorFlow's op determinism, as the two exclude each other.
+        profile: `deterministic`: two trainings have equal bits. `fast`: they may differ in the rounding of sums; the backend takes
+            kernels that are not deterministic, and TensorFlow compiles the step with XLA.
         steps_per_execution: Steps that run between two returns to Python.
         threads: Cores that one operation of TensorFlow may use. None: all cores, and the rounding of the weights then depends on the
             number of cores.
@@ -76,7 +78,7 @@ class Train(Entry):
     schedule: one_of(functions(schedules), check=True)
     early_stopping: EarlyStopping | None = None
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    xla: bool = False
+    profile: Profile = "deterministic"
     steps_per_execution: Positive = 1
     loss: Arguments = Arguments({})
     initial_weights: InitialWeights

@@ -59,9 +59,11 @@ class Partials(tuple[Path, ...]):
         require_unchanged: A function that raises an `InputError` if an input, a value or the code changed since the stage began. While
             all files are as it saw them last it only looks at their sizes and times; otherwise it compares as the end of the stage does,
             so that an edit that changes nothing is no change.
+        seconds_before: How long earlier processes worked on what this one goes on from; the stage sets it.
     """
 
     require_unchanged: Callable[[], None]
+    seconds_before: float = 0.0
 
     def __new__(cls, partials: Iterable[Path], require_unchanged: Callable[[], None]) -> "Partials":
         """The paths, with the function."""
@@ -112,7 +114,24 @@ def stage(
         yield partials
         run.require_unchanged(thoroughly=True)
         run.publish(partials, outputs)
-        durations.record(label, time.monotonic() - begin)
+        durations.record(label, partials.seconds_before + time.monotonic() - begin)
+
+
+@contextmanager
+def repetition(
+    name: str, entry: str, *, inputs: Sequence[Path], params: Params | None = None
+) -> Iterator[Callable[[], None]]:
+    """Guard a run of a stage that publishes nothing: it demands of inputs, params and code what `stage` does. Arguments as for `stage`.
+
+    Yields `require_unchanged`, as the `Partials` of a stage have it.
+
+    Raises:
+        InputError: As `stage`, except that other runs are no reason.
+    """
+    _require(inputs, definition.label(name, entry))
+    run = _Run(name, entry, inputs, params)
+    yield run.require_unchanged
+    run.require_unchanged(thoroughly=True)
 
 
 def fingerprint(name: str, entry: str, inputs: Sequence[Path], params: Params | None = None) -> str:

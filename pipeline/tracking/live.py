@@ -97,6 +97,15 @@ class Mirror:
             if history.is_file():  # the stage moves it away, or deletes it
                 self._tell({"history": history.read_text(encoding="utf-8")})
 
+    @property
+    def times(self) -> dict[str, Any]:
+        """The times so far, as JSON can hold them."""
+        return self._recorder.facts
+
+    def go_on(self, times: Mapping[str, Any]) -> None:
+        """The training goes on from a state that was kept with these `times`."""
+        self._recorder.go_on(times)
+
     def epoch(self, number: int) -> None:
         """An epoch has ended; the first is number 1."""
         self._recorder.epoch(number)

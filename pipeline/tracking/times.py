@@ -4,14 +4,16 @@ history.csv has no times, so that equal trainings give equal files. The file of 
 fresh clone, the times are not known, and the run says so.
 
 The clock may jump meanwhile. It is read once, at the start; later times are that time plus the seconds that have passed since, those of a sleeping
-machine included. A training that goes on in another process never goes back behind its own last time.
+machine included. A training that goes on in another process has the times that were kept with its state, and never goes back behind the last one.
 """
 
 import contextlib
 import json
 import time
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipeline.runtime import paths
 from pipeline.runtime.replacing import replacing
@@ -30,13 +32,19 @@ class Times:
         start: The begin.
         epochs: End of each epoch, by its number from 1.
         end: The end; None while it runs, and after a kill.
-        is_finished: Whether it ended well. A training that did not may go on, from where it was.
+        is_finished: Whether it ended well.
     """
 
     start: float
     epochs: dict[int, float] = field(default_factory=dict)
     end: float | None = None
     is_finished: bool = False
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> "Times":
+        """Times that JSON has held."""
+        epochs = {int(epoch): float(end) for epoch, end in facts["epochs"].items()}
+        return cls(float(facts["start"]), epochs, facts["end"], facts["is_finished"])
 
     @property
     def latest(self) -> float:
@@ -47,34 +55,36 @@ class Times:
 def read(fingerprint: str) -> Times | None:
     """The times of a training or claim; None if they are not known here."""
     try:
-        content = json.loads(_file(fingerprint).read_text(encoding="utf-8"))
-        epochs = {int(epoch): float(end) for epoch, end in content["epochs"].items()}
-        return Times(float(content["start"]), epochs, content["end"], content["is_finished"])
+        return Times.of_facts(json.loads(_file(fingerprint).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 class Recorder:
-    """Writes the times of a training or claim down as they pass, from now on. One that was interrupted goes on."""
+    """Writes the times of a training or claim down as they pass, from now on."""
 
     def __init__(self) -> None:
         self._times, self._fingerprint = Times(time.time()), ""
         self._offset = self._times.start - time.clock_gettime(_CLOCK)
-        self._start = self._times.start
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The times so far, as JSON can hold them."""
+        return asdict(self._times)
 
     def of(self, fingerprint: str) -> None:
         """Say whose times they are."""
-        self._fingerprint, former = fingerprint, read(fingerprint)
-        if former and not former.is_finished and former.epochs:
-            self._offset += max(former.latest - self._now(), 0)
-            self._times = replace(former, end=None)
+        self._fingerprint = fingerprint
+        self._write()
+
+    def go_on(self, facts: Mapping[str, Any]) -> None:
+        """Go on from earlier times, which `facts` returned, in another process as a rule."""
+        self._times = Times.of_facts(facts)
+        self._offset += max(self._times.latest - self._now(), 0)
         self._write()
 
     def epoch(self, number: int) -> None:
         """An epoch has ended; the first is number 1."""
-        if number == 1:  # from the beginning again
-            self._times = Times(self._start)
-        self._times.epochs = {epoch: end for epoch, end in self._times.epochs.items() if epoch < number}
         self._times.epochs[number] = self._now()
         self._write()
 

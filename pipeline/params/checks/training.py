@@ -34,7 +34,7 @@ def check_training(file: ParsedFile, params: Params, name: str) -> None:
                 f"{MAX_BATCH_BYTES >> 30} GiB; received: {batch_size}",
             )
     _check_seeds(file, location, experiment)
-    _check_parts(file, (*location, "train", "accumulate"), experiment.train)
+    _check_parts(file, (*location, "train", "accumulate"), experiment.train, params.task(name))
     _check_best(file, (*location, "train", "keep_by"), experiment.train, params.datasets[experiment.dataset].task)
     if experiment.train.epochs:
         _check_schedule(file, (*location, "train", "schedule"), experiment)
@@ -42,15 +42,26 @@ def check_training(file: ParsedFile, params: Params, name: str) -> None:
 
 
 def check_normalization(file: ParsedFile, params: Params, name: str, model: Mapping[str, Any]) -> None:
-    """Refuse a decay of scales and shifts where the network has none. `model`: the checked options of the architecture."""
-    experiment = params.experiments[name]
-    decay = experiment.train.optimizer.arguments.get("normalization_decay")
+    """Refuse a decay of scales and shifts where the network has none, and parts of a batch where it has some.
+
+    `model`: the checked options of the architecture.
+    """
+    experiment, location = params.experiments[name], ("experiments", name, "train")
     layers = layer_table.layers(experiment.architecture, params.task(name), model)
-    # An architecture of the user's is not in the table: its layers may have any name.
-    if decay and layers is not None and not any(layer.startswith(NORMALIZATIONS) for layer in layers):
+    if layers is None:  # an architecture of the user's, whose layers may have any name: the training itself looks
+        return
+    normalizations = [layer for layer in layers if layer.startswith(NORMALIZATIONS)]
+    decay = experiment.train.optimizer.arguments.get("normalization_decay")
+    if decay and not normalizations:
         raise file.error(
-            ("experiments", name, "train", "optimizer", "normalization_decay"),
+            (*location, "optimizer", "normalization_decay"),
             f"expected none, as this {experiment.architecture} has no batch normalisation; received: {decay:g}",
+        )
+    if experiment.train.accumulate > 1 and normalizations:
+        raise file.error(
+            (*location, "accumulate"),
+            f"expected none, as this {experiment.architecture} has batch normalisation, {normalizations[0]} for example, whose statistics "
+            f"are those of what is computed at once; received: {experiment.train.accumulate}. Take a smaller batch_size",
         )
 
 
@@ -68,10 +79,15 @@ def _check_seeds(file: ParsedFile, location: tuple[str, ...], experiment: Experi
         raise file.error((*location, "seeds"), f"expected something to train; received: {received}")
 
 
-def _check_parts(file: ParsedFile, location: tuple[str, ...], train: Train) -> None:
+def _check_parts(file: ParsedFile, location: tuple[str, ...], train: Train, task: str) -> None:
     if train.batch_size % train.accumulate:
         message = f"expected a number that divides batch_size, {train.batch_size}; received: {train.accumulate}"
         raise file.error(location, message)
+    if train.accumulate > 1 and not tasks.load(task).LOSS_IS_MEAN_OF_EXAMPLES:
+        message = (
+            f"expected none, as the loss of {task} averages over more than one example; received: {train.accumulate}"
+        )
+        raise file.error(location, f"{message}. Take a smaller batch_size")
 
 
 def _check_best(file: ParsedFile, location: tuple[str, ...], train: Train, task: str) -> None:

@@ -1,7 +1,10 @@
 """Stage `train`: trains an experiment's model on its packed dataset; writes the model and the history of the training."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import functools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cnnkeras import tasks
 from cnnkeras.training import optimizers, schedules
@@ -15,7 +18,7 @@ from pipeline.runtime.guard import Partials, stage
 from pipeline.runtime.workers import available
 from pipeline.stages.train import checkpoints, feed, several
 from pipeline.stages.train.training import Training, resolve
-from pipeline.stages.train.watch import Watch, write_timings
+from pipeline.stages.train.watch import Followers, Watch, write_timings
 from pipeline.tracking import live
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ def run(name: str, *, workers: int | None = None) -> None:
     write_timings(paths.timings(name), seconds)
     for repeat in repeats:
         checkpoints.forget(repeat.key)
-    settings = params.experiment(name).train.model_dump(include={"precision", "xla", "threads"})
+    settings = params.experiment(name).train.model_dump(include={"precision", "profile", "threads"})
     environment.write(paths.environment(name), seal=paths.seal(f"train@{name}"), settings=settings)
 
 
@@ -60,7 +63,10 @@ def _train_one(repeat: Repeat, workers: int) -> list[float]:
         curves.outcome(),
         stage("train", name, inputs=training.inputs, outputs=outputs, params=repeat.params) as partials,
     ):
-        return _train(repeat, training, partials, curves, workers=workers)
+        begin = time.monotonic()
+        seconds = _train(repeat, training, partials, curves, workers=workers)
+        partials.seconds_before = _seconds_before(seconds, begin)
+    return seconds
 
 
 def _train_several(params: Params, repeats: Sequence[Repeat], workers: int) -> list[float]:
@@ -74,21 +80,52 @@ def _train_several(params: Params, repeats: Sequence[Repeat], workers: int) -> l
             return _train(repeat, resolve(repeat), partials, curves, workers=workers)
 
     with stage("train", name, inputs=inputs, outputs=outputs, params=params) as partials:
+        begin = time.monotonic()
         seconds = several.train_all(params, repeats, partials, train)
+        partials.seconds_before = _seconds_before(seconds, begin)
     several.forget_others(params, repeats)
     return seconds
 
 
+def _seconds_before(seconds: Sequence[float], begin: float) -> float:
+    """How much of the durations of epochs lies before `begin`, on the monotonic clock: what other processes have trained."""
+    return max(sum(seconds) - (time.monotonic() - begin), 0.0)
+
+
 def _train(repeat: Repeat, training: Training, partials: Partials, curves: live.Mirror, *, workers: int) -> list[float]:
-    """Train and save; returns the duration of each epoch in seconds."""
-    model_folder, history_file = partials
+    """Train and save for the stage; returns the duration of each epoch in seconds."""
+    followers = Followers(
+        functools.partial(progress.bar, f"train {training.title}", unit="steps"),
+        curves.shown,
+        curves.epoch,
+        functools.partial(_checkpoints, repeat, training, curves),
+        partials.require_unchanged,
+        lambda past: curves.go_on(past["times"]),
+    )
+    return train(training, *partials, followers, workers=workers)
+
+
+def train(
+    training: Training, model_folder: Path, history_file: Path, followers: Followers, *, workers: int
+) -> list[float]:
+    """Train and save; returns the duration of each epoch in seconds.
+
+    Args:
+        training: The training.
+        model_folder: Where the model is written; is there.
+        history_file: Where the history is written; is not there.
+        followers: Who follows it.
+        workers: Number of processes that augment images.
+    """
     model_file = model_folder / paths.model_file(training.name).name
     index, settings = _checked_index(training), training.settings
     # The workers are forked first: a fork does not copy the threads that Keras' backend starts.
     with (
         feed.workers(training, workers) as ahead,
         # Importing Keras takes seconds: the errors above come first.
-        devices.set_up(seed=training.seed, precision=settings.precision, xla=settings.xla, threads=settings.threads),
+        devices.set_up(
+            seed=training.seed, precision=settings.precision, profile=settings.profile, threads=settings.threads
+        ),
     ):
         model = _build(training, index)
         copied = _copy_initial_weights(model, training)
@@ -97,12 +134,11 @@ def _train(repeat: Repeat, training: Training, partials: Partials, curves: live.
             history.start(history_file)
             model_files.save(model, model_file)
             return []
-        train, val = feed.training_batches(training, ahead), feed.validation_batches(training)
-        with progress.bar(f"train {training.title}", settings.epochs * len(train), unit="steps") as bar:
-            watch = Watch(history_file, bar, curves.epoch, steps=len(train), epochs=settings.epochs)
-            kept = _checkpoints(repeat, training, watch)
-            with curves.shown(history_file):
-                _fit(model, train, val, training, watch, kept, partials.require_unchanged)
+        batches = feed.training_batches(training, ahead), feed.validation_batches(training)
+        steps = len(batches[0])
+        with followers.bar(settings.epochs * steps) as bar, followers.shown(history_file):
+            watch = Watch(history_file, bar, followers.epoch, steps=steps, epochs=settings.epochs)
+            _fit(model, *batches, training, watch, followers)
         model_files.save(model, model_file)
     return watch.seconds
 
@@ -163,9 +199,12 @@ def _require_all(copied: list[str], model: "keras.Model", training: Training) ->
         )
 
 
-def _checkpoints(repeat: Repeat, training: Training, watch: Watch) -> checkpoints.Checkpoints:
+def _checkpoints(repeat: Repeat, training: Training, curves: live.Mirror, watch: Watch) -> checkpoints.Checkpoints:
+    def past() -> dict[str, Any]:
+        return {"seconds": watch.seconds, "elapsed": watch.elapsed, "times": curves.times}
+
     folder = paths.checkpoints(repeat.key) / checkpoints.key(repeat.params, training)
-    return checkpoints.Checkpoints(f"train {training.title}", folder, repeat.params.checkpoint, lambda: watch.seconds)
+    return checkpoints.Checkpoints(f"train {training.title}", folder, repeat.params.checkpoint, past)
 
 
 def _fit(
@@ -174,26 +213,27 @@ def _fit(
     val: "Batches",
     training: Training,
     watch: Watch,
-    kept: checkpoints.Checkpoints,
-    require_unchanged: Callable[[], None],
+    followers: Followers,
 ) -> None:
-    """Train from the last checkpoint, or from the start. `require_unchanged` is asked before each epoch."""
+    """Train from the last checkpoint, or from the start."""
     import keras
 
     from cnnkeras.training.divergence import DivergedError
-    from cnnkeras.training.fit import FitError, fit
+    from cnnkeras.training.fit import FitError, fit, why_indivisible
 
     callback = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda _epoch, _logs: require_unchanged(),
+        on_epoch_begin=lambda _epoch, _logs: followers.require_unchanged(),
         on_train_batch_end=watch.on_step,
         on_epoch_end=watch.on_epoch,
     )
     callback.async_safe = True  # Keras need not wait for it after a step
     settings, task = training.settings, tasks.load(training.task)
-    start = None
-    if (loaded := kept.load_with_seconds()) is not None:
-        start, seconds = loaded
-        watch.go_on(start.logs, seconds, step=start.step)
+    loss = task.build_loss(**settings.loss)
+    start, kept = None, followers.checkpoints(watch)
+    if kept is not None and (loaded := kept.load_with_past()) is not None:
+        start, past = loaded
+        followers.go_on(past)  # before the history has the former epochs, which are shown with their times
+        watch.go_on(start.logs, past["seconds"], elapsed=past["elapsed"], step=start.step)
         kept.go_on(start)
     try:
         fit(
@@ -203,13 +243,13 @@ def _fit(
             epochs=settings.epochs,
             optimizer=settings.optimizer.call(optimizers),
             schedule=settings.schedule.call(schedules),
-            loss=task.build_loss(**settings.loss),
+            loss=loss,
             metrics=task.build_metrics(),
             patience_epochs=settings.early_stopping.patience_epochs if settings.early_stopping else None,
             best_by=settings.best_by,
-            xla=settings.xla,
+            xla=devices.compiles(settings.profile),
             steps_per_execution=settings.steps_per_execution,
-            callbacks=[callback],
+            callbacks=[callback, *followers.callbacks()],
             feed=devices.feed,
             start=start,
             checkpoints=kept,
@@ -219,15 +259,15 @@ def _fit(
     except Exception as error:
         if not devices.lacks_memory(error):
             raise
-        raise InputError(_smaller(training)) from error
+        raise InputError(_smaller(training, can_divide=why_indivisible(model, loss) is None)) from error
 
 
-def _smaller(training: Training) -> str:
-    """What to try if a step did not fit into memory."""
+def _smaller(training: Training, *, can_divide: bool) -> str:
+    """What to try if a step did not fit into memory. `can_divide`: whether a batch can be computed in parts."""
     size, parts = training.settings.batch_size, training.settings.accumulate
     more = next((count for count in range(parts + 1, size + 1) if size % count == 0), None)
     said = f"{training.location}: expected memory for a step of {size // parts} examples; received: less. "
     if more is None:
         return f"{said}Take a smaller model or smaller inputs"
-    smaller = max(size // 2 // parts, 1) * parts
-    return f"{said}Try batch_size: {smaller}, or accumulate: {more}, whose steps are those of batch_size: {size}"
+    said += f"Try batch_size: {max(size // 2 // parts, 1) * parts}"
+    return f"{said}, or accumulate: {more}, whose steps are those of batch_size: {size}" if can_divide else said

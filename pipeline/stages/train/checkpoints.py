@@ -9,8 +9,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from cnnkeras.training.state import State
 from pipeline.backend import devices, environment
@@ -64,28 +65,28 @@ class Checkpoints:
         label: The training, for messages: `train yolo`.
         folder: Folder of its states, named by its key.
         every: When to keep one.
-        seconds: Returns the durations of the epochs that are over, which are kept beside the state.
+        past: Returns what JSON can hold of the time that has passed, which is kept beside the state.
     """
 
-    def __init__(self, label: str, folder: Path, every: Checkpoint, seconds: Callable[[], list[float]]):
-        self._label, self._folder, self._every, self._seconds = label, folder, every, seconds
+    def __init__(self, label: str, folder: Path, every: Checkpoint, past: Callable[[], Mapping[str, Any]]):
+        self._label, self._folder, self._every, self._past = label, folder, every, past
         self._started = self._saved = time.monotonic()
         self._spent = self._last_spent = 0.0
         self._steps = self._saved_steps = 0
 
     def load(self) -> State | None:
         """The last state that can be read; None if there is none."""
-        loaded = self.load_with_seconds()
+        loaded = self.load_with_past()
         return loaded and loaded[0]
 
-    def load_with_seconds(self) -> tuple[State, list[float]] | None:
-        """The last state that can be read, with the durations of its epochs; what cannot be read is named and deleted."""
+    def load_with_past(self) -> tuple[State, dict[str, Any]] | None:
+        """The last state that can be read, with what was kept beside it; what cannot be read is named and deleted."""
         for file in reversed(self._files()):
             try:
                 facts, arrays = checkpoint.read(file)
                 values = {name: tuple(arrays[name]) for name in _ARRAYS}
                 state = State(facts["epoch"], facts["step"], tuple(facts["logs"]), **values)
-                return state, facts["seconds"]
+                return state, facts["past"]
             except (OSError, ValueError, KeyError) as error:
                 self._say(
                     f"expected a whole checkpoint in {file.relative_to(paths.root())}; received: {error}. "
@@ -109,7 +110,7 @@ class Checkpoints:
         begun = time.monotonic()
         if not self._folder.exists():
             self._keep_one_other()
-        facts = {"epoch": state.epoch, "step": state.step, "logs": state.logs, "seconds": self._seconds()}
+        facts = {"epoch": state.epoch, "step": state.step, "logs": state.logs, "past": self._past()}
         file = self._folder / f"{state.epoch:07}-{state.step:09}{_ENDING}"
         checkpoint.write(file, facts, {name: getattr(state, name) for name in _ARRAYS})
         for former in self._files()[:-KEPT]:

@@ -3,11 +3,41 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline.backend import devices
 from pipeline.formats import history
 from pipeline.runtime.progress import Bar
+from pipeline.stages.train.checkpoints import Checkpoints
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Followers:
+    """Who follows a training, and how far.
+
+    Attributes:
+        bar: Begins the progress bar, given the number of steps.
+        shown: Shows the history in this file while the block trains.
+        epoch: Is called after each epoch with its number, from 1.
+        checkpoints: Makes what keeps the states of a training that is watched; or None, which keeps none.
+        go_on: Is called with what was kept beside the state that the training goes on from.
+        require_unchanged: Is called before each epoch; raises an error to end the training.
+        callbacks: Makes further callbacks of Keras, which has been imported by then.
+    """
+
+    bar: Callable[[int], AbstractContextManager[Any]]
+    shown: Callable[[Path], AbstractContextManager[None]]
+    epoch: Callable[[int], None]
+    checkpoints: Callable[["Watch"], Checkpoints | None]
+    require_unchanged: Callable[[], None]
+    go_on: Callable[[Mapping[str, Any]], None] = lambda _past: None
+    callbacks: "Callable[[], Sequence[keras.callbacks.Callback]]" = tuple
 
 
 class Watch:
@@ -30,11 +60,19 @@ class Watch:
         self._metrics: dict[str, float] = {}
         self.seconds: list[float] = []
 
-    def go_on(self, logs: Sequence[Mapping[str, float]], seconds: Sequence[float], *, step: int) -> None:
-        """Begin after the epochs with these logs and durations, and after so many steps of the next epoch."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the training so far, those before it was interrupted included."""
+        return sum(self.seconds) + time.monotonic() - self._last
+
+    def go_on(
+        self, logs: Sequence[Mapping[str, float]], seconds: Sequence[float], *, elapsed: float, step: int
+    ) -> None:
+        """Begin after the epochs with these logs and durations, and after so many steps of the next epoch and seconds in all."""
         for epoch, metrics in enumerate(logs):
             history.append(self._file, epoch + 1, metrics)
         self.seconds, self._epoch, self._first = list(seconds), len(logs), step
+        self._last = time.monotonic() - (elapsed - sum(seconds))
         self._bar.begin(self._epoch * self._steps + step)
 
     def on_step(self, step: int, logs: Mapping[str, float]) -> None:
