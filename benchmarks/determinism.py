@@ -3,10 +3,11 @@
     python -m benchmarks.determinism
 
 The step is that of the experiment: its network, batch size, optimizer, loss, metrics and threads, on random examples. Each profile has a
-process of its own, as determinism is decided for a process; the two take turns, so that other work on the machine slows both alike. A
-price of 1.25 means that the deterministic step takes a quarter longer than the fast one.
+process of its own, as determinism is decided for a process; the two take turns. A price of 1.25 means that the deterministic step takes
+a quarter longer than the fast one. Seconds are processor time, which other work on the machine does not lengthen; the threads of a step
+are added up.
 
-    step_s                  median seconds of a step, of `deterministic` and `fast`
+    step_cpu_s              median seconds of a step, of `deterministic` and `fast`
     price                   median over the turns of deterministic by fast
     are_equal               whether two deterministic trainings of these steps gave the same weights
 """
@@ -35,7 +36,7 @@ PROFILES = ("deterministic", "fast")
 WARM_UP, STEPS = (
     3,
     5,
-)  # steps before the first turn, which trace and compile; steps of a turn, the fastest of which counts
+)  # steps before the first turn, which trace and compile; steps of a turn, whose median counts
 
 
 def random_examples(training: Training) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +95,7 @@ def serve(name: str, profile: devices.Profile) -> None:
         for _ in range(WARM_UP):
             train()
         for _ in sys.stdin:
-            lines.write(json.dumps([measuring.seconds(train, STEPS, of=min), digest()]) + "\n")
+            lines.write(json.dumps([measuring.cpu_seconds(train, STEPS), digest()]) + "\n")
             lines.flush()
 
 
@@ -129,7 +130,9 @@ def measure(name: str, repetitions: int) -> tuple[dict[str, Any], dict[str, Any]
             process.turn()  # one after another: each warms up alone
         turns = [{key: process.turn() for key, process in served.items()} for _ in range(repetitions)]
     seconds = {profile: [turn[profile][0] for turn in turns] for profile in PROFILES}
-    figures = {f"{name}_{profile}_step_s": round(statistics.median(values), 4) for profile, values in seconds.items()}
+    figures = {
+        f"{name}_{profile}_step_cpu_s": round(statistics.median(values), 4) for profile, values in seconds.items()
+    }
     prices = [slow / fast for slow, fast in zip(*seconds.values(), strict=True)]
     figures[f"{name}_are_equal"] = all(turn[PROFILES[0]][1] == turn["again"][1] for turn in turns)
     return figures, {f"{name}_price": round(statistics.median(prices), 2)}

@@ -28,13 +28,15 @@ def _no_choice(monkeypatch):
 
 @pytest.mark.parametrize(("profile", "is_deterministic"), [("deterministic", "True"), ("fast", "False")])
 def test_tensorflow_is_deterministic_but_for_fast(monkeypatch, tmp_path, profile, is_deterministic):
-    """TensorFlow itself says whether it is; XLA compiles the step in the other case, which excludes determinism."""
+    """TensorFlow itself says whether it is. XLA, which excludes determinism, compiles the step in the other case, where there is a GPU."""
     monkeypatch.chdir(tmp_path)
     code = (
         "import sys\nfrom pipeline.backend import devices\ndevices.set_up(seed=1, profile=sys.argv[1])\n"
-        "from tensorflow.python.framework import config\nprint(config.is_op_determinism_enabled(), devices.compiles(sys.argv[1]))"
+        "from tensorflow.python.framework import config\nprint(config.is_op_determinism_enabled(), devices.compiles(sys.argv[1]))\n"
+        "import tensorflow as tf\nprint(bool(tf.config.list_physical_devices('GPU')))"
     )
-    assert python(code, profile) == f"{is_deterministic} {profile == 'fast'}"
+    said, has_gpu = python(code, profile).splitlines()
+    assert said == f"{is_deterministic} {profile == 'fast' and has_gpu == 'True'}"
 
 
 def test_jax_is_deterministic_but_for_fast(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import fcntl
 import hashlib
 import json
 import math
@@ -20,6 +21,7 @@ import numpy as np
 import psutil
 import pytest
 
+from pipeline.commands import verify as command
 from pipeline.commands.verify import differences
 from pipeline.runtime import guard, paths
 from pipeline.runtime.errors import InputError
@@ -180,19 +182,25 @@ def test_equal_trainings_are_equal(request, tmp_path, backend):
     ), ended.stderr
 
 
-def test_one_weight_that_was_changed_is_found(result):
-    """With its variable and by how much: a float32 of 7 x 7 x 3 x 6 and the same plus a quarter are one quarter apart, but for the rounding."""
-    file = result / "results/digits/model/model.keras"
-    before, after = change_weight(file, "layers/conv2d/vars/0", 0.25)
-    (result / "results/digits/environment.json").unlink()
+def test_what_was_changed_is_found(result):
+    """The weight and by how much, one quarter but for rounding; the first epoch of the history that differs; before, other versions."""
+    before, after = change_weight(result / "results/digits/model/model.keras", "layers/conv2d/vars/0", 0.25)
+    record = json.loads((result / "results/digits/environment.json").read_text())
+    keras, record["environment"]["keras"] = record["environment"]["keras"], "3.0.0"
+    (result / "results/digits/environment.json").write_text(json.dumps(record))
+    file = result / "results/digits/history.csv"
+    rows = list(csv.reader(file.read_text().splitlines()))
+    true, rows[2][3], rows[3][2] = rows[2][3], "0.5", "0.25"
+    file.write_text("".join(",".join(row) + "\n" for row in rows))
     ended = verify(result, "digits")
     assert ended.returncode == 1, ended.stderr
-    assert "results/digits: with which versions and on which machine it was trained is not recorded" in ended.stderr
+    assert f"results/digits: trained with keras 3.0.0 (now {keras})" in ended.stderr
     size = f"{abs(float(after) - float(before)):.3g}"
     assert ended.stdout.splitlines() == [
         "digits: trained again (6 steps); not every bit is that of results/digits",
         f"  1 variable of the model differs, by at most {size}:",
-        f"    conv1/kernel  1 of 882 values  by at most {size}",
+        f"    conv1/kernel  1 of {7 * 7 * 3 * 6} values  by at most {size}",
+        f"  the history differs from epoch 2 on: {rows[0][3]} {true} instead of 0.5",
         "`cnnkeras verify digits --steps 6` says at which step two new trainings part, if they do",
     ]
 
@@ -214,25 +222,6 @@ def change_weight(file: Path, dataset: str, by: float) -> tuple[np.float32, np.f
         for name, content in members.items():
             archive.writestr(name, content)
     return before, values.flat[0]
-
-
-def test_the_first_epoch_that_differs_is_named(result):
-    """And which of its numbers; those of other epochs are not. First it is said what is known: other versions."""
-    record = json.loads((result / "results/digits/environment.json").read_text())
-    keras = record["environment"].pop("keras")
-    record["environment"]["keras"] = "3.0.0"
-    (result / "results/digits/environment.json").write_text(json.dumps(record))
-    file = result / "results/digits/history.csv"
-    rows = list(csv.reader(file.read_text().splitlines()))
-    true = rows[2][3]
-    rows[2][3] = "0.5"
-    rows[3][2] = "0.25"
-    file.write_text("".join(",".join(row) + "\n" for row in rows))
-    ended = verify(result, "digits")
-    assert ended.returncode == 1
-    assert f"  the history differs from epoch 2 on: {rows[0][3]} {true} instead of 0.5" in ended.stdout.splitlines()
-    assert "variable" not in ended.stdout
-    assert f"results/digits: trained with keras 3.0.0 (now {keras})" in ended.stderr
 
 
 def test_without_a_result_two_trainings_are_compared(result):
@@ -304,8 +293,10 @@ def test_each_seed_is_compared_with_its_own_result(tmp_path):
     params.write_text(text)
     train(root, "tensorflow", "small")
     change_weight(root / "results/small/model/seed-8/model.keras", "layers/conv2d/vars/0", 0.5)
+    (root / "results/small/environment.json").unlink()
     ended = verify(root, "small")
     assert ended.returncode == 1, ended.stderr
+    assert "results/small: with which versions and on which machine it was trained is not recorded" in ended.stderr
     assert ended.stdout.splitlines()[:3] == [
         "small, seed 7: trained again (6 steps); every bit of the model and of the history is that of results/small",
         "small, seed 8: trained again (6 steps); not every bit is that of results/small",
@@ -336,10 +327,8 @@ def test_a_result_of_other_settings_differs_and_says_why(tmp_path):
     )
     ended = verify(root, "small")
     assert ended.returncode == 1
-    assert (
-        "params.yaml experiments.small.train.optimizer.learning_rate: 0.01 -> 0.02, since it was trained"
-        in ended.stderr
-    )
+    change = "params.yaml experiments.small.train.optimizer.learning_rate: 0.01 -> 0.02"
+    assert f"results/small: trained before a change: {change}\n" in ended.stderr
     assert "variables of the model differ, by at most" in ended.stdout
 
 
@@ -360,6 +349,18 @@ def test_wrong_input_is_one_line(result, arguments, said):
     assert (ended.returncode, ended.stdout) == (2, "")
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_result_that_is_being_replaced_is_not_compared(project):
+    """The stage runs, as its lock says."""
+    lock = project.folder / ".cnnkeras/locks/train@crops.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(
+            InputError, match=r"^train@crops: expected a result that stays; received: a run of the stage"
+        ):
+            command.run("crops")
 
 
 def test_ctrl_c_ends_all(tmp_path):

@@ -64,7 +64,7 @@ def set_up(
     Args:
         seed: Seed of Python's, NumPy's and the backend's generators, which draw initial weights and dropout.
         precision: Keras' dtype policy.
-        profile: `deterministic`: equal bits each time; `fast`: kernels that may sum in another order each time, and on TensorFlow XLA.
+        profile: `deterministic`: equal bits each time; `fast`: kernels that may sum in another order each time, and XLA where `compiles` says so.
         threads: Number of cores for an operation; None: all. It affects the rounding of sums.
 
     Raises:
@@ -251,10 +251,18 @@ def _mirrored() -> AbstractContextManager:
 
 
 def compiles(profile: Profile) -> bool:
-    """Whether a training step is compiled with XLA although the backend does not do so by itself, as JAX does."""
+    """Whether TensorFlow compiles a training step with XLA: in the profile `fast` on a GPU. JAX always does.
+
+    On a processor XLA makes the steps of our networks longer: 1.4 times the processor time of AlexNet at a quarter of its width and of YOLO
+    with nine convolutions, with one thread, where TensorFlow's own kernels are oneDNN's.
+    """
     import keras
 
-    return profile == "fast" and keras.backend.backend() == "tensorflow"
+    if profile != "fast" or keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def feed(batches: "keras.utils.PyDataset") -> "keras.utils.PyDataset | tf.data.Dataset":

@@ -60,7 +60,7 @@ class Train(Entry):
         keep_by: The number of the validation split by which an epoch is the best: `val_loss`, or a metric of the history.
         precision: Keras' dtype policy.
         profile: `deterministic`: two trainings have equal bits. `fast`: they may differ in the rounding of sums; the backend takes
-            kernels that are not deterministic, and TensorFlow compiles the step with XLA.
+            kernels that are not deterministic, and TensorFlow on a GPU compiles the step with XLA.
         steps_per_execution: Steps that run between two returns to Python.
         threads: Cores that one operation of TensorFlow may use. None: all cores, and the rounding of the weights then depends on the
             number of cores.

@@ -5,7 +5,7 @@ single steps; so the first steps, and a training without a result, are compared 
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,9 +201,16 @@ def _known_differences(params: Params, name: str) -> Iterator[str]:
         yield f"trained with {others}"
     if (paths.root() / paths.DEFINITION).is_file():
         seals = Seals(params)
-        yield from (f"{change}, since it was trained" for change in seals.changes("train", name))
-        yield from (f"{damage}, as it was changed after the training" for damage in seals.damage("train", name))
+        if changes := list(seals.changes("train", name)):
+            yield f"trained before a change: {_listed(changes)}"
+        if damages := list(seals.damage("train", name)):
+            yield f"changed after the training: {_listed(damages)}"
         seals.save()
+
+
+def _listed(texts: Sequence[str], *, shown: int = 5) -> str:
+    rest = f"; and {len(texts) - shown} more" if len(texts) > shown else ""
+    return "; ".join(texts[:shown]) + rest
 
 
 def _note(text: str) -> None:
