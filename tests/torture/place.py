@@ -105,7 +105,7 @@ class Place:
             "NO_ALBUMENTATIONS_UPDATE": "1",
         }
 
-    def run(self, *command: str, seconds: float = 600, **environment: str) -> tuple[int, str]:
+    def run(self, *command: str, seconds: float = 3600, **environment: str) -> tuple[int, str]:
         """Run a command to its end; returns its exit code and all that it printed."""
         process = self.start(*command, **environment)
         with contextlib.suppress(subprocess.TimeoutExpired):
