@@ -23,7 +23,6 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.commands.repro import chains
-from tests import foreign_formats as foreign
 from tests.contents import digests
 from tests.copied_project import IMPORTS, copy_project, environment, write_published
 
@@ -341,26 +340,17 @@ def test_imported_weights_are_a_dependency(project):
 
 
 def test_a_published_file_is_run_by_dvc(tmp_path):
-    """The commands themselves, by DVC: what a file's authors would compute is what `predict` writes; again, nothing runs; another file, and all does."""
+    """The commands themselves, by DVC: what a file's authors would compute is what `predict` writes; again, and nothing runs."""
     project = lay_out(tmp_path, SCENES + AUTHORS + IMPORTS)
     net = write_published(project.folder)
-    stages = ["import-weights@published", "train@authors", "predict@authors"]
-
-    def assert_predicted() -> None:
-        images = np.load(project.folder / "data/augmented/detection/test/inputs.npy")
-        expected = [net.forward(image.transpose(2, 0, 1) / 255) for image in images]
-        # A single cell: its classes, the confidences of its two boxes and their places, in darknet's order and in ours.
-        received = np.load(project.folder / "results/authors/outputs/outputs.npy")[:, 0, 0]
-        np.testing.assert_allclose(received, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
-
-    assert sorted(project.repro("predict@authors")) == sorted(["download@scenes", "augment@detection", *stages])
-    assert_predicted()
+    stages = ["download@scenes", "augment@detection", "import-weights@published", "train@authors", "predict@authors"]
+    assert sorted(project.repro("predict@authors")) == sorted(stages)
+    images = np.load(project.folder / "data/augmented/detection/test/inputs.npy")
+    expected = [net.forward(image.transpose(2, 0, 1) / 255) for image in images]
+    # A single cell: its classes, the confidences of its two boxes and their places, in darknet's order and in ours.
+    received = np.load(project.folder / "results/authors/outputs/outputs.npy")[:, 0, 0]
+    np.testing.assert_allclose(received, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
     assert project.repro("predict@authors") == []
-    bias = net.layers[-1][1][0]
-    bias += 1
-    (project.folder / "data" / "published.weights").write_bytes(net.write(foreign.header_since(2)))
-    assert project.repro("predict@authors") == stages
-    assert_predicted()
 
 
 def test_an_experiment_is_one_entry(project):
