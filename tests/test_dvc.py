@@ -214,7 +214,7 @@ def ran(printed: str) -> list[str]:
     return [name for name in re.findall(r"^Running stage '(.*)':", printed, flags=re.MULTILINE) if name != "check"]
 
 
-def until(condition, seconds: float = 30) -> None:
+def until(condition, seconds: float = 120) -> None:
     """Wait for something to become true."""
     end = time.monotonic() + seconds
     while not condition():
@@ -383,7 +383,7 @@ def test_sigterm_leaves_no_orphan(project):
     dvc, stage = project.hold("postprocess@yolo")
     dvc.send_signal(signal.SIGTERM)
     dvc.communicate()
-    until(lambda: not is_alive(stage), seconds=10)
+    until(lambda: not is_alive(stage), seconds=60)
     assert project.half_written() == []
     assert project.repro() == ["postprocess@yolo", "evaluate@yolo", "log@yolo"]
 
@@ -477,7 +477,7 @@ def test_ended_side_by_side_leaves_no_orphan(project, number):
             os.kill(process, number)
     repro.communicate()
     assert repro.returncode != 0
-    until(lambda: not any(map(is_alive, processes)), seconds=20)
+    until(lambda: not any(map(is_alive, processes)), seconds=60)
     assert project.half_written() == []
     if number != signal.SIGKILL:  # whose orphans, where nobody adopts them, stay as zombies, which DVC takes for alive
         (project.folder / "go").touch()

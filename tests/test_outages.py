@@ -96,7 +96,7 @@ def test_a_slow_server_takes_few_requests(tracked_project, mlflow_address, monke
     assert proxy.requests["POST /api/2.0/mlflow/runs/log-batch"] == 1
     others = sum(proxy.requests.values()) - files
     assert others <= 20, proxy.requests
-    assert seconds < 0.3 * (others + files / 4) + 30
+    assert seconds < 0.3 * (others + files / 4) + 90
 
 
 def test_times_are_those_of_the_training_however_late_it_is_logged(tracked_project, monkeypatch):
@@ -105,16 +105,19 @@ def test_times_are_those_of_the_training_however_late_it_is_logged(tracked_proje
     params, history, lines = load_params(), tracked_project / "partial.csv", HISTORY.splitlines(keepends=True)
     real, jump = time.time, 0.0
     monkeypatch.setattr(time, "time", lambda: real() + jump)
-    expected = [real()]
+    before, after = [real()], []
     with mirrored(params, history) as curves:
+        after.append(real())
         for epoch in (1, 2, 3):
             time.sleep(0.3)
             jump -= 30 * 86400.0
             history.write_text("".join(lines[: epoch + 1]))
+            before.append(real())
             curves.epoch(epoch)
-            expected.append(real())
+            after.append(real())
         time.sleep(0.2)
-        expected.append(real())
+        before.append(real())
+    after.append(real())
     monkeypatch.setattr(time, "time", real)
     time.sleep(1)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -123,7 +126,8 @@ def test_times_are_those_of_the_training_however_late_it_is_logged(tracked_proje
     client = mlflow.MlflowClient(tracking.store_uri())
     epochs = [metric.timestamp for metric in client.get_metric_history(run.info.run_id, "training/loss")]
     shown = [run.info.start_time, *epochs, run.info.end_time]
-    assert shown == pytest.approx([1000 * moment for moment in expected], abs=100)
+    for earliest, moment, latest in zip(before, shown, after, strict=True):
+        assert 1000 * earliest - 1 <= moment <= 1000 * latest + 1
     assert "cnnkeras.times" not in run.data.tags
 
 

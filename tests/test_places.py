@@ -232,6 +232,6 @@ pipeline.cli.main(["slow"])
         time.sleep(0.05)
     assert Path(".partial-made").is_dir()
     process.send_signal(number)
-    said, _ = process.communicate(timeout=10)
+    said, _ = process.communicate(timeout=20)  # the import takes 30 seconds
     assert (process.returncode, said) == (code, f"{sentence}\n")
     assert not list(Path().glob("*made*"))

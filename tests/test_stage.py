@@ -100,7 +100,7 @@ except KeyboardInterrupt:
 """
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", program, str(int(number))]
-    ended = subprocess.run(command, env=environment, check=False, timeout=60)
+    ended = subprocess.run(command, env=environment, check=False, timeout=300)
     assert ended.returncode == code
     assert made() == {}
 

@@ -27,4 +27,4 @@ def test_a_killed_worker_is_one_line():
         received.extend(results)
     assert received == list(range(len(received)))
     assert len(received) < 4
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 60
