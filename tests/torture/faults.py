@@ -118,7 +118,7 @@ def sigterm_at_any_moment(
         elif "Traceback" in place.said():
             yield f"SIGTERM: {place.said()[-800:]}"
         yield from (f"SIGTERM left {name}" for name in place.half_written())
-        yield from (f"SIGTERM left process {left.pid}" for left in place.orphans(5))
+        yield from (f"SIGTERM left process {command}" for command in place.orphans())
     if place.run(*REPRO)[0] or place.results() != expected:
         yield f"after SIGTERM: {place.said()[-800:]}"
 

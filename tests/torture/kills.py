@@ -104,8 +104,7 @@ def _stage_of(process: subprocess.Popen) -> psutil.Process | None:
 def examine(place: Place, expected: dict[str, str], killed_at: float) -> Verdict:
     """Run `cnnkeras plan` and `cnnkeras repro`, and compare."""
     verdict = Verdict()
-    for process in place.orphans():
-        verdict.faults.append(f"process {process.pid} ran on")
+    verdict.faults += [f"process {command} ran on" for command in place.orphans()]
     finished = _finished(place, killed_at)
     seen = {entry: _epochs(place, entry) for stage, entry in place.labels() if stage == "train"}
     for command in (("cnnkeras", "plan"), REPRO):

@@ -188,15 +188,17 @@ class Place:
                     found.append(process)
         return found
 
-    def orphans(self, seconds: float = 15) -> list[psutil.Process]:
-        """Processes that run in this folder still, after so many seconds; they are ended."""
+    def orphans(self, seconds: float = 120) -> list[str]:
+        """Commands that run in this folder still, after so many seconds; they are ended. What shows curves may take a minute to end."""
         deadline = time.monotonic() + seconds
         while (found := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
+        commands = []
         for process in found:
             with contextlib.suppress(psutil.Error):
+                commands.append(f"{process.pid} ({' '.join(process.cmdline())[:200]})")
                 process.kill()
-        return found
+        return commands
 
 
 def kill(process: subprocess.Popen) -> None:
