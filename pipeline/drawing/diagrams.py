@@ -125,13 +125,16 @@ def precision_recall(
     """
     with _figure(path, title, subtitle, 6.0) as figure:
         axes = figure.subplots()
-        for label, (text, (recall, precision)) in enumerate(curves.items()):
-            axes.plot(recall, precision, color=_hex(label), linewidth=1.6, label=text)
-        axes.plot(*mean, color=INK, linewidth=2.8, linestyle="--", label="mean")
+        lines = []
+        for label, (recall, precision) in enumerate(curves.values()):
+            lines += axes.plot(recall, precision, color=_hex(label), linewidth=1.6)
+        lines += axes.plot(*mean, color=INK, linewidth=2.8, linestyle="--")
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
         if len(curves) <= MAX_NAMED_CLASSES:
             columns = 1 + len(curves) // 18
-            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns, title="average precision")
+            # Texts of their own: Matplotlib leaves a line out whose label begins with an underscore.
+            place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+            axes.legend(lines, [*curves, "mean"], ncols=columns, title="average precision", **place)
 
 
 def per_class(path: Path, values: Mapping[str, float], *, metric: str, title: str, subtitle: str) -> None:
