@@ -10,6 +10,8 @@ from tests import foreign_formats
 REPOSITORY = Path(__file__).parents[1]
 COPIED = (
     ".dvc/config",
+    ".dvc/plots",
+    ".dvc/plots.html",
     ".dvc/.gitignore",
     ".dvcignore",
     ".gitignore",

@@ -82,8 +82,17 @@ def test_classification_by_hand(project):
         {"class": "two", "top1_accuracy": None, "examples": 0},
     ]
     plots = paths.plots("crops")
-    assert read_rows(plots / "confusion/confusion.csv")[2] == {"actual": "one", "predicted": "zero"}
+    assert read_rows(plots / "confusion/confusion.csv")[2] == {
+        **{"actual": "one", "predicted": "zero"},
+        **{"actual_label": "1", "predicted_label": "0"},
+    }
     assert [row["score"] for row in read_rows(plots / "per_class/per_class.csv")] == ["1.0", "0.5", ""]
+    training = read_rows(plots / "training/training.csv")
+    assert [tuple(row.values()) for row in training[:6]] == [
+        *(("1", "2.0", "loss", "training"), ("2", "1.0", "loss", "training"), ("3", "0.8", "loss", "training")),
+        *(("1", "2.1", "loss", "validation"), ("2", "1.5", "loss", "validation"), ("3", "1.6", "loss", "validation")),
+    ]
+    assert {row["quantity"] for row in training[6:]} == {"top1_accuracy"}  # nothing validates a learning rate
     # There all the same, because dvc.yaml names it for every task.
     assert read_rows(plots / "precision_recall/precision_recall.csv") == []
     assert {file.name for file in paths.figures("crops").iterdir()} == {

@@ -32,7 +32,7 @@ METRICS = {
     "map_voc10": 0.82,
     "map_coco": None,
     "examples": 1200,
-    "protocol": "the rules",
+    "protocol": ["the rules"],
     "conditions": ["one thing", "another"],
     "per_class": [],
 }

@@ -104,15 +104,17 @@ def test_each_has_the_bits_of_its_seed_alone(done, tmp_path):
     outputs = np.load(done / "results/digits/outputs/seed-2/outputs.npy")
     np.testing.assert_array_equal(outputs, np.load(alone / "results/digits/outputs/outputs.npy"))
     single = metrics(alone)
-    assert metrics(done)["seeds"]["seed-2"] == {key: single[key] for key in metrics(done)["seeds"]["seed-2"]}
+    (figures,) = (row for row in metrics(done)["seeds"] if row["seed"] == 2)
+    assert figures == {"seed": 2, **{key: single[key] for key in figures if key != "seed"}}
+    assert "top1_accuracy" in figures
 
 
 def test_means_and_deviations(done):
     found = metrics(done)
-    seeds = found["seeds"]
-    assert list(seeds) == ["standard_deviation", "seed-4", "seed-2", "seed-9"]
-    for key, deviation in seeds["standard_deviation"].items():
-        values = [seeds[f"seed-{seed}"][key] for seed in (4, 2, 9)]
+    seeds, (deviations,) = found["seeds"], found["standard_deviation"]
+    assert [row["seed"] for row in seeds] == [4, 2, 9]
+    for key, deviation in deviations.items():
+        values = [row[key] for row in seeds]
         mean = sum(values) / 3
         assert found[key] == pytest.approx(mean, abs=2e-6)
         assert deviation == pytest.approx((sum((value - mean) ** 2 for value in values) / 2) ** 0.5, abs=2e-6)
@@ -121,11 +123,11 @@ def test_means_and_deviations(done):
 
 def test_report_shows_mean_deviation_and_each(done):
     printed, found = succeed(done, "report"), metrics(done)
-    mean, deviation = found["top1_accuracy"], found["seeds"]["standard_deviation"]["top1_accuracy"]
+    mean, deviation = found["top1_accuracy"], found["standard_deviation"][0]["top1_accuracy"]
     page = (done / "results/README.md").read_text(encoding="utf-8")
     for text in (printed, page):
         assert f"top1_accuracy {mean:.3f} ± {deviation:.3f}" in text
-    each = ", ".join(f"{found['seeds'][f'seed-{seed}']['top1_accuracy']:.3f}" for seed in (4, 2, 9))
+    each = ", ".join(f"{row['top1_accuracy']:.3f}" for row in found["seeds"])
     assert f"3 trainings, seeds 4, 2, 9: {each}" in page
 
 
@@ -144,11 +146,12 @@ def test_mlflow_has_a_parent_and_a_child_for_each_seed(copy, empty_store, monkey
     assert [run.info.status for run in runs] == ["FINISHED"] * 4
     assert len(parents) == 1
     assert parents[0].data.metrics["top1_accuracy"] == found["top1_accuracy"]
-    assert parents[0].data.metrics["top1_accuracy_std"] == found["seeds"]["standard_deviation"]["top1_accuracy"]
+    assert parents[0].data.metrics["top1_accuracy_std"] == found["standard_deviation"][0]["top1_accuracy"]
+    by_seed = {str(row["seed"]): row for row in found["seeds"]}
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
     for run in children:
         seed = run.data.params["train.seed"]
-        assert run.data.metrics["top1_accuracy"] == found["seeds"][f"seed-{seed}"]["top1_accuracy"]
+        assert run.data.metrics["top1_accuracy"] == by_seed[seed]["top1_accuracy"]
         assert len(client.get_metric_history(run.info.run_id, "training/loss")) == 3
         assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["history.csv"]
     models = client.search_logged_models([store.experiment_id])

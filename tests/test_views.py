@@ -216,7 +216,7 @@ def test_the_stages_average_what_the_protocols_see(vgg):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     evaluate.run("crops")
     metrics = json.loads(paths.metrics("crops").read_text())
-    assert metrics["protocol"] == "top-k accuracy of combined posteriors"
+    assert metrics["protocol"] == ["top-k accuracy of combined posteriors"]
     assert metrics["conditions"] == [
         "dense evaluation of the whole image, each with its mirror image, shorter side 32, 40",
         "five patches of 32x32, the corners and the centre of the central square, each with its mirror image, shorter side 36",

@@ -59,7 +59,7 @@ METRICS = {
     "top1_error": 0.25,
     "undefined": None,
     "examples": 4,
-    "protocol": "one centre crop",
+    "protocol": ["one centre crop"],
     "per_class": [{"class": "zero", "top1_accuracy": 1.0}],
 }
 MAKE_MODEL = """

@@ -1,11 +1,12 @@
 """metrics.json: how good an experiment's predictions are.
 
 Figures of merit first, as fractions, then what they were measured on and how, then rows per class and further tables. Numbers are
-rounded to 6 decimals; null stands for what is not defined, such as the average precision of a class without objects.
+rounded to 6 decimals; null stands for what is not defined, such as the average precision of a class without objects. Texts and tables
+are in lists, which `dvc metrics show` and `dvc exp show` leave out: each would be a column.
 
 With several seeds the figures of merit are means over the trainings, and all else is of the first one. Those of each are under `seeds`:
 
-    "seeds": {"standard_deviation": {"top1_accuracy": 0.004}, "seed-1": {"top1_accuracy": 0.88}, "seed-2": {...}}
+    "standard_deviation": [{"top1_accuracy": 0.004}], "seeds": [{"seed": 1, "top1_accuracy": 0.88}, {"seed": 2, ...}]
 """
 
 import json
@@ -18,9 +19,6 @@ import numpy as np
 from pipeline.formats.json_values import json_value
 
 DECIMALS = 6
-
-
-_STANDARD_DEVIATION = "standard_deviation"
 
 
 def over_seeds(content: Mapping[str, Any], by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
@@ -38,24 +36,24 @@ def over_seeds(content: Mapping[str, Any], by_seed: Mapping[int, Mapping[str, fl
     deviations = {key: np.std([values[key] for values in trainings], ddof=1) for key in trainings[0]}
     seeds = ", ".join(map(str, by_seed))
     said = f"the mean of {len(by_seed)} trainings, with seeds {seeds}; tables and figures are those of seed {first}"
-    each = {f"seed-{seed}": dict(values) for seed, values in by_seed.items()}
     return {
         **content,
         **means,
         "conditions": [*content["conditions"], said],
-        "seeds": {_STANDARD_DEVIATION: deviations, **each},
+        "standard_deviation": [deviations],
+        "seeds": [{"seed": seed, **values} for seed, values in by_seed.items()],
     }
 
 
 def deviations_of(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     """Standard deviations of the figures of merit over several trainings, from the content of the file; none for one training."""
-    return dict(metrics.get("seeds", {}).get(_STANDARD_DEVIATION, {}))
+    return dict(*metrics.get("standard_deviation", ()))
 
 
 def by_seed_of(metrics: Mapping[str, Any]) -> dict[int, dict[str, float | None]]:
     """Figures of merit of each of several trainings, by its seed, from the content of the file; none for one training."""
-    parts = metrics.get("seeds", {})
-    return {int(key.removeprefix("seed-")): values for key, values in parts.items() if key != _STANDARD_DEVIATION}
+    rows = metrics.get("seeds", ())
+    return {row["seed"]: {key: value for key, value in row.items() if key != "seed"} for row in rows}
 
 
 def write_metrics(file: Path, content: Mapping[str, Any]) -> None:

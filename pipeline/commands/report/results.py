@@ -110,7 +110,7 @@ class Result:
             stage = "evaluate_ensemble" if isinstance(self.experiment, Ensemble) else "evaluate"
             return [f"no result yet: run `dvc repro {stage}@{self.name}`"]
         before = [f"from before a change, {self.outdated}: run `cnnkeras repro`"] if self.outdated else []
-        return [*self.each_seed, self.data, self.metrics["protocol"], *self._seen, *before]
+        return [*self.each_seed, self.data, *self.metrics["protocol"], *self._seen, *before]
 
     @property
     def _seen(self) -> list[str]:
@@ -203,7 +203,7 @@ def _section(entry: Result, folder: Path) -> list[str]:
     all_numbers = os.path.relpath(paths.metrics(entry.name), folder)
     lines = [f"{'; '.join(entry.model)}.", ""]
     lines += [
-        "; ".join([entry.data, entry.metrics["protocol"], *entry.metrics["conditions"]])
+        "; ".join([entry.data, *entry.metrics["protocol"], *entry.metrics["conditions"]])
         + f" ([all numbers]({all_numbers})).",
         "",
     ]

@@ -1,7 +1,6 @@
 """Stage `evaluate`: compares an experiment's predictions on the test split with the annotations, in numbers and figures.
 
-Writes metrics.json, plots/ (tables for `dvc plots`) and figures/ (for people). The numbers per class are a list of rows in
-metrics.json, which `dvc metrics show` leaves out of its table: a table with a column for each class would be unreadable.
+Writes metrics.json, plots/ (tables for `dvc plots`, whose templates are in .dvc/plots) and figures/ (for people).
 
 Each task has a file with the function
 
@@ -31,6 +30,7 @@ from pipeline.runtime.guard import stage
 
 # The tables for `dvc plots`, and their columns, which dvc.yaml names as axes.
 PLOTS = {
+    "training": ("epoch", "value"),
     "confusion": ("actual", "predicted"),
     "per_class": ("class", "score"),
     "precision_recall": ("recall", "precision"),
@@ -123,37 +123,52 @@ def run(name: str) -> None:
             by_seed = zip(repeats, (evaluation, *others), strict=True)
             numbers = over_seeds(numbers, {repeat.seed: one.metrics for repeat, one in by_seed})
         write_metrics(metrics_file, numbers)
-        write_plots(plots, evaluation)
+        trainings = [
+            rows for rows in map(history.read, histories) if rows
+        ]  # none for a model that was not trained here
+        write_plots(plots, evaluation, trainings)
         title = repeats[0].title
-        for rows in filter(None, map(history.read, histories)):  # empty for a model that was not trained here
+        for rows in trainings:
             diagrams.training_curves(images / "training_curves.png", rows, title=f"{title} · training")
         draw_diagrams(images, title, evaluation, examples=len(split))
         draw_cases(images, title, evaluation, count=experiment.evaluate.images, examples=len(split))
 
 
 def content(evaluation: Evaluation, *, examples: int) -> dict[str, Any]:
-    """Content of metrics.json: the metrics, the number of examples, the protocol, then the rows per class and the analyses."""
+    """Content of metrics.json: the metrics, the number of examples, then in lists the protocol, the rows per class and the analyses."""
     return {
         **evaluation.metrics,
         "examples": examples,
-        "protocol": evaluation.protocol,
+        "protocol": [evaluation.protocol],
         "conditions": list(evaluation.conditions),
         "per_class": evaluation.per_class,
         **evaluation.analyses,
     }
 
 
-def write_plots(folder: Path, evaluation: Evaluation) -> None:
+def write_plots(folder: Path, evaluation: Evaluation, trainings: Sequence[Mapping[str, np.ndarray]]) -> None:
     """Write each table for `dvc plots` into a separate folder, for which dvc.yaml names the axes.
 
     A table that the task does not have consists of a header: DVC requires every output of a stage to exist, and draws nothing of it.
     """
     column, _ = evaluation.shown_per_class
     scores = [{"class": row["class"], "score": row[column]} for row in evaluation.per_class]
-    tables = {"per_class": scores, **evaluation.tables}
+    curves = [row for rows in trainings for row in training_table(rows)]
+    tables = {"training": curves, "per_class": scores, **evaluation.tables}
     for name, axes in PLOTS.items():
         (folder / name).mkdir()
         write_table(folder / name / f"{name}.csv", tables.get(name, ()), columns=axes)
+
+
+def training_table(rows: Mapping[str, np.ndarray]) -> list[Row]:
+    """The columns of a history that training and validation both have, the loss first: a row for each quantity, split and epoch."""
+    quantities = sorted((name for name in rows if f"val_{name}" in rows), key=lambda name: (name != "loss", name))
+    return [
+        {"epoch": int(epoch), "value": value, "quantity": quantity, "split": split}
+        for quantity in quantities
+        for split, values in (("training", rows[quantity]), ("validation", rows[f"val_{quantity}"]))
+        for epoch, value in zip(rows["epoch"], values, strict=True)
+    ]
 
 
 def write_table(file: Path, rows: Sequence[Row], *, columns: Sequence[str]) -> None:

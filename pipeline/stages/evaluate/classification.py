@@ -47,7 +47,12 @@ def evaluate(
         unit="signals" if is_signal else "images",
         tables={
             "confusion": [
-                {"actual": classes[actual], "predicted": classes[predicted]}
+                {
+                    "actual": classes[actual],
+                    "predicted": classes[predicted],
+                    "actual_label": int(actual),  # the order of the classes, which their names do not say
+                    "predicted_label": int(predicted),
+                }
                 for actual, predicted in zip(labels, probabilities.argmax(axis=1), strict=True)
             ]
         },
