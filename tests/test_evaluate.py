@@ -83,8 +83,10 @@ def test_classification_by_hand(project):
     ]
     plots = paths.plots("crops")
     assert read_rows(plots / "confusion/confusion.csv")[2] == {
-        **{"actual": "one", "predicted": "zero"},
-        **{"actual_label": "1", "predicted_label": "0"},
+        "actual": "one",
+        "predicted": "zero",
+        "actual_label": "1",
+        "predicted_label": "0",
     }
     assert [row["score"] for row in read_rows(plots / "per_class/per_class.csv")] == ["1.0", "0.5", ""]
     training = read_rows(plots / "training/training.csv")
