@@ -38,9 +38,9 @@ def project(project):
     shutil.copy(Path(__file__).parents[1] / "dvc.yaml", paths.root())
     numbers = {"top1_accuracy": 0.625, "top5_accuracy": 1.0, "top1_error": 0.375, "top5_error": 0.0}
     write_result("crops", numbers | {"top1_accuracy": 0.875, "top1_error": 0.125})
-    each = {f"seed-{seed}": numbers | {"top1_accuracy": value} for seed, value in ACCURACIES.items()}
+    each = [{"seed": seed, **numbers, "top1_accuracy": value} for seed, value in ACCURACIES.items()]
     deviations = dict.fromkeys(numbers, 0.0) | {"top1_accuracy": 0.125}
-    write_result("signals", numbers, seeds={"standard_deviation": deviations, **each})
+    write_result("signals", numbers, standard_deviation=[deviations], seeds=each)
     write_result("boxes", {"map_voc07": 0.5, "map_voc10": 0.625, "map_coco": None}, boxes=True)
     for name in ("crops", "signals", "boxes"):
         write_weights(paths.model_file(name))
@@ -61,7 +61,7 @@ def write_result(name: str, numbers: dict, *, boxes: bool = False, **more) -> No
     content = {
         **numbers,
         "examples": 12,
-        "protocol": f"rules & {SCRIPT}",
+        "protocol": [f"rules & {SCRIPT}"],
         "conditions": ["one view"],
         "per_class": per_class,
     }
