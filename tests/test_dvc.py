@@ -583,7 +583,7 @@ def test_every_stage_has_its_place_in_gitignore(reproduced):
 
 
 def test_metrics_and_plots_are_declared(project):
-    """`dvc metrics` shows what a change did, numbers of merit alone; `dvc plots show` draws, on a page that loads nothing from elsewhere."""
+    """`dvc metrics` shows what a change did, figures of merit alone, and `dvc plots show` draws (tests/test_dvc_plots.py)."""
     project.edit("params.yaml", "nms_iou: 0.5", "nms_iou: 0.4")
     project.repro()
     assert "results/yolo/metrics.json" in project.run("dvc", "metrics", "diff")
@@ -592,9 +592,6 @@ def test_metrics_and_plots_are_declared(project):
     assert set(numbers) == {"top1_accuracy", "top1_error", "top5_accuracy", "top5_error", "examples"}
     assert "results/lab/" not in project.run("dvc", "metrics", "show", "--json")
     assert "index.html" in project.run("dvc", "plots", "show", "results/vgg/plots")
-    page = (project.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
-    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", page)
-    assert page.count("vegaEmbed('#") == 3
 
 
 MASKS = EXPERIMENT.format(

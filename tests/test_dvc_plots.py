@@ -69,8 +69,10 @@ def specifications(folder) -> dict[str, dict]:
 def test_the_page_names_no_server(folder):
     """No script, style or image from elsewhere: the libraries are in the page."""
     page = (folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
-    assert not re.findall(r"<(?:script|link|img)\b[^>]*\b(?:src|href)=", page)
     assert page.count("<script>") == 3
+    without_scripts = re.sub("<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert len(without_scripts) < len(page) / 10
+    assert not re.findall(r"<(?:script|link|img)\b[^>]*\b(?:src|href)=", without_scripts)
 
 
 def test_training_and_validation_are_one_diagram(specifications):
@@ -89,7 +91,9 @@ def test_a_browser_draws_classes_in_their_order(folder, specifications, tmp_path
     """Both axes of the confusion matrix and the bars follow the classes, not their letters; nothing is asked of the network."""
     with browser.chromium(tmp_path / "profile") as page:
         page.open((folder / "dvc_plots" / "index.html").as_uri(), width=1200)
-        page.wait(f"document.querySelectorAll('canvas').length === {len(specifications)}")
+        page.wait(
+            f"document.querySelectorAll('canvas').length === {len(PLOTS)}"
+        )  # an empty one where there are no rows
         assert not [address for address in page.requests if not address.startswith(("file:", "about:", "data:"))]
         matrix = page.run(DOMAINS.format(spec=json.dumps(specifications["confusion"])))
         assert (matrix["x"], matrix["y"]) == ([*CLASSES], [*CLASSES])
