@@ -1,4 +1,4 @@
-"""`dvc plots show`: a page that needs no network, training and validation together, classes in their order."""
+"""`dvc metrics show` lists figures of merit alone; `dvc plots show` needs no network, and draws classes in their order."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.formats.metrics import over_seeds, write_metrics
 from pipeline.stages.evaluate import PLOTS, training_table, write_table
 from tests import browser
 
@@ -41,21 +42,40 @@ def folder(tmp_path_factory) -> Path:
     (folder / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
     plots = [{name.replace("${key}", "net"): value for name, value in entry.items()} for entry in stage["plots"]]
     with (folder / "dvc.yaml").open("w") as file:
-        YAML().dump({"stages": {"evaluate": {"cmd": "true", "plots": plots}}}, file)
+        YAML().dump({"stages": {"evaluate": {"cmd": "true", "metrics": ["metrics.json"], "plots": plots}}}, file)
+    content = {
+        "top1_accuracy": 0.5,
+        "examples": 2,
+        "protocol": ["the rules"],
+        "conditions": ["one"],
+        "per_class": scores(),
+    }
+    write_metrics(
+        folder / "metrics.json", over_seeds(content, {1: {"top1_accuracy": 0.25}, 2: {"top1_accuracy": 0.75}})
+    )
     labels = [(3, 3), (1, 0), (0, 0), (2, 2), (1, 1), (2, 2)]  # actual and predicted
     confusion = [
         {"actual": CLASSES[a], "predicted": CLASSES[p], "actual_label": a, "predicted_label": p} for a, p in labels
     ]
-    scores = [{"class": name, "score": 0.5} for name in CLASSES]
-    tables = {"training": training_table(HISTORY), "confusion": confusion, "per_class": scores}
+    tables = {"training": training_table(HISTORY), "confusion": confusion, "per_class": scores()}
     for name, columns in PLOTS.items():
         table = folder / "results" / "net" / "plots" / name
         table.mkdir(parents=True)
         write_table(table / f"{name}.csv", tables.get(name, ()), columns=columns)
-    command = [str(Path(sys.executable).with_name("dvc")), "plots", "show"]
-    environment = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    dvc(folder, "plots", "show")
     return folder
+
+
+def scores() -> list[dict]:
+    """A row for each class."""
+    return [{"class": name, "score": 0.5} for name in CLASSES]
+
+
+def dvc(folder: Path, *words: str) -> str:
+    """What a command of DVC's prints."""
+    command = [str(Path(sys.executable).with_name("dvc")), *words]
+    environment = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
+    return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +84,12 @@ def specifications(folder) -> dict[str, dict]:
     page = (folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
     drawn = filter(None, map(json.loads, re.findall(r"var spec = (\{.*\});", page)))
     return {Path(spec["title"]["text"]).stem: spec for spec in drawn}
+
+
+def test_texts_tables_and_seeds_are_no_columns(folder):
+    """Each would be one for every class and seed, in a line that no terminal holds."""
+    shown = json.loads(dvc(folder, "metrics", "show", "--json"))
+    assert shown[""]["data"]["metrics.json"]["data"] == {"top1_accuracy": 0.5, "examples": 2}
 
 
 def test_the_page_names_no_server(folder):
