@@ -247,18 +247,20 @@ def verify(experiment: str, steps: int | None) -> None:
 
 @main.command()
 @click.argument("experiment")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the drawn images. Default: show/ here.")
-def show(experiment: str, images: tuple[Path, ...], output: Path | None) -> None:
-    """Draw what a trained model finds in images of yours.
+@click.option("--format", type=click.Choice(["json", "csv"]), help="Write the predictions too, in this format.")
+def show(experiment: str, images: tuple[str, ...], output: Path | None, format: str | None) -> None:
+    """Draw what a trained model finds in images of yours, or of the test split.
 
+    IMAGE is a file, a folder, or a pattern in quotes such as "photos/*.jpg"; without any, twelve examples of the test split are taken.
     EXPERIMENT may be an ensemble.
 
     Example: cnnkeras show yolo street.jpg --output drawn
     """
     from pipeline.commands import show
 
-    show.run(experiment, images, output=output)
+    show.run(experiment, images, output=output, format=format)
 
 
 @main.command()

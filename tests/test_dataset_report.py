@@ -212,7 +212,9 @@ def test_what_is_no_image_is_counted_by_its_ending(here):
     assert ended.exit_code == 0, ended.output
     assert "images: 4 train, 4 val, 4 test; left out as no images: 2 .heic, 1 .txt, 1 no ending" in ended.stdout
     assert report()["left_out"] == {".heic": 2, ".txt": 1, "no ending": 1}
-    assert run(here, images()).stdout.splitlines()[-1] == "images: 4 train, 4 val, 4 test"
+    assert (
+        run(here, images()).stdout.splitlines()[-1] == "augment images: 4 train, 4 val, 4 test -> data/augmented/images"
+    )
     assert "left_out" not in report()
 
 

@@ -210,8 +210,8 @@ class Project:
 
 
 def ran(printed: str) -> list[str]:
-    """Stages that DVC says it ran, in the order in which they began, `check` aside."""
-    return [name for name in re.findall(r"^Running stage '(.*)':", printed, flags=re.MULTILINE) if name != "check"]
+    """Stages that DVC or `cnnkeras repro` says it ran, in the order in which they began, `check` aside."""
+    return re.findall(r"^(?:Running stage '|\[ *\d+/\d+\] )(\S+@\S+?)(?:':)?$", printed, flags=re.MULTILINE)
 
 
 def until(condition, seconds: float = 120) -> None:

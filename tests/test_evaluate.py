@@ -15,6 +15,7 @@ import pytest
 from cnnkeras.boxes import Detections
 from cnnkeras.label_maps import encode_png
 from cnnkeras.tasks.detection import displayed
+from pipeline.formats.objects import read_objects
 from pipeline.formats.predictions import read_detections
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
@@ -189,7 +190,7 @@ def test_images_are_scored_by_f1_of_what_is_shown(project):
     detect(project, OBJECTS, FOUND)
     split = evaluate.packed.open_split(paths.augmented("boxes"), "test")
     found = read_detections(paths.predictions("boxes"))
-    matches = detection.match(found[found.scores >= 0.3], detection.read_objects(split))
+    matches = detection.match(found[found.scores >= 0.3], read_objects(split))
     f1, mean_iou = detection.score_images(matches, 2)
     np.testing.assert_array_equal(f1, [1, 0])
     np.testing.assert_allclose(mean_iou, [0.75, 0])
@@ -203,7 +204,7 @@ def test_a_image_with_nothing_to_find_and_nothing_found_is_right(project):
     assert content["map_voc07"] == 0
     split = evaluate.packed.open_split(paths.augmented("boxes"), "test")
     found = read_detections(paths.predictions("boxes"))
-    f1, _ = detection.score_images(detection.match(found, detection.read_objects(split)), 2)
+    f1, _ = detection.score_images(detection.match(found, read_objects(split)), 2)
     np.testing.assert_array_equal(f1, [0, 1])
 
 

@@ -8,7 +8,6 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -104,21 +103,6 @@ def test_names_in_any_script_are_drawn_without_a_warning(tmp_path, request, mach
         )
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
     assert (tmp_path / "curves_first.png").read_bytes() == (tmp_path / "curves_second.png").read_bytes()
-
-
-def test_a_class_that_begins_with_an_underscore_is_in_the_legend(tmp_path, monkeypatch):
-    """Matplotlib takes such a label for "none"."""
-    texts, legend = [], Axes.legend
-
-    def recorded(axes, *arguments, **keys):
-        drawn = legend(axes, *arguments, **keys)
-        texts.extend(text.get_text() for text in drawn.get_texts())
-        return drawn
-
-    monkeypatch.setattr(Axes, "legend", recorded)
-    curve = (np.array([0.0, 1.0]), np.array([1.0, 0.5]))
-    diagrams.precision_recall(tmp_path / "x.png", {"_cat": curve, "dog": curve}, curve, title="", subtitle="")
-    assert texts == ["_cat", "dog", "mean"]
 
 
 def test_a_font_of_the_system_is_used(own_font):

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from cnnkeras import images
 from cnnkeras.label_maps import encode_png
 from pipeline.cli import main
-from pipeline.commands import show
+from pipeline.commands import show_inputs
 from pipeline.files import image_files
 from pipeline.formats import packed
 from pipeline.images.reading import read_image
@@ -173,7 +173,7 @@ def test_augment_predict_show_and_a_served_model_see_one_image(tmp_path, orienta
         (tmp_path / name).write_bytes(data)
         learnt = decode(Example(id="x", image=data), 2).image
         assert learnt.shape == ((9, 6, 3) if orientation else (6, 9, 3))
-        np.testing.assert_array_equal(show.read_image(tmp_path / name), learnt)
+        np.testing.assert_array_equal(show_inputs.read_image(tmp_path / name), learnt)
         np.testing.assert_array_equal(
             read_image(np.frombuffer(data, np.uint8), "x"), learnt
         )  # as `originals` are packed

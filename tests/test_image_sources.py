@@ -24,12 +24,12 @@ from pipeline.files.archives import Archives
 from pipeline.files.image_files import images
 from pipeline.files.splits import Splits
 from pipeline.formats import packed as records
+from pipeline.formats.objects import read_objects
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.sources import SPLITS, cifar, coco, image_folder, mask_pairs
 from pipeline.stages import augment
 from pipeline.stages.augment.decoding import decode
-from pipeline.stages.evaluate.detection import read_objects
 from tests.archive_files import ANY_CHECKSUM, MIRROR, image, needs_mirror, write_archive
 
 REPOSITORY = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.commands import show
+from pipeline.commands import show, show_inputs
 from pipeline.params import load_params
 from pipeline.stages import log
 from pipeline.tracking import store as tracking
@@ -82,7 +82,11 @@ def test_a_served_model_sees_what_show_and_predict_see(tracked_project, logged, 
     assert used.returncode == 0, used.stderr
     served = np.load(tmp_path / "served.npz")
     assert np.array_equal(served["inputs"], np.stack(list(files.values())))
-    shown = show._outputs(load_params(), EXPERIMENT, [show.read_image(file) for file in files])
+    shown = show._outputs(
+        load_params(),
+        EXPERIMENT,
+        [show_inputs.Given(file.name, file.stem, show_inputs.read_image(file)) for file in files],
+    )
     np.testing.assert_allclose(served["outputs"], np.stack(shown), rtol=1e-5, atol=1e-6)
     assert len(np.unique(served["outputs"], axis=0)) == len(files)
 

@@ -1,5 +1,8 @@
 """`cnnkeras show`: what it reads, what it refuses, what it draws and says."""
 
+import csv
+import io
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cnnkeras.tasks.detection import encode_targets
-from pipeline.commands import show
+from pipeline.commands import show, show_inputs
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from tests.contents import digests
@@ -37,19 +40,19 @@ def test_images_of_every_mode_become_rgb(tmp_path, mode):
     """Grey stays the same grey, whatever the file's colours are called."""
     file = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     Image.new("RGB", (9, 6), (51, 51, 51)).convert(mode).save(file)
-    np.testing.assert_array_equal(show.read_image(file), np.full((6, 9, 3), 51))
+    np.testing.assert_array_equal(show_inputs.read_image(file), np.full((6, 9, 3), 51))
 
 
 def test_images_of_16_bits_keep_their_brightness(tmp_path):
     """The middle of 0..65535 is the middle of 0..255, not white."""
     Image.fromarray(np.full((6, 9), 0x80FF, np.uint16)).save(tmp_path / "deep.png")
-    np.testing.assert_array_equal(show.read_image(tmp_path / "deep.png"), np.full((6, 9, 3), 0x80))
+    np.testing.assert_array_equal(show_inputs.read_image(tmp_path / "deep.png"), np.full((6, 9, 3), 0x80))
 
 
 def test_transparency_becomes_white(tmp_path):
     """Whatever colour hides under it."""
     Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (show.read_image(tmp_path / "clear.png") == 255).all()
+    assert (show_inputs.read_image(tmp_path / "clear.png") == 255).all()
 
 
 def test_photographs_are_turned_upright(tmp_path):
@@ -58,7 +61,7 @@ def test_photographs_are_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     lying.save(tmp_path / "photo.png", exif=exif)
-    np.testing.assert_array_equal(show.read_image(tmp_path / "photo.png")[:, 0], [[255, 0, 0], [0, 0, 255]])
+    np.testing.assert_array_equal(show_inputs.read_image(tmp_path / "photo.png")[:, 0], [[255, 0, 0], [0, 0, 255]])
 
 
 @pytest.mark.usefixtures("trained")
@@ -68,8 +71,7 @@ def test_files_that_are_no_images_are_refused_before_anything_is_written():
     Image.effect_noise((200, 200), 90).save("whole.jpg")
     Path("cut.jpg").write_bytes(Path("whole.jpg").read_bytes()[:4000])
     Path("text.jpg").write_text("no image")
-    Path("folder.jpg").mkdir()
-    for bad in ("text.jpg", "cut.jpg", "folder.jpg", "missing.jpg"):
+    for bad in ("text.jpg", "cut.jpg", "missing.jpg"):
         with pytest.raises(InputError, match=rf"^{re.escape(bad)}: expected a whole image; received: .*"):
             show.run("crops", [Path("good.png"), Path(bad)])
     assert not Path("show").exists()
@@ -89,7 +91,7 @@ def test_signals_come_as_numbers(tmp_path):
     (tmp_path / "b.csv").write_text(",".join(map(str, values)))
     (tmp_path / "c.csv").write_text("\n".join(map(str, values)) + "\n")
     for name in ("a.npy", "b.csv", "c.csv"):
-        signal = show.read_signal(tmp_path / name, 40)
+        signal = show_inputs.read_signal(tmp_path / name, 40)
         assert (signal.shape, signal.dtype) == ((40, 1), np.float32)
         np.testing.assert_array_equal(signal[:, 0], values)
     (tmp_path / "d.csv").write_text("1,2,three")
@@ -98,7 +100,7 @@ def test_signals_come_as_numbers(tmp_path):
     np.save(tmp_path / "g.npy", values[:39])
     for name in ("d.csv", "e.csv", "f.npy", "g.npy", "none.npy"):
         with pytest.raises(InputError, match=rf"{name}: expected 40"):
-            show.read_signal(tmp_path / name, 40)
+            show_inputs.read_signal(tmp_path / name, 40)
 
 
 @pytest.mark.usefixtures("trained")
@@ -159,3 +161,121 @@ def test_classes_come_most_probable_first():
     outputs = np.log(np.array([1, 3], np.float32))
     shown = show.load("classification").show(np.zeros((30, 40, 3), np.uint8), outputs, CLASSES, {"top_k": 5})
     assert shown.lines == ["one 0.750", "zero 0.250"]
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Three images in two folders, beside what is none."""
+    monkeypatch.chdir(tmp_path)
+    Path("photos/sub").mkdir(parents=True)
+    for name in ("photos/b.png", "photos/a.jpg", "photos/sub/c.png", "photos/.hidden.png"):
+        Image.new("RGB", (6, 4), (1, 2, 3)).save(name)
+    Path("photos/notes.txt").write_text("no image")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["photos"], ["photos/a.jpg", "photos/b.png", "photos/sub/c.png"]),
+        (["photos/*.png"], ["photos/b.png"]),
+        (["photos/**/*.png"], ["photos/b.png", "photos/sub/c.png"]),
+        (["photos/b.png", "photos", "photos/[ab].*"], ["photos/b.png", "photos/a.jpg", "photos/sub/c.png"]),
+    ],
+)
+@pytest.mark.usefixtures("photos")
+def test_files_folders_and_patterns_name_images(arguments, names):
+    """A folder what lies in it and below, without what is hidden or no image; each image once, in the order of the arguments."""
+    assert [image.name for image in show_inputs.given(arguments, dataset="", size=(64, 64))] == names
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("photos/*.gif", r"expected files that fit 'photos/\*.gif'; received: none"),
+        ("empty", "empty: expected images in this folder; received: none"),
+        ("missing.png", "missing.png: expected a whole image; received: no such file"),
+        ("photos/*", "photos/notes.txt: expected"),
+    ],
+)
+@pytest.mark.usefixtures("photos")
+def test_what_names_no_image_is_refused(argument, message):
+    """With what was given, and what to give."""
+    Path("empty").mkdir()
+    with pytest.raises(InputError, match=message):
+        show_inputs.given([argument], dataset="", size=(64, 64))
+
+
+def test_a_file_may_have_the_name_of_a_pattern(tmp_path, monkeypatch):
+    """What exists is a file."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (6, 4)).save("a[1].png")
+    assert [image.name for image in show_inputs.given(["a[1].png"], dataset="", size=(64, 64))] == ["a[1].png"]
+
+
+def test_without_a_path_test_images_are_taken_evenly_spaced(project):
+    """The originals, not the packed inputs: of 23 every second, the first and the last among them."""
+    examples = []
+    for number in range(23):
+        content = io.BytesIO()
+        Image.new("RGB", (9, 7), (number, 0, 0)).save(content, "png")
+        ragged = {"originals": np.frombuffer(content.getvalue(), np.uint8)}
+        examples.append((f"e{number}", {"inputs": np.zeros((32, 32, 3), np.uint8)}, ragged))
+    project.pack_test_split("crops", examples)
+    given = show_inputs.given([], dataset="crops", size=(32, 32))
+    assert [image.name for image in given] == [f"e{number}" for number in range(0, 23, 2)]
+    assert [image.values[0, 0, 0] for image in given] == list(range(0, 23, 2))
+    assert given[0].values.shape == (7, 9, 3)
+    assert all(image.is_test for image in given)
+
+
+@pytest.mark.usefixtures("project")
+def test_without_a_path_a_dataset_is_needed():
+    """With the command that packs it."""
+    with pytest.raises(InputError, match="cnnkeras augment crops"):
+        show_inputs.given([], dataset="crops", size=(32, 32))
+
+
+@pytest.mark.usefixtures("trained")
+def test_predictions_are_written_as_json_and_csv():
+    """What was printed, in a form that programs read: the same classes and probabilities, a row or an entry each."""
+    for name in ("a.png", "b.png"):
+        Image.effect_noise((60, 40), 90).save(name)
+    show.run("crops", ["a.png", "b.png"], format="json")
+    show.run("crops", ["a.png", "b.png"], format="csv")
+    content = json.loads(Path("show/crops.json").read_text())
+    assert content["experiment"] == "crops"
+    assert [(entry["file"], entry["drawing"]) for entry in content["images"]] == [
+        ("a.png", "a-crops.png"),
+        ("b.png", "b-crops.png"),
+    ]
+    rows = list(csv.DictReader(Path("show/crops.csv").read_text().splitlines()))
+    expected = [
+        {"file": entry["file"], **{key: str(value) for key, value in row.items()}}
+        for entry in content["images"]
+        for row in entry["predictions"]
+    ]
+    assert rows == expected
+    assert [row["rank"] for row in rows] == ["1", "2", "1", "2"]
+
+
+def test_what_found_nothing_has_a_header_and_an_empty_list():
+    """Not a missing file."""
+    image, drawing = show_inputs.Given("a.png", "a", np.zeros((1, 1, 3))), show.Shown(np.zeros((1, 1, 3)), [], [])
+    arguments = ("boxes", ("class", "score"), [image], [Path("show/a-boxes.png")], [drawing])
+    assert show.as_text("csv", *arguments) == "file,class,score\n"
+    assert json.loads(show.as_text("json", *arguments))["images"] == [
+        {"file": "a.png", "drawing": "a-boxes.png", "predictions": []}
+    ]
+
+
+def test_a_label_map_is_a_file_of_its_own():
+    """As the stage `postprocess` writes it: classes from 1, at the image's own size."""
+    scores = np.zeros((4, 4, 3), np.float32)
+    scores[..., 0], scores[:2, :2, 2] = 1, 9
+    shown = show.load("segmentation").show(np.zeros((40, 80, 3), np.uint8), scores, CLASSES, {"resize": "nearest"})
+    labels = np.array(Image.open(io.BytesIO(shown.files["label_map.png"])))
+    assert labels.shape == (40, 80)
+    assert (labels[:20, :40] == 2).all()
+    assert labels[:20, 40:].max() == labels[20:].max() == 0
+    assert shown.rows == [{"class": "background", "fraction": 0.75}, {"class": "one", "fraction": 0.25}]

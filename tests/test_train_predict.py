@@ -63,7 +63,7 @@ experiments:
       loss: {noobj_weight: 0.25}
       initial_weights: {experiment: digits, layers: ["conv*", "bn*"]}
     predict: {batch_size: 4}
-    postprocess: {confidence_threshold: 0.1, nms_iou: 0.5}
+    postprocess: {confidence_threshold: 0.1, nms_iou: 0.5, display_threshold: best}
     evaluate: {images: 1}
   deconvnet:
     dataset: segmentation
@@ -198,7 +198,10 @@ def test_history_has_a_row_an_epoch(twins):
 
 
 def test_outputs_are_those_of_the_network(twins, monkeypatch):
-    """Every test example has its outputs, in order; a segmentation's are stored in half precision."""
+    """Every test example has its outputs, in order; a segmentation's are stored in half precision.
+
+    A detector that chooses its threshold has those of the validation split, too.
+    """
     monkeypatch.chdir(twins[0])
     from pipeline.backend import inference
 
@@ -214,6 +217,11 @@ def test_outputs_are_those_of_the_network(twins, monkeypatch):
         facts = json.loads((paths.outputs(name) / "outputs.json").read_text(encoding="utf-8"))
         expected = {"experiment": name, "dataset": task, "task": task, "classes": list(CLASSES)}
         assert facts == expected | ({"boxes_per_cell": 2} if name == "yolo" else {})
+        assert (paths.outputs(name) / "val").exists() == (name == "yolo")
+        if name == "yolo":
+            outputs = np.load(paths.outputs(name) / "val" / "outputs.npy")
+            expected = network.predict(open_split(paths.augmented(task), "val")["inputs"], verbose=0)
+            np.testing.assert_allclose(outputs, expected, **tolerance)
 
 
 def test_stored_network_is_for_use(twins):

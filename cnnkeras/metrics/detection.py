@@ -44,6 +44,7 @@ VOC_IOU = 0.5
 # above .3, .6, .7, so that a recall of exactly 3/10 misses the fourth point. Every published 11-point number of that
 # code has it.
 VOC07_RECALLS = np.arange(0.0, 1.1, 0.1)
+THRESHOLDS = np.arange(1001) / 1000
 COCO_IOUS = np.linspace(0.5, 0.95, 10)
 COCO_RECALLS = np.linspace(0.0, 1.0, 101)
 COCO_MOST_DETECTIONS = 100
@@ -129,6 +130,44 @@ def precision_recall_curves(
         precision = hits / np.arange(1, len(rows) + 1)
         curves.append(Curve(int(to_find[label]), detections.scores[rows], recall, precision))
     return curves
+
+
+def f1_over_thresholds(detections: Detections, objects: Objects, *, classes: int) -> np.ndarray:
+    """F1 of the detections with a score of at least each of `THRESHOLDS`, by VOC's rule at VOC's IoU.
+
+    F1 = 2 TP / (2 TP + FP + FN), where TP + FN is the number of objects to be found. A threshold changes nothing for the detections above it,
+    as surer ones are matched first.
+
+    Returns:
+        float (1 + C, thresholds): over all classes, then of each class; NaN where there is neither an object nor a detection.
+
+    Args, raises: as `evaluate`.
+    """
+    _require(detections, objects, classes)
+    outcomes = match_voc(detections, objects, iou_threshold=VOC_IOU)
+    to_find = np.bincount(objects.labels[~objects.is_uncounted], minlength=classes)
+    hits, wrong = (
+        np.stack(
+            [
+                _at_least(detections.scores[(outcomes == kind) & (detections.labels == label)])
+                for label in range(classes)
+            ]
+        )
+        for kind in (HIT, WRONG)
+    )
+    hits, wrong = (np.vstack([counts.sum(axis=0), counts]) for counts in (hits, wrong))
+    denominators = hits + wrong + np.array([to_find.sum(), *to_find])[:, None]
+    return np.divide(2 * hits, denominators, out=np.full(hits.shape, np.nan), where=denominators > 0)
+
+
+def _at_least(scores: np.ndarray) -> np.ndarray:
+    """How many scores are at least each of `THRESHOLDS`."""
+    return len(scores) - np.searchsorted(np.sort(scores), THRESHOLDS, side="left")
+
+
+def best_threshold(f1: np.ndarray) -> float:
+    """The threshold with the highest F1, of equal ones the highest; `f1` is (thresholds,), of `THRESHOLDS`."""
+    return float(THRESHOLDS[np.flatnonzero(f1 == np.nanmax(f1))[-1]])
 
 
 def average_precision_voc07(curve: Curve) -> float:

@@ -20,5 +20,8 @@ Encoding and decoding use NumPy; Keras is imported when a loss or a metric is bu
 
 from cnnkeras.by_name import Files
 
+# A setting of `postprocess` with this value is chosen on the validation split.
+BEST = "best"
+
 _files = Files(__name__, "a task")
 names, load = _files.names, _files.load

@@ -5,7 +5,7 @@ The image is divided into S x S cells. The model's outputs for each cell are [C 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import lazy_loader
 import numpy as np
@@ -147,7 +147,7 @@ def postprocess(
     *,
     confidence_threshold: Fraction,
     nms_iou: Fraction,
-    display_threshold: Fraction = 0.2,
+    display_threshold: Fraction | Literal["best"] = 0.2,
     display_nms_iou: Fraction | None = None,
 ) -> tuple[Detections, Detections]:
     """The detections of a set of images: all of them, for the evaluation, and those to be drawn.
@@ -159,12 +159,20 @@ def postprocess(
         classes: C.
         confidence_threshold: A box is a detection of a class if its confidence x class probability is greater.
         nms_iou: Of two boxes of a class whose IoU is greater, the one of lower score is dropped.
-        display_threshold: Detections with this score or a higher one are drawn.
+        display_threshold: Detections with this score or a higher one are drawn. In params.yaml `best` stands for the threshold with the
+            best F1 on the validation split; here it has to be that number.
         display_nms_iou: As `nms_iou`, for a second suppression among the drawn boxes; None: no second one.
 
     Returns:
         Boxes as fractions of the image, not clipped to it; ordered by image, then class, then falling score.
+
+    Raises:
+        ValueError: `display_threshold` is no number.
     """
+    if isinstance(display_threshold, str):
+        raise ValueError(
+            f"expected display_threshold as a number; received: {display_threshold!r}, which is to be chosen first"
+        )
     detections = detect(outputs, classes=classes, confidence_threshold=confidence_threshold, nms_iou=nms_iou)
     return detections, displayed(detections, display_threshold=display_threshold, display_nms_iou=display_nms_iou)
 

@@ -190,7 +190,8 @@ class Loop:
         self._require_finite(logs, divergence.batch)
         progress = self.progress
         progress.logs, progress.epoch, progress.first = (*progress.logs, logs), progress.epoch + 1, 0
-        if self.best_by is not None and _is_best([logs[self.best_by] for logs in progress.logs], self.best_by):
+        values = [logs[self.best_by] for logs in progress.logs] if self.best_by is not None else []
+        if values and best_epoch(values, self.best_by) == len(values) - 1:
             self._best = tuple(np.array(weights) for weights in self.model.get_weights())
         if self.checkpoints is not None and (self._is_over() or self._is_due(0)):
             self._keep(0)
@@ -296,10 +297,9 @@ class Loop:
             states.assign(self.variables, before)
 
 
-def _is_best(values: Sequence[float], name: str) -> bool:
-    """Whether the last of the values is better than all before: a loss that is lower, another metric that is higher."""
-    last, *before = values[-1], *values[:-1]
-    return all(last < value if name.endswith("loss") else last > value for value in before)
+def best_epoch(values: Sequence[float], name: str) -> int:
+    """Position of the first of the best values: the lowest loss, or the highest of another metric."""
+    return values.index(min(values) if name.endswith("loss") else max(values))
 
 
 def _sentence(layer: Layer | None) -> str:

@@ -33,7 +33,7 @@ def load_model(experiment: str, *, seed: int, part: str = "") -> "keras.Model":
 
 def batch_outputs(model: "keras.Model", inputs: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
     """Outputs (batch, ...) of inputs (n, ...), batch by batch. The last batch is filled up: for one shape the model is compiled once."""
-    batch_size = min(batch_size, len(inputs))
+    batch_size = max(1, min(batch_size, len(inputs)))
     for start in range(0, len(inputs), batch_size):
         yield _outputs(model, inputs[start : start + batch_size], batch_size)
 

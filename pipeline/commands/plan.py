@@ -4,7 +4,9 @@ Digests of the code are computed from its current files, not read from the files
 a second and makes no result; it is not listed.
 """
 
+import atexit
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from typing import Any
 
 import click
 import networkx
+from dvc import logger as dvc_logger
 from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
@@ -28,6 +31,10 @@ from pipeline.runtime.code import Code
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.nested import leaves
 from pipeline.runtime.seals import Seals, changed_values, overlap
+
+# What DVC does to a terminal is no printable text: bars that draw over themselves, and a reset of the colours at the end.
+logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)
+atexit.unregister(dvc_logger.colorama.initialise.reset_all)
 
 NOTHING_TO_DO = "nothing to do: every result is up to date"
 _NEVER_RUN = "never run"

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,8 @@ import click
 import networkx
 
 from pipeline.commands import plan
-from pipeline.runtime import definition, dvc_files, paths, places
+from pipeline.commands.stage_lines import StageLines
+from pipeline.runtime import definition, durations, dvc_files, paths, places
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.signals import ends_on_signals
 from pipeline.runtime.workers import available
@@ -44,7 +45,7 @@ _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire lock")
 _VIEW = "log"  # a failure to show a result keeps nothing else from running
 _FAILED = re.compile(r"failed to reproduce(?: stages:)? (.*)")
 _RETRY_SECONDS = 2.0
-_HINTS = re.compile(r"\s*$|To (track|enable)|Use `dvc push`|Updating lock file|\t(git add|dvc config) ")
+_REST = "rest"  # the run of what is still stale at the end
 _INTERRUPT_SECONDS = 10.0  # how long a run may take to end by itself after Ctrl-C
 
 
@@ -115,7 +116,7 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
         with plan.opened():
             pass  # what DVC would refuse is refused in our words
         labels = [definition.label(*pair) for pair in definition.labels(definition.read_yaml(paths.params_file()))]
-        outcome, stale = Outcome(), plan.make_plan()
+        stale = plan.make_plan()
         if not stale.reasons and stale.is_checked:
             click.echo(plan.NOTHING_TO_DO)
             return
@@ -123,11 +124,13 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
         graph = networkx.DiGraph(stale.graph)
         graph.add_edges_from([(definition.CHECK, name) for name in list(graph)])
         parts = chains(graph, alone=stale.forced)
-        if stale.forced or keep_going or (jobs > 1 and len(parts) > 1):
-            outcome = _run_chains(parts, jobs, stale.forced, keep_going=keep_going)
-        code = outcome.code or _run_rest()
+        begin = time.monotonic()
+        with StageLines(len(stale.reasons)) as lines:
+            outcome = _run_chains(parts, jobs, stale.forced, lines, keep_going=keep_going)
+            code = outcome.code or _run_rest(lines)
         dvc_files.order([definition.CHECK, *labels])
         dvc_files.keep()
+        click.echo(f"{_count(lines.begun)} in {durations.in_words(time.monotonic() - begin)}")
         if outcome.failed:
             click.echo(f"failed: {', '.join(outcome.failed)}", err=True)
         if outcome.skipped:
@@ -195,34 +198,37 @@ def chains(graph: networkx.DiGraph, alone: Set[str] = frozenset()) -> dict[str, 
     }
 
 
-def _run_chains(parts: Mapping[str, Chain], jobs: int, forced: Set[str], *, keep_going: bool) -> Outcome:
+def _run_chains(
+    parts: Mapping[str, Chain], jobs: int, forced: Set[str], lines: StageLines, *, keep_going: bool
+) -> Outcome:
     """Run all chains, up to `jobs` at a time, the deepest first; after a failure only what does not depend on it, or nothing.
 
     Args:
         parts: The chains by their first stage.
         jobs: Number of chains at a time.
         forced: Stages that run although DVC takes them for up to date.
+        lines: Shows what runs.
         keep_going: Whether what does not depend on a failure goes on.
     """
     left, done, outcome = dict(parts), set[str](), Outcome()
     running: dict[str, Run] = {}
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
-    try:
+    with _ends(running.values()):
         while left or running:
             if not keep_going and any(definition.command(stage.partition("@")[0]) != _VIEW for stage in outcome.failed):
                 left.clear()
             ready = [name for name, chain in left.items() if chain.follows <= done]
             ready.sort(key=lambda name: -left[name].depth)
             for name in ready[: jobs - len(running)]:
-                running[name] = _start([*(["--force"] if name in forced else ()), *parts[name].stages])
+                options = ["--single-item", *(["--force"] if name in forced else ())]
+                running[name] = _start(name, [*options, *parts[name].stages], lines, ended)
                 del left[name]
-                threading.Thread(target=_relay, args=(name, running[name], ended), daemon=True).start()
             if not running:
                 break  # what waits follows what failed
             name = ended.get()
             ran = running.pop(name)
             if ran.is_blocked and ran.process.returncode:
-                _wait_for_others()
+                _wait_for_others(lines)
                 left[name] = parts[name]
             elif ran.process.returncode:
                 outcome.code = outcome.code or ran.process.returncode
@@ -232,73 +238,79 @@ def _run_chains(parts: Mapping[str, Chain], jobs: int, forced: Set[str], *, keep
                 outcome.skipped += stages[failed + 1 :]
             else:
                 done.add(name)
-    except KeyboardInterrupt:
-        # The terminal has sent Ctrl-C to the child processes too.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            for ran in running.values():
-                ran.process.wait(_INTERRUPT_SECONDS)
-        raise
-    finally:
-        for ran in running.values():
-            ran.process.terminate()
-            ran.process.wait()
     outcome.skipped += [stage for chain in left.values() for stage in chain.stages]
     return outcome
 
 
-def _start(arguments: Sequence[str]) -> Run:
-    return Run(
-        subprocess.Popen(
-            [*_DVC, "--single-item", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+def _start(name: str, arguments: Sequence[str], lines: StageLines, ended: "queue.SimpleQueue[str]") -> Run:
+    """Start a run of `dvc repro`, whose output is shown; its name is put into the queue `ended` when it has ended."""
+    process = subprocess.Popen(
+        [*_DVC, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **lines.environment},
     )
+    ran = Run(process)
+    threading.Thread(target=_relay, args=(name, ran, lines, ended), daemon=True).start()
+    return ran
 
 
-def _relay(name: str, ran: Run, ended: "queue.SimpleQueue[str]") -> None:
-    """Print the output of a run line by line, without DVC's hints; then put the name into the queue `ended`."""
+def _relay(name: str, ran: Run, lines: StageLines, ended: "queue.SimpleQueue[str]") -> None:
+    """Show the output of a run line by line, and note what DVC says of failures."""
     try:
-        with ran.process.stdout as lines:
-            for line in lines:
+        with ran.process.stdout as output:
+            for line in output:
                 ran.is_blocked |= bool(_BUSY.search(line))
                 if failed := _FAILED.search(line):
                     ran.failed = failed[1].split("'")[1]
-                if not _HINTS.match(line):
-                    click.echo(line.rstrip("\n"))
+                lines.read(name, line.rstrip("\n"), shows_passed=name != _REST)
     except BrokenPipeError:  # the reader of our output (head, less) has ended
         ran.process.terminate()
     ran.process.wait()
+    lines.end(name)
     ended.put(name)
 
 
-def _run_rest() -> int:
+def _run_rest(lines: StageLines) -> int:
     """Run a plain `dvc repro`, again if another DVC was in the way; returns its exit code."""
-    while (code := _run_dvc()) and dvc_files.running():
-        _wait_for_others()
-    return code
+    ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+    while True:
+        ran = _start(_REST, [], lines, ended)
+        with _ends([ran]):
+            ended.get()
+        if not ran.process.returncode or not dvc_files.running():
+            return ran.process.returncode
+        _wait_for_others(lines)
 
 
-def _wait_for_others() -> None:
+@contextlib.contextmanager
+def _ends(runs: Collection[Run]) -> Iterator[None]:
+    """See to it that runs have ended after the block; after Ctrl-C, which the terminal has sent to them too, they may end by themselves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            for ran in runs:
+                ran.process.wait(_INTERRUPT_SECONDS)
+        raise
+    finally:
+        for ran in runs:
+            ran.process.terminate()
+            ran.process.wait()
+
+
+def _wait_for_others(lines: StageLines) -> None:
     """Wait until no other DVC runs stages of this project; stages that are running here go on."""
     for other in dvc_files.running():
-        click.echo(f"waiting for {other}", err=True)
+        lines.say(f"waiting for {other}")
     while True:
         time.sleep(_RETRY_SECONDS)
         if not dvc_files.running():
             return
 
 
-def _run_dvc() -> int:
-    with subprocess.Popen(_DVC) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_INTERRUPT_SECONDS)
-            raise
-        finally:
-            process.terminate()
+def _count(stages: int) -> str:
+    return f"{stages} stage{'' if stages == 1 else 's'}"

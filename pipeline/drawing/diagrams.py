@@ -125,16 +125,48 @@ def precision_recall(
     """
     with _figure(path, title, subtitle, 6.0) as figure:
         axes = figure.subplots()
-        lines = []
-        for label, (recall, precision) in enumerate(curves.values()):
-            lines += axes.plot(recall, precision, color=_hex(label), linewidth=1.6)
-        lines += axes.plot(*mean, color=INK, linewidth=2.8, linestyle="--")
+        for label, (text, (recall, precision)) in enumerate(curves.items()):
+            axes.plot(recall, precision, color=_hex(label), linewidth=1.6, label=text)
+        axes.plot(*mean, color=INK, linewidth=2.8, linestyle="--", label="mean")
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
         if len(curves) <= MAX_NAMED_CLASSES:
             columns = 1 + len(curves) // 18
-            # Texts of their own: Matplotlib leaves a line out whose label begins with an underscore.
-            place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
-            axes.legend(lines, [*curves, "mean"], ncols=columns, title="average precision", **place)
+            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns, title="average precision")
+
+
+def f1(
+    path: Path,
+    thresholds: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    total: np.ndarray,
+    *,
+    marked: tuple[float, str],
+    title: str,
+    subtitle: str,
+) -> None:
+    """F1 over the threshold of the score, a curve for every class and one for all together.
+
+    Args:
+        path: The PNG to write.
+        thresholds: (n,), 0..1.
+        curves: F1 of each class, (n,), by its name; NaN where it is not defined.
+        total: F1 over all classes, (n,).
+        marked: The threshold in use, and what it is in words.
+        title: Heading of the figure.
+        subtitle: The protocol in one line.
+    """
+    with _figure(path, title, subtitle, 6.0) as figure:
+        axes = figure.subplots()
+        for label, (name, values) in enumerate(curves.items()):
+            is_named = len(curves) <= MAX_NAMED_CLASSES
+            axes.plot(thresholds, values, color=_hex(label), linewidth=1.6, label=name if is_named else None)
+        axes.plot(thresholds, total, color=INK, linewidth=2.8, linestyle="--", label="all classes")
+        position, words = marked
+        value = total[int(np.argmin(np.abs(thresholds - position)))]
+        axes.axvline(position, color=colors.RED, linewidth=1.6, linestyle=":", label=f"{words}\nF1 {value:.3f}")
+        axes.set(xlabel="threshold of the score", ylabel="F1", xlim=(0, 1.01), ylim=(0, 1.02))
+        columns = 1 + len(axes.get_legend_handles_labels()[0]) // 18
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns)
 
 
 def per_class(path: Path, values: Mapping[str, float], *, metric: str, title: str, subtitle: str) -> None:

@@ -188,8 +188,13 @@ def grid(
 
 def write_png(path: Path, image: np.ndarray) -> None:
     """Write an RGB image (H, W, 3) or a grey image (H, W) as a PNG without timestamps."""
+    path.write_bytes(png(image))
+
+
+def png(image: np.ndarray) -> bytes:
+    """The same as bytes."""
     ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    path.write_bytes(cv2.imencode(".png", ordered)[1].tobytes())
+    return cv2.imencode(".png", ordered)[1].tobytes()
 
 
 def _drawn_corners(boxes: np.ndarray, image: np.ndarray, canvas: np.ndarray) -> np.ndarray:

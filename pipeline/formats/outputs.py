@@ -3,6 +3,7 @@
     outputs.npy          (N, ...), in the task's precision; with views (N, views, C), with regions score maps end to end, (pixels, C + 1)
     outputs.offsets.npy  (N + 1,), where the score map of each image starts; only there where images have maps of their own size
     outputs.json         what the outputs are of
+    val/                 the same for the validation split, with `predict: {validation: true}`
 
 A stage that reads outputs need not know whether views were averaged or models combined.
 """
@@ -91,7 +92,12 @@ class Outputs:
     facts: Facts
 
 
-def read_outputs(name: str, *, examples: int, classes: Sequence[str], part: str = "") -> Outputs:
+def split_folder(folder: Path, split: str) -> Path:
+    """Where the outputs for a split are, in the folder of a model's outputs: for `test` in it, for `val` in a folder of that name."""
+    return folder if split == "test" else folder / split
+
+
+def read_outputs(name: str, *, examples: int, classes: Sequence[str], part: str = "", split: str = "test") -> Outputs:
     """Outputs of an experiment or an ensemble, mapped into memory, after a look at whether they are numbers and of this test split.
 
     Args:
@@ -99,11 +105,12 @@ def read_outputs(name: str, *, examples: int, classes: Sequence[str], part: str 
         examples: Number of examples of the test split.
         classes: Its class names in order, without background.
         part: Folder of a further seed's outputs; empty: the first one's.
+        split: `test`, or `val`, whose outputs are in a folder of this name.
 
     Raises:
         InputError: They are not.
     """
-    folder = paths.outputs(name) / part
+    folder = split_folder(paths.outputs(name) / part, split)
     place = folder.relative_to(paths.root())
     values = np.load(folder / _VALUES, mmap_mode="r", allow_pickle=False)
     if (offsets := folder / _OFFSETS).is_file():
@@ -117,7 +124,7 @@ def read_outputs(name: str, *, examples: int, classes: Sequence[str], part: str 
     for number, output in enumerate(values):
         if not np.isfinite(output).all():
             raise InputError(
-                f"{place}/{_VALUES}: expected finite numbers; received: NaN or infinity for test example {number}. "
+                f"{place}/{_VALUES}: expected finite numbers; received: NaN or infinity for {split} example {number}. "
                 f"The training has diverged: lower experiments.{name}.train.optimizer.learning_rate"
             )
     return Outputs(average_views(values, facts.views) if facts.views else values, facts)

@@ -4,6 +4,7 @@
     detection       detections.json, COCO results; images.json, the images and categories that they refer to
     segmentation    label_maps/ID.png, at the images' own size, as palette PNGs in PASCAL VOC's colours
 
+chosen.json has the settings that are `best` in params.yaml, as they were chosen on the validation split.
 protocol.json says of which views, regions or models they are, where that is not one look of one model at the packed input.
 
 Equal predictions give equal files: rows have a fixed order, numbers in text are rounded (probabilities and scores to 6
@@ -12,7 +13,7 @@ decimals, boxes to hundredths of a pixel), and nothing says when it was written.
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ PIXEL_DECIMALS = 2
 
 _PROBABILITIES, _TOP_K = "probabilities.npy", "top_k.csv"
 _DETECTIONS, _IMAGES = "detections.json", "images.json"
-_LABEL_MAPS, _PROTOCOL = "label_maps", "protocol.json"
+_LABEL_MAPS, _PROTOCOL, _CHOSEN = "label_maps", "protocol.json", "chosen.json"
 
 
 def write_protocol(folder: Path, protocol: Sequence[str]) -> None:
@@ -39,6 +40,18 @@ def read_protocol(folder: Path) -> list[str]:
     """How the outputs came about; empty: one look of one model at the packed input."""
     file = folder / _PROTOCOL
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+
+
+def write_chosen(folder: Path, settings: Mapping[str, float], facts: Mapping[str, Any]) -> None:
+    """Write the settings that were chosen on the validation split, and by what."""
+    text = json.dumps({"settings": dict(settings), **facts}, indent=2)
+    (folder / _CHOSEN).write_text(text + "\n", encoding="utf-8")
+
+
+def read_chosen(folder: Path) -> dict[str, float]:
+    """The settings that were chosen on the validation split; empty: none was."""
+    file = folder / _CHOSEN
+    return json.loads(file.read_text(encoding="utf-8"))["settings"] if file.is_file() else {}
 
 
 def write_probabilities(
@@ -92,7 +105,11 @@ def write_detections(
 
 def read_detections(folder: Path) -> Detections:
     """Detections with boxes in pixels; an image is its position in the split, `image_id` - 1."""
-    rows = json.loads((folder / _DETECTIONS).read_text(encoding="utf-8"))
+    return from_coco(json.loads((folder / _DETECTIONS).read_text(encoding="utf-8")))
+
+
+def from_coco(rows: Sequence[Mapping[str, Any]]) -> Detections:
+    """Detections, with boxes in pixels, from COCO's results form."""
     boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
     return Detections(
         images=np.array([row["image_id"] for row in rows], np.int64) - 1,

@@ -22,12 +22,14 @@ class Predict(Entry):
             Empty: the packed input, once.
         regions: A function of `cnnkeras.protocols.regions`, which cuts an image into parts that are segmented one by one. None: the
             packed input, once.
+        validation: Whether outputs are computed for the validation split too; always where `postprocess` has a setting that is `best`.
     """
 
     batch_size: Positive = 64
     # Left out of the dump if it is not used, so that results without it keep their fingerprint.
     views: tuple[View, ...] = Field(default=(), exclude_if=lambda views: not views)
     regions: Regions | None = Field(default=None, exclude_if=lambda regions: regions is None)
+    validation: bool = Field(default=False, exclude_if=lambda validation: not validation)
 
 
 MAX_DRAWN = 1000  # images in one figure, a row each

@@ -89,6 +89,11 @@ def model_file(experiment: str) -> Path:
     return model_folder(experiment) / "model.keras"
 
 
+def training_batch(experiment: str) -> Path:
+    """PNG of the first training batch as the network sees it, if the training augments."""
+    return model_folder(experiment) / "training_batch.png"
+
+
 def history(experiment: str) -> Path:
     """CSV file of a training's history: loss, metrics and learning rate, a row for each epoch."""
     return results(experiment) / "history.csv"

@@ -13,7 +13,7 @@ from pipeline.formats.columns import Ragged
 from pipeline.formats.outputs import Facts, OutputsWriter, read_outputs
 from pipeline.formats.packed import INDEX, Index, open_index
 from pipeline.params import Ensemble, load_params
-from pipeline.runtime import paths, progress
+from pipeline.runtime import outcome, paths, progress
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
 
@@ -60,8 +60,10 @@ def run(name: str) -> None:
         protocol = _protocol(ensemble, members, models)
         facts = Facts(name, ensemble.dataset, index.task, index.classes, models=models, protocol=protocol)
         writer = OutputsWriter(folder, facts, members[0].outputs.shape[1:])
-        _write(writer, members, ensemble)
+        _write(name, writer, members, ensemble)
         writer.close(members[0].offsets)
+        examples = index.splits["test"]["examples"]
+    outcome.say("combine", name, f"{len(models)} models for {examples:,} examples", paths.outputs(name))
 
 
 def _read(name: str, index: Index) -> Member:
@@ -83,11 +85,11 @@ def _require_equal_shapes(name: str, members: list[Member]) -> None:
         )
 
 
-def _write(writer: OutputsWriter, members: list[Member], ensemble: Ensemble) -> None:
+def _write(name: str, writer: OutputsWriter, members: list[Member], ensemble: Ensemble) -> None:
     """Write the logarithms of the combined posteriors; their softmax gives the posteriors."""
     count, *item = members[0].outputs.shape
     step = max(1, _NUMBERS // int(np.prod(item)))
-    with progress.bar("combine", count, unit="rows") as bar:
+    with progress.bar(f"combine {name}", count, unit="rows") as bar:
         for start in range(0, count, step):
             stop = min(start + step, count)
             outputs = [member.outputs[start:stop] for member in members]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from cnnkeras import architectures, weights
 from pipeline.backend import devices
 from pipeline.params import Import, load_params
-from pipeline.runtime import paths
+from pipeline.runtime import outcome, paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
 
@@ -47,6 +47,7 @@ def run(name: str) -> None:
         except ValueError as error:
             raise InputError(f"{entry.file}: {error}") from error
         model_files.save(model, folder / paths.model_file(name).name)
+    outcome.say("import-weights", name, f"{model.count_params():,} parameters", paths.model_folder(name))
 
 
 def _build(entry: Import) -> "keras.Model":

@@ -8,8 +8,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.lab import claims, numbers, slides
 from pipeline.lab.claims import ClaimEntry
 from pipeline.params import Params, load_params
-from pipeline.runtime import paths
-from pipeline.runtime.console import Console
+from pipeline.runtime import outcome, paths
 from pipeline.runtime.guard import stage
 from pipeline.tracking.times import Recorder
 
@@ -27,7 +26,7 @@ def run(name: str) -> None:
     clock = Recorder()
     _measure(name, params.claim(name), params)
     content = numbers.read(paths.claim_numbers(name))
-    Console(soft_wrap=True).print(f"{name}: {content.verdict}. {content.paragraph}")
+    outcome.say("lab", name, f"{content.verdict}. {content.paragraph}", paths.claim_figure(name))
     from pipeline.tracking import replay, results  # MLflow takes seconds to import
     from pipeline.tracking.sending import view
 

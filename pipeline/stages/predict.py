@@ -1,6 +1,6 @@
-"""Stage `predict`: computes a model's outputs for the test split, before any post-processing."""
+"""Stage `predict`: computes a model's outputs for the test split, and if asked for the validation split, before any post-processing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,12 @@ import numpy as np
 from cnnkeras import tasks
 from cnnkeras.protocols import regions, views
 from pipeline.backend import inference
-from pipeline.formats.outputs import Facts, OutputsWriter
+from pipeline.formats.outputs import Facts, OutputsWriter, split_folder
 from pipeline.formats.packed import Index, Split, open_index, open_split, split_files
 from pipeline.formats.proposals import read_proposals
 from pipeline.images.reading import read_image
 from pipeline.params import Experiment, Predict, Repeat, load_params
-from pipeline.runtime import paths, progress
+from pipeline.runtime import outcome, paths, progress
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
 
@@ -35,23 +35,37 @@ def run(name: str) -> None:
     params = load_params()
     experiment = params.experiment(name)
     dataset = paths.augmented(experiment.dataset)
-    inputs = [paths.model_folder(name), *split_files(dataset, "test")]
+    names = ["test", *(["val"] if experiment.predict.validation else [])]
+    inputs = [paths.model_folder(name), *dict.fromkeys(file for split in names for file in split_files(dataset, split))]
     with stage("predict", name, inputs=inputs, outputs=[paths.outputs(name)], params=params) as (folder,):
-        index, test = open_index(dataset), open_split(dataset, "test")
+        index = open_index(dataset)
+        if empty := [split for split in names if not index.splits[split]["examples"]]:
+            raise InputError(f"datasets.{experiment.dataset}: expected examples to predict; received: no {empty[0]}")
+        splits = {split: open_split(dataset, split) for split in names}
         for repeat in params.repeats(name):
-            _predict(repeat, experiment, index, test, folder / repeat.folder, seed=params.seed)
+            _predict(repeat, experiment, index, splits, folder / repeat.folder, seed=params.seed)
+    counts = " and ".join(f"{len(split):,} {name}" for name, split in splits.items())
+    outcome.say("predict", name, f"outputs for {counts} examples", paths.outputs(name))
 
 
-def _predict(repeat: Repeat, experiment: Experiment, index: Index, test: Split, folder: Path, *, seed: int) -> None:
-    """Write the outputs of one of the experiment's models into a folder."""
+def _predict(
+    repeat: Repeat, experiment: Experiment, index: Index, splits: Mapping[str, Split], folder: Path, *, seed: int
+) -> None:
+    """Write the outputs of one of the experiment's models for some splits into a folder."""
     name = repeat.name
     model = inference.load_model(name, seed=seed, part=repeat.folder)
     _require_inputs(model, index, name, experiment)
     facts, shape = _describe(model, index, name, experiment)
-    folder.mkdir(exist_ok=True)
-    writer = OutputsWriter(folder, facts, shape)
-    with progress.bar(f"predict {repeat.title}", len(test), unit="examples") as bar:
-        writer.close(_write(model, test, experiment.predict, writer, bar.update))
+    done, total = 0, sum(map(len, splits.values()))
+    with progress.bar(f"predict {repeat.title}", total, unit="examples") as bar:
+        for split, examples in splits.items():
+            place = split_folder(folder, split)
+            place.mkdir(exist_ok=True)
+            writer = OutputsWriter(place, facts, shape)
+            writer.close(
+                _write(model, examples, experiment.predict, writer, lambda count, done=done: bar.update(done + count))
+            )
+            done += len(examples)
 
 
 def _require_inputs(model: "keras.Model", index: Index, name: str, experiment: Experiment) -> None:

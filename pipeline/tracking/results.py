@@ -243,7 +243,7 @@ def _model(params: Params, experiment: str, part: str = "") -> TrainedModel:
 
 def _files(experiment: str, dataset: str) -> list[tuple[Path, str]]:
     """Files and folders to log, each with its folder in the run."""
-    files = filter(Path.is_file, (paths.metrics(experiment), paths.history(experiment)))
+    files = filter(Path.is_file, (path(experiment) for path in (paths.metrics, paths.history, paths.training_batch)))
     folders = {
         "figures": paths.figures(experiment),
         "plots": paths.plots(experiment),

@@ -16,7 +16,7 @@ from tests.torture.place import CHECKPOINT_STEPS, ON_SIGNALS, REPRO, STEPS_PER_E
 
 _START_SECONDS = 4.0  # what a command takes before the guard begins to measure, and DVC before the command
 _GOES_ON = re.compile(r"train (\S+): goes on after (\d+) epochs? and (\d+) steps?")
-_RAN = re.compile(r"^Running stage '(.*)':", re.MULTILINE)
+_RAN = re.compile(r"^(?:Running stage '|\[ *\d+/\d+\] )(\S+@\S+?)(?:':)?$", re.MULTILINE)
 _STAGES = 3  # that a whole run has to run: enough for one that is over, one that is killed and one that has not begun
 _FINISHED_SECONDS = 15.0  # so long before the kill: DVC then had time to record what a stage had published
 

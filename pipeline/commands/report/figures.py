@@ -16,8 +16,10 @@ SHOWN = (
     "predictions",
     "per_class",
     "precision_recall",
+    "f1",
     "errors",
     "confusion_matrix",
+    "training_batch",
     "training_curves",
     "worst",
 )
@@ -42,7 +44,9 @@ def update_experiment(name: str) -> None:
     """
     if paths.figures(name).is_dir():
         for figure in SHOWN:
-            _update(paths.figures(name) / f"{figure}.png", paths.small_figure(name, figure))
+            beside_model = paths.training_batch(name)
+            file = beside_model if figure == beside_model.stem else paths.figures(name) / f"{figure}.png"
+            _update(file, paths.small_figure(name, figure))
 
 
 def update_claim(name: str) -> None:

@@ -1,6 +1,6 @@
-"""`cnnkeras show`: draws the predictions of a trained experiment on the user's own images or signals.
+"""`cnnkeras show`: draws the predictions of a trained experiment on the user's own images or signals, or on those of the test split.
 
-Each task has a file with a function
+Each task has a file with `COLUMNS`, the keys of a prediction as `--format` writes it, and a function
 
     show(image, outputs, classes, settings) -> Shown
 
@@ -8,9 +8,13 @@ that takes an image (or a signal), the model's outputs for it, the class names, 
 the section `postprocess` of the experiment.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +24,12 @@ from cnnkeras.protocols import regions as region_kinds
 from cnnkeras.protocols import views as view_kinds
 from cnnkeras.protocols.posteriors import average_views, combine
 from cnnkeras.resizing import resize
+from cnnkeras.tasks import BEST
 from pipeline.backend import inference
+from pipeline.commands.show_inputs import Given, given
 from pipeline.drawing import overlays
-from pipeline.images import reading
+from pipeline.formats.predictions import read_chosen
+from pipeline.formats.proposals import read_proposals
 from pipeline.params import Params, load_params
 from pipeline.runtime import paths, places
 from pipeline.runtime.console import Console
@@ -39,27 +46,33 @@ SIDES = 480, 1600  # pixels, min and max: the longer side of a drawing is that o
 
 @dataclass(frozen=True)
 class Shown:
-    """A drawing of an image's predictions.
+    """A drawing of an image's predictions, and the predictions.
 
     Attributes:
         image: uint8 RGB (H, W, 3).
         lines: Predictions as text, a line each.
+        rows: Predictions, each with the task's `COLUMNS`.
+        files: Predictions that are no rows: content by the ending of the file's name.
     """
 
     image: np.ndarray
     lines: list[str]
+    rows: Sequence[Mapping[str, Any]]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None:
-    """Run the models of an experiment or ensemble on files; print and draw the predictions.
+def run(name: str, arguments: Sequence[str], *, output: Path | None = None, format: str | None = None) -> None:
+    """Run the models of an experiment or ensemble on images or signals; print and draw the predictions.
 
-    Outputs are computed as in the stages `predict`, with the experiment's `views` or `regions`, and `combine`. All files are read before
+    Outputs are computed as in the stages `predict`, with the experiment's `views` or `regions`, and `combine`. Everything is read before
     a model is loaded, and all drawings are made before the first one is written.
 
     Args:
         name: Entry under `experiments:` or `ensembles:`.
-        files: Image files in any format; for a model of signals, .npy or .csv files with the model's number of values.
+        arguments: Files, folders and patterns; images in any format, or for a model of signals .npy or .csv files with the model's number
+            of values. None: examples of the test split.
         output: Folder for the drawings, FILE-EXPERIMENT.png. None: show/ in the current folder.
+        format: `json` or `csv`, to write the predictions too, into EXPERIMENT.json or EXPERIMENT.csv in this folder. None: neither.
 
     Raises:
         InputError: There is no such entry; a model is not trained, or needs proposals, which the user's images do not have; a file
@@ -69,59 +82,90 @@ def run(name: str, files: Sequence[Path], *, output: Path | None = None) -> None
     entry = params.measured(name)
     dataset, classes = params.dataset(entry.dataset), params.classes(entry.dataset)
     for model in params.models(name):
-        _check_model(params, model)
+        _check_model(params, model, has_proposals=not arguments)
+    settings = _settings(params, name)
     folder = Path(FOLDER) if output is None else output
     places.require_writable(folder)
-    is_signal = len(dataset.size) == 1
-    images = [read_signal(file, dataset.size[0]) if is_signal else read_image(file) for file in files]
-    show = load(dataset.task).show
+    images = given([str(argument) for argument in arguments], dataset=entry.dataset, size=dataset.size)
+    task = load(dataset.task)
     drawings = [
-        show(image, outputs, classes, entry.postprocess)
+        task.show(image.values, outputs, classes, settings)
         for image, outputs in zip(images, _outputs(params, name, images), strict=True)
     ]
+    targets = _targets(images, name, folder)
     console = Console(soft_wrap=True)
-    for file, target, drawing in zip(files, _targets(files, name, folder), drawings, strict=True):
-        _write(target, drawing.image)
-        console.print(f"{file}", style="bold")
+    for image, target, drawing in zip(images, targets, drawings, strict=True):
+        _write(target, overlays.png(drawing.image))
+        console.print(image.name, style="bold")
         for line in drawing.lines:
             console.print(f"  {line}")
         console.print(f"  drawn in {target}")
+    if format:
+        for target, drawing in zip(targets, drawings, strict=True):
+            for ending, content in drawing.files.items():
+                _write(target.with_name(f"{target.stem}-{ending}"), content)
+        file = folder / f"{name}.{format}"
+        _write(file, as_text(format, name, task.COLUMNS, images, targets, drawings).encode())
+        console.print(f"predictions in {file}")
 
 
-def read_image(file: Path) -> np.ndarray:
-    """An image file as uint8 RGB (H, W, 3), read as `augment` reads the images that the model was trained on.
+def as_text(
+    format: str,
+    name: str,
+    columns: Sequence[str],
+    images: Sequence[Given],
+    targets: Sequence[Path],
+    drawings: Sequence[Shown],
+) -> str:
+    """All predictions as `json`, or as `csv`: a row for each, with the file that it is of.
+
+    Args:
+        format: `json` or `csv`.
+        name: The experiment.
+        columns: Keys of a prediction.
+        images: What was looked at.
+        targets: The drawing of each.
+        drawings: Their predictions.
+    """
+    if format == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ("file", *columns), lineterminator="\n")
+        writer.writeheader()
+        for image, drawing in zip(images, drawings, strict=True):
+            writer.writerows({"file": image.name, **row} for row in drawing.rows)
+        return text.getvalue()
+    entries = [
+        {
+            "file": image.name,
+            "drawing": target.name,
+            **{Path(ending).stem: f"{target.stem}-{ending}" for ending in drawing.files},
+            "predictions": list(drawing.rows),
+        }
+        for image, target, drawing in zip(images, targets, drawings, strict=True)
+    ]
+    return json.dumps({"experiment": name, "images": entries}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _settings(params: Params, name: str) -> Mapping[str, Any]:
+    """The section `postprocess`, with the numbers that were chosen on the validation split.
 
     Raises:
-        InputError: The file does not exist, is no image, or is damaged.
+        InputError: They have not been chosen yet, or are damaged.
     """
-    try:
-        return reading.read_image(file.read_bytes(), str(file))
-    except OSError as error:
-        raise _not_readable(file, "a whole image", error) from error
-    except InputError as error:
-        raise InputError(f"{error}. Give another file") from error
+    settings, folder = params.measured(name).postprocess, paths.predictions(name)
+    if BEST not in settings.values():
+        return settings
+    _require_whole(params, name, folder, "the choice on the validation split")
+    chosen = read_chosen(folder)
+    if missing := [key for key, value in settings.items() if value == BEST and key not in chosen]:
+        raise InputError(
+            f"experiments.{name}.postprocess.{missing[0]}: expected a number that was chosen on the validation split; received: none "
+            f"in {folder.relative_to(paths.root())}. Run `dvc repro postprocess@{name}` first"
+        )
+    return {**settings, **chosen}
 
 
-def read_signal(file: Path, length: int) -> np.ndarray:
-    """A signal, float32 (length, 1), from a .npy file, or from a text file of numbers separated by commas, spaces or lines.
-
-    Raises:
-        InputError: The file does not exist, does not hold numbers, or does not hold `length` finite ones.
-    """
-    try:
-        if file.suffix == ".npy":
-            values = np.load(file, allow_pickle=False)
-        else:
-            values = np.array(file.read_text(encoding="utf-8").replace(",", " ").split(), np.float32)
-        signal = np.asarray(values, np.float32).reshape(-1, 1)
-    except (OSError, ValueError, EOFError) as error:
-        raise _not_readable(file, f"{length} numbers, as .npy or .csv", error) from error
-    if len(signal) != length or not np.isfinite(signal).all():
-        raise _not_readable(file, f"{length} finite numbers", f"{len(signal)}, {np.isfinite(signal).sum()} finite")
-    return signal
-
-
-def _check_model(params: Params, name: str) -> None:
+def _check_model(params: Params, name: str, *, has_proposals: bool) -> None:
     """Refuse a model that is not trained, is damaged, or needs proposals, which exist only for the images of the dataset."""
     if not paths.model_file(name).is_file():
         file = paths.model_file(name).relative_to(paths.root())
@@ -129,21 +173,26 @@ def _check_model(params: Params, name: str) -> None:
             f"expected the trained model {file}; received: no such file. "
             f"Run `cnnkeras train {name}` or `dvc repro train@{name}` first"
         )
-    seals = Seals(params)
-    if change := seals.require_whole(paths.model_file(name)):
-        note = f"{name}: the model is from before a change, {change.text}"
-        Console(stderr=True, soft_wrap=True, highlight=False).print(note, markup=False)
-    seals.save()
+    _require_whole(params, name, paths.model_file(name), "the model")
     settings = params.experiment(name).predict.regions
     regions = settings.call(region_kinds) if settings else None
-    if regions and regions.file:
+    if regions and regions.file and not has_proposals:
         raise InputError(
             f"experiments.{name}.predict.regions: expected regions that every image has; received: proposals, and "
             f"{regions.file} has none for your images. Choose boxes or sliding_windows to show them"
         )
 
 
-def _outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _require_whole(params: Params, name: str, path: Path, what: str) -> None:
+    """Refuse a damaged result, and say if it is from before a change."""
+    seals = Seals(params)
+    if change := seals.require_whole(path):
+        note = f"{name}: {what} is from before a change, {change.text}"
+        Console(stderr=True, soft_wrap=True).print(note)
+    seals.save()
+
+
+def _outputs(params: Params, name: str, images: Sequence[Given]) -> list[np.ndarray]:
     """Outputs for each image or signal, as the task's `postprocess` takes them: averaged over views, merged over regions and combined over models."""
     if name not in params.ensembles:
         return _model_outputs(params, name, images)
@@ -157,16 +206,21 @@ def _outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> list[np
     return [outputs.astype(tasks.load(params.task(name)).OUTPUT_DTYPE) for outputs in combined]
 
 
-def _model_outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _model_outputs(params: Params, name: str, given: Sequence[Given]) -> list[np.ndarray]:
     experiment = params.experiment(name)
     settings, size = experiment.predict, params.dataset(experiment.dataset).size
+    images = [each.values for each in given]
     model = inference.load_model(name, seed=params.seed)
     views = [view.call(view_kinds) for view in settings.views]
     if views:
         outputs = inference.view_outputs(model, images, views, settings.batch_size)
     elif settings.regions:
         regions = settings.regions.call(region_kinds)
-        outputs = (inference.region_outputs(model, image, regions, settings.batch_size) for image in images)
+        proposals = read_proposals(regions.file, regions.sha256) if regions.file else {}
+        outputs = (
+            inference.region_outputs(model, each.values, regions, settings.batch_size, proposals.get(each.name, ()))
+            for each in given
+        )
     else:
         inputs = images if len(size) == 1 else [resize(image, size) for image in images]
         outputs = (model.predict_on_batch(item[None])[0] for item in inputs)
@@ -176,30 +230,24 @@ def _model_outputs(params: Params, name: str, images: Sequence[np.ndarray]) -> l
     return [average_views(values[None], counts)[0] for values in outputs] if counts else outputs
 
 
-def _targets(files: Sequence[Path], name: str, folder: Path) -> list[Path]:
+def _targets(images: Sequence[Given], name: str, folder: Path) -> list[Path]:
     """Path of each drawing: FILE-EXPERIMENT.png, with a number if several files have the same name."""
     targets: list[Path] = []
-    for file in files:
-        target, number = folder / f"{file.stem}-{name}.png", 1
+    for image in images:
+        target, number = folder / f"{image.stem}-{name}.png", 1
         while target in targets:
             number += 1
-            target = folder / f"{file.stem}-{name}-{number}.png"
+            target = folder / f"{image.stem}-{name}-{number}.png"
         targets.append(target)
     return targets
 
 
-def _write(target: Path, image: np.ndarray) -> None:
-    """Write a drawing in one step, so that an interruption leaves no partial file."""
+def _write(target: Path, content: bytes) -> None:
+    """Write a file in one step, so that an interruption leaves no partial one."""
     with replacing(target) as partial:
-        overlays.write_png(partial, image)
+        partial.write_bytes(content)
 
 
 def drawn_side(image: np.ndarray) -> int:
     """Longer side, in pixels, of the drawing of an image (H, W, 3)."""
     return int(np.clip(max(image.shape[:2]), *SIDES))
-
-
-def _not_readable(file: Path, expected: str, received: object) -> InputError:
-    if isinstance(received, OSError) and received.strerror:
-        received = received.strerror.lower()
-    return InputError(f"{file}: expected {expected}; received: {received}. Give another file")

@@ -8,6 +8,9 @@ import numpy as np
 from cnnkeras.tasks import classification
 from pipeline.commands.show import SIDES, Shown
 from pipeline.drawing import overlays
+from pipeline.formats.predictions import SCORE_DECIMALS
+
+COLUMNS = ("rank", "class", "probability")
 
 
 def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: Mapping[str, Any]) -> Shown:
@@ -20,4 +23,8 @@ def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], setting
     left = (side - drawn.shape[1]) // 2
     page[:, left : left + drawn.shape[1]] = drawn
     lines = [f"{name} {value:.3f}" for name, value in zip(names, values, strict=True)]
-    return Shown(np.vstack([page, overlays.draw_bars(names, values, side=side)]), lines)
+    rows = [
+        {"rank": rank, "class": name, "probability": round(float(value), SCORE_DECIMALS)}
+        for rank, (name, value) in enumerate(zip(names, values, strict=True), 1)
+    ]
+    return Shown(np.vstack([page, overlays.draw_bars(names, values, side=side)]), lines, rows)

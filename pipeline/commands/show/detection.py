@@ -9,6 +9,10 @@ from cnnkeras.boxes import clip_boxes
 from cnnkeras.tasks import detection
 from pipeline.commands.show import Shown, drawn_side
 from pipeline.drawing import overlays
+from pipeline.formats.predictions import PIXEL_DECIMALS, SCORE_DECIMALS
+
+CORNERS = ("left", "top", "right", "bottom")  # in pixels of the image
+COLUMNS = ("class", "score", *CORNERS)
 
 
 def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: Mapping[str, Any]) -> Shown:
@@ -22,4 +26,9 @@ def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], setting
         f"{classes[label]} {score:.3f} from ({box[0]:.0f}, {box[1]:.0f}) to ({box[2]:.0f}, {box[3]:.0f})"
         for label, score, box in zip(detections.labels, detections.scores, boxes, strict=True)
     ]
-    return Shown(drawn, lines or [f"nothing with a score of at least {settings['display_threshold']:g}"])
+    rows = [
+        {"class": classes[label], "score": round(float(score), SCORE_DECIMALS)}
+        | dict(zip(CORNERS, np.round(box, PIXEL_DECIMALS).tolist(), strict=True))
+        for label, score, box in zip(detections.labels, detections.scores, boxes, strict=True)
+    ]
+    return Shown(drawn, lines or [f"nothing with a score of at least {settings['display_threshold']:g}"], rows)

@@ -5,9 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from cnnkeras.label_maps import encode_png
 from cnnkeras.tasks import segmentation
 from pipeline.commands.show import Shown, drawn_side
 from pipeline.drawing import overlays
+from pipeline.formats.predictions import SCORE_DECIMALS
+
+COLUMNS = ("class", "fraction")
 
 
 def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: Mapping[str, Any]) -> Shown:
@@ -17,4 +21,6 @@ def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], setting
     fractions = np.bincount(labels.reshape(-1), minlength=len(classes) + 1) / labels.size
     present = [label for label in np.argsort(-fractions, kind="stable") if fractions[label] > 0]
     names = ["background", *classes]
-    return Shown(drawn, [f"{names[label]} {fractions[label]:.1%} of the pixels" for label in present])
+    lines = [f"{names[label]} {fractions[label]:.1%} of the pixels" for label in present]
+    rows = [{"class": names[label], "fraction": round(float(fractions[label]), SCORE_DECIMALS)} for label in present]
+    return Shown(drawn, lines, rows, {"label_map.png": encode_png(labels)})

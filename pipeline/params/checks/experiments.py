@@ -4,7 +4,7 @@ from cnnkeras import architectures, tasks
 from cnnkeras.architectures import check_task
 from cnnkeras.by_name import unknown
 from pipeline.params.checks.architectures import check_input, checked_model, known_architecture
-from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess
+from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess, completed_predict
 from pipeline.params.checks.training import check_normalization, check_training
 from pipeline.params.checks.transforms import check_transforms, check_visible_fraction
 from pipeline.params.experiments import Experiment, is_published
@@ -46,7 +46,12 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
         file, params, (*location, "postprocess"), experiment.dataset, experiment.postprocess
     )
     return experiment.model_copy(
-        update={"model": model, "train": experiment.train.model_copy(update={"loss": loss}), "postprocess": postprocess}
+        update={
+            "model": model,
+            "train": experiment.train.model_copy(update={"loss": loss}),
+            "predict": completed_predict(file, location, experiment.predict, postprocess),
+            "postprocess": postprocess,
+        }
     )
 
 

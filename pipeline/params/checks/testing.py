@@ -54,6 +54,19 @@ def check_predict(file: ParsedFile, location: tuple[str, ...], dataset: Dataset,
     _check_extent(file, (*location, "predict", "views"), predict)
 
 
+def completed_predict(file: ParsedFile, location: tuple[str, ...], predict: Predict, postprocess: Arguments) -> Predict:
+    """The section with `validation`, if a setting of `postprocess` is chosen on the validation split."""
+    chosen = [key for key, value in postprocess.items() if value == tasks.BEST]
+    if not chosen or predict.validation:
+        return predict
+    if "validation" in predict.model_fields_set:
+        raise file.error(
+            (*location, "predict", "validation"),
+            f"expected true beside postprocess: {{{chosen[0]}: {tasks.BEST}}}, or a number there; received: false",
+        )
+    return predict.model_copy(update={"validation": True})
+
+
 def _check_extent(file: ParsedFile, location: tuple[str, ...], predict: Predict) -> None:
     """Refuse views beyond `MAX_VIEWS` and images beyond `MAX_SCALE`, which can only be slips."""
     for position, view in enumerate(named.call(views) for named in predict.views):

@@ -28,7 +28,7 @@ Departures from the paper: it takes some images of rare classes several times.
 """
 
 from pipeline.params import load_params
-from pipeline.runtime import paths
+from pipeline.runtime import outcome, paths
 from pipeline.runtime.guard import fingerprint as stage_fingerprint
 from pipeline.runtime.guard import stage
 from pipeline.runtime.workers import available
@@ -65,4 +65,4 @@ def run(name: str, *, workers: int | None = None) -> None:
         draw_contact_sheet(folder, name, versions=versions)
         write_report(report, folder, name, versions=versions, leaks=dataset.leaks, notes=notes)
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in index.splits.items())
-    print(f"{name}: {counts}", *notes.what_is_missing(index.dropped), sep="; ")
+    outcome.say("augment", name, "; ".join([counts, *notes.what_is_missing(index.dropped)]), paths.augmented(name))

@@ -25,7 +25,7 @@ from pipeline.drawing.overlays import INK, grid, write_png
 from pipeline.formats import history, packed
 from pipeline.formats.metrics import over_seeds, rounded, write_metrics
 from pipeline.params import load_params
-from pipeline.runtime import paths
+from pipeline.runtime import outcome, paths
 from pipeline.runtime.guard import stage
 
 # The tables for `dvc plots`, and their columns, which dvc.yaml names as axes.
@@ -132,6 +132,8 @@ def run(name: str) -> None:
             diagrams.training_curves(images / "training_curves.png", rows, title=f"{title} · training")
         draw_diagrams(images, title, evaluation, examples=len(split))
         draw_cases(images, title, evaluation, count=experiment.evaluate.images, examples=len(split))
+    score = f"{evaluation.headline} {numbers[evaluation.headline]:.3f}"
+    outcome.say("evaluate", name, score + (f", mean of {len(repeats)} seeds" if others else ""), paths.metrics(name))
 
 
 def content(evaluation: Evaluation, *, examples: int) -> dict[str, Any]:

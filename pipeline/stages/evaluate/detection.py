@@ -14,8 +14,9 @@ from cnnkeras.metrics.detection import ERROR_KINDS, count_errors
 from cnnkeras.tasks.detection import displayed
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import INK, RIGHT, WRONG, beside, draw_boxes
+from pipeline.formats.objects import read_objects
 from pipeline.formats.packed import Split
-from pipeline.formats.predictions import read_detections
+from pipeline.formats.predictions import read_chosen, read_detections
 from pipeline.images.reading import read_image
 from pipeline.stages.evaluate import Case, Evaluation, Row
 
@@ -65,7 +66,12 @@ def evaluate(
     """
     detections, objects = read_detections(predictions), read_objects(split)
     measured = metrics.evaluate(detections, objects, classes=len(classes))
-    display = {key: postprocess.get(key) for key in ("display_threshold", "display_nms_iou")}
+    chosen = read_chosen(predictions)
+    display = {key: {**postprocess, **chosen}.get(key) for key in ("display_threshold", "display_nms_iou")}
+    f1_curves = metrics.f1_over_thresholds(
+        displayed(detections, **{**display, "display_threshold": 0.0}), objects, classes=len(classes)
+    )
+    threshold = f"{display['display_threshold']:g}" + (" (best F1 on the validation split)" if chosen else "")
     matches = match(displayed(detections, **display), objects)
     f1, mean_iou = score_images(matches, len(split))
     similar = [[list(classes).index(name) for name in group] for group in similar_classes]
@@ -84,10 +90,22 @@ def evaluate(
         ],
         unit="images",
         tables={"precision_recall": table},
-        diagrams=_diagrams(rows, measured.curves, table, errors),
+        diagrams=_diagrams(rows, measured.curves, table, errors)
+        | {
+            "f1.png": (
+                "F1 over the threshold of the score, IoU ≥ 0.5",
+                functools.partial(
+                    diagrams.f1,
+                    thresholds=metrics.THRESHOLDS,
+                    curves=dict(zip(classes, f1_curves[1:], strict=True)),
+                    total=f1_curves[0],
+                    marked=(display["display_threshold"], "drawn from " + threshold.replace(" (", "\n(")),
+                ),
+            )
+        },
         ranking=np.lexsort((-mean_iou, -f1)),
         ranked_by="F1 (ties: mean IoU of what was found)",
-        key=_key(objects, **display),
+        key=_key(objects, threshold, display["display_nms_iou"]),
         columns=3,
         show=functools.partial(_case, split, classes, matches, f1),
         analyses={"error_analysis": errors},
@@ -122,13 +140,13 @@ def _diagrams(
     }
 
 
-def _key(objects: Objects, *, display_threshold: float, display_nms_iou: float | None) -> str:
+def _key(objects: Objects, threshold: str, display_nms_iou: float | None) -> str:
     """How to read a case."""
     suppressed = "" if display_nms_iou is None else f", NMS at IoU {display_nms_iou:g}"
     difficult = "; objects marked difficult count neither way" if objects.difficult.any() else ""
     return (
         "left: annotated, right: predicted with its score; dashed: missed (left), wrong (right) · shown and "
-        f"counted: score ≥ {display_threshold:g}{suppressed}; found: right class, IoU ≥ {metrics.VOC_IOU:g}{difficult}"
+        f"counted: score ≥ {threshold}{suppressed}; found: right class, IoU ≥ {metrics.VOC_IOU:g}{difficult}"
     )
 
 
@@ -142,18 +160,6 @@ def error_table(counts: np.ndarray, classes: Sequence[str]) -> list[Row]:
         {"class": name, **dict(zip(ERROR_KINDS, map(float, values), strict=True)), "detections": int(count)}
         for name, values, count in rows
     ]
-
-
-def read_objects(split: Split) -> Objects:
-    """Annotated objects of a split, in pixels of the original images."""
-    boxes = split["original_boxes"]
-    return Objects(
-        images=np.repeat(np.arange(len(split)), np.diff(boxes.offsets)),
-        labels=np.asarray(split["box_labels"].values),
-        boxes=np.asarray(boxes.values).reshape(-1, 4),
-        difficult=np.asarray(split["difficult"].values),
-        crowd=np.asarray(split["crowd"].values) if "crowd" in split else None,
-    )
 
 
 def match(detections: Detections, objects: Objects) -> Matches:

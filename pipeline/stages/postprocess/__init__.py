@@ -2,18 +2,30 @@
 
 Each task has a file with a function
 
-    write(outputs, split, classes, settings, folder)
+    write(outputs, split, classes, settings, folder) -> str
 
-that writes the predictions into the folder. It takes the outputs of the split's examples, the packed test split, the class names, and
+that writes the predictions into the folder and returns in words what they are. It takes the outputs of the split's examples, the packed test split, the class names, and
 the keyword arguments of the task's `postprocess`, the section `postprocess` of the experiment.
+
+A task of which a setting may be `best` also has
+
+    choose(outputs, split, classes, settings) -> tuple[Mapping, Mapping]
+
+that takes the outputs for the validation split, and returns the settings that it chose and what else is worth knowing of the choice.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from cnnkeras.by_name import Files
+from cnnkeras.tasks import BEST
 from pipeline.formats.outputs import read_outputs
-from pipeline.formats.packed import open_index, open_split, split_files
-from pipeline.formats.predictions import write_protocol
-from pipeline.params import load_params
-from pipeline.runtime import paths
+from pipeline.formats.packed import Index, Split, open_index, open_split, split_files
+from pipeline.formats.predictions import write_chosen, write_protocol
+from pipeline.params import Repeat, load_params
+from pipeline.runtime import outcome, paths
+from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
 
 _files = Files(__name__, "a task")
@@ -32,16 +44,36 @@ def run(name: str) -> None:
     """
     params = load_params()
     entry = params.measured(name)
-    dataset = paths.augmented(entry.dataset)
-    inputs = [*split_files(dataset, "test"), paths.outputs(name)]
+    dataset, chooses = paths.augmented(entry.dataset), BEST in entry.postprocess.values()
+    inputs = [*split_files(dataset, "test"), *(split_files(dataset, "val") if chooses else ()), paths.outputs(name)]
     with stage(
-        params.stage("postprocess", name), name, inputs=inputs, outputs=[paths.predictions(name)], params=params
+        params.stage("postprocess", name),
+        name,
+        inputs=list(dict.fromkeys(inputs)),
+        outputs=[paths.predictions(name)],
+        params=params,
     ) as (folder,):
         index, split = open_index(dataset), open_split(dataset, "test")
+        task = load(index.task)
         for repeat in params.repeats(name):
             outputs = read_outputs(name, examples=len(split), classes=index.classes, part=repeat.folder)
-            place = folder / repeat.folder
+            place, settings = folder / repeat.folder, entry.postprocess
             place.mkdir(exist_ok=True)
             if outputs.facts.protocol:
                 write_protocol(place, outputs.facts.protocol)
-            load(index.task).write(outputs.values, split, index.classes, entry.postprocess, place)
+            if chooses:
+                settings = _chosen(repeat, settings, index, open_split(dataset, "val"), place)
+            what = task.write(outputs.values, split, index.classes, settings, place)
+    outcome.say("postprocess", name, what, paths.predictions(name))
+
+
+def _chosen(repeat: Repeat, settings: Mapping[str, Any], index: Index, split: Split, place: Path) -> dict[str, Any]:
+    """The settings with those that are `best` chosen on the validation split; writes them down."""
+    name = repeat.name
+    outputs = read_outputs(name, examples=len(split), classes=index.classes, part=repeat.folder, split="val")
+    try:
+        chosen, facts = load(index.task).choose(outputs.values, split, index.classes, settings)
+    except ValueError as error:
+        raise InputError(f"{paths.PARAMS}: experiments.{name}.postprocess: {error}") from error
+    write_chosen(place, chosen, facts)
+    return {**settings, **chosen}

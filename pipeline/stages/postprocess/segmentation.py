@@ -15,7 +15,7 @@ from pipeline.runtime import progress
 
 def write(
     outputs: np.ndarray | Ragged, split: Split, _classes: Sequence[str], settings: Mapping[str, Any], folder: Path
-) -> None:
+) -> str:
     """Write the predictions of scores, background first: float (N, H, W, C + 1), or (height x width, C + 1) for each image at its own size."""
     with progress.bar("postprocess", len(outputs), unit="images") as bar:
         for number, (id, size) in enumerate(zip(split["ids"], split["sizes"], strict=True)):
@@ -23,3 +23,4 @@ def write(
             scores = scores.reshape(*size, -1) if scores.ndim == 2 else scores
             write_label_map(folder, str(id), segmentation.postprocess(scores, size, **settings))
             bar.update(number + 1)
+    return f"label maps of {len(outputs):,} images"

@@ -12,7 +12,7 @@ from pipeline.backend import devices, environment, model_files
 from pipeline.formats import history
 from pipeline.formats.packed import Index, open_index
 from pipeline.params import Params, Repeat, load_params
-from pipeline.runtime import paths, progress
+from pipeline.runtime import durations, outcome, paths, progress
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import Partials, stage
 from pipeline.runtime.workers import available
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def run(name: str, *, workers: int | None = None) -> None:
     """Train an experiment's model.
 
-    Writes the model; `history.csv`, a row per epoch, without times, so that the same training gives the same file; and the duration of
+    Writes the model, and beside it a sheet of the first batch, if the training augments; `history.csv`, a row per epoch, without times, so that the same training gives the same file; and the duration of
     each epoch into `.cnnkeras/timings/`. With `epochs: 0` the model keeps its initial weights.
 
     A training that was killed, refused or that failed goes on from its last checkpoint, with the bytes of a training in one go.
@@ -48,11 +48,32 @@ def run(name: str, *, workers: int | None = None) -> None:
     params, workers = load_params(), workers or available()
     repeats = params.repeats(name)
     seconds = _train_several(params, repeats, workers) if len(repeats) > 1 else _train_one(repeats[0], workers)
+    outcome.say("train", name, _result(repeats, sum(seconds)), paths.model_folder(name))
     write_timings(paths.timings(name), seconds)
     for repeat in repeats:
         checkpoints.forget(repeat.key)
     settings = params.experiment(name).train.model_dump(include={"precision", "profile", "threads"})
     environment.write(paths.environment(name), seal=paths.seal(f"train@{name}"), settings=settings)
+
+
+def _result(repeats: Sequence[Repeat], seconds: float) -> str:
+    """What came out: epochs, time, and the numbers of the first model's validation after the epoch whose weights it has."""
+    name, settings = repeats[0].name, resolve(repeats[0]).settings
+    columns = history.read(paths.history(name))
+    epochs, best_by = len(columns.get("epoch", ())), settings.best_by
+    if not epochs:
+        return "the initial weights"
+    kept, words = epochs - 1, [f"{epochs} epoch{'' if epochs == 1 else 's'}"]
+    if best_by:
+        from cnnkeras.training.loop import best_epoch  # imports Keras: it has trained
+
+        kept = best_epoch(columns[best_by].tolist(), best_by)
+    if len(repeats) > 1:
+        words = [f"{len(repeats)} models", f"the first: {words[0]}"]
+    words[0] += f" in {durations.in_words(seconds)}"
+    words += [f"the best is {kept + 1}"] if best_by else []
+    words += [f"{name} {values[kept]:.3g}" for name, values in columns.items() if name.startswith("val_")]
+    return ", ".join(words)
 
 
 def _train_one(repeat: Repeat, workers: int) -> list[float]:
@@ -135,6 +156,7 @@ def train(
             model_files.save(model, model_file)
             return []
         batches = feed.training_batches(training, ahead), feed.validation_batches(training)
+        feed.draw_first_batch(training, batches[0], model_file.with_name(paths.training_batch(training.name).name))
         steps = len(batches[0])
         with followers.bar(settings.epochs * steps) as bar, followers.shown(history_file):
             watch = Watch(history_file, bar, followers.epoch, steps=steps, epochs=settings.epochs)

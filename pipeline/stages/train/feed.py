@@ -1,10 +1,12 @@
 """Batches for `fit` from a training's dataset; the README beside this file explains the design."""
 
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.formats.packed import open_split
 from pipeline.runtime import paths
+from pipeline.stages.train.batch_sheet import draw_batch
 from pipeline.stages.train.reader import Reader, augmenting_reader
 from pipeline.stages.train.training import Training
 from pipeline.stages.train.workers import ReadAhead, read_ahead
@@ -47,6 +49,13 @@ def training_batches(training: Training, ahead: ReadAhead | None) -> "Batches | 
         return PreparedBatches(ahead.examples, ahead.start, ahead=ahead.ahead, **options)
     read = _reader(training, "train")
     return Batches(read.inputs, read.targets, **options)
+
+
+def draw_first_batch(training: Training, batches: "Batches | PreparedBatches", path: Path) -> None:
+    """Draw the first batch of the training as a sheet, if it is augmented: the dataset's contact sheet shows what is packed."""
+    if training.settings.augmentation:
+        ids = open_split(training.folder, "train")["ids"]
+        draw_batch(path, _reader(training, "train"), batches.indices(0, 0), ids, training)
 
 
 def validation_batches(training: Training) -> "Batches":

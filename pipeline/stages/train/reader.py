@@ -65,7 +65,7 @@ class Reader:
         """
         if self._policy is None:
             return self.inputs[indices], self.targets(indices, epoch)
-        images, rows = zip(*(self._augmented(self._policy, index, epoch) for index in indices), strict=True)
+        images, rows = zip(*(self.example(index, epoch) for index in indices), strict=True)
         annotations = {name: [row[name] for row in rows] for name in self._annotations}
         return np.stack(images), self._encode(annotations, indices, epoch)
 
@@ -88,13 +88,16 @@ class Reader:
             annotations, seeds=seeds, output_shape=self._output_shape, classes=self._classes
         )
 
-    def _augmented(self, policy: "Policy", index: int, epoch: int) -> tuple[np.ndarray, Row]:
-        """The image of a row and its annotations, augmented."""
+    def example(self, index: int, epoch: int) -> tuple[np.ndarray, Row]:
+        """The image of a row and its annotations in an epoch, augmented if there is a policy."""
         row = {name: column[index] for name, column in self._annotations.items()}
         # A copy: an image mapped from the disk cannot be written to, as some transforms do.
-        packed = _annotated(np.array(self.inputs[index]), row)
+        image = np.array(self.inputs[index])
+        if self._policy is None:
+            return image, row
+        packed = _annotated(image, row)
         # `spawn_key` keeps this stream apart from that of the batches' order, (seed, epoch), and that of the shuffled objects.
-        augmented = policy.apply(packed, np.random.SeedSequence([self._seed, epoch, index], spawn_key=(1,)))
+        augmented = self._policy.apply(packed, np.random.SeedSequence([self._seed, epoch, index], spawn_key=(1,)))
         (height, width), size = augmented.image.shape[:2], packed.image.shape[:2]
         if (height, width) != size:
             raise InputError(

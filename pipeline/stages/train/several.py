@@ -3,7 +3,7 @@
 What one of them gave is kept in `.cnnkeras/trained/EXPERIMENT/KEY` until its seed is no longer wanted. So one that fails or is killed loses
 no other, and a further seed trains one model. The key is a digest of all that the stage makes its outputs of, the other seeds left out.
 
-    model.keras, history.csv    what the stage publishes
+    model.keras, history.csv    what the stage publishes; and training_batch.png
     kept.json                   SHA-256 of both, and the duration of each epoch in seconds
 """
 
@@ -64,6 +64,8 @@ def train_all(params: Params, repeats: Sequence[Repeat], partials: Partials, tra
         folder.mkdir(exist_ok=True)
         link_or_copy(one.model, folder / one.model.name)
         link_or_copy(one.history, folder / one.history.name if one.repeat.folder else history)
+        if one.sheet.is_file():
+            link_or_copy(one.sheet, folder / one.sheet.name)
     return [seconds for one in trained for seconds in one.seconds() or ()]
 
 
@@ -121,6 +123,11 @@ class _Trained:
     def history(self) -> Path:
         """Its history."""
         return self.folder / paths.history(self.repeat.name).name
+
+    @property
+    def sheet(self) -> Path:
+        """Its first batch; only there if it augments."""
+        return self.folder / paths.training_batch(self.repeat.name).name
 
     def seconds(self) -> list[float] | None:
         """The duration of each epoch in seconds; None if there is no such training, or what is kept of it was changed."""

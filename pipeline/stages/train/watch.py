@@ -91,10 +91,14 @@ class Watch:
 
     def _show(self, steps: int, logs: Mapping[str, float]) -> None:
         self._metrics |= logs  # the metrics of a validation are shown until the next one
-        names = sorted(self._metrics, key=lambda name: (name not in ("loss", "val_loss"), name))
-        metrics = "  ".join(f"{name} {self._metrics[name]:.3g}" for name in names)
-        epoch = self._epoch + 1
-        self._bar.update(self._epoch * self._steps + steps, f"epoch {epoch}/{self._epochs}  {metrics}")
+        facts = (f"{name} {self._metrics[name]:.3g}" for name in sorted(self._metrics, key=_rank))
+        self._bar.update(self._epoch * self._steps + steps, f"epoch {self._epoch + 1}/{self._epochs}", *facts)
+
+
+def _rank(name: str) -> tuple[Any, ...]:
+    """Order of what is shown: the losses, then each metric with that of the validation, then the learning rate."""
+    own = name.removeprefix("val_")
+    return own == "learning_rate", own != "loss", own, name != own
 
 
 def write_timings(path: Path, seconds: list[float]) -> None:
