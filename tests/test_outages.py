@@ -169,7 +169,7 @@ def test_a_training_that_failed_during_an_outage_is_shown_later(tracked_project,
         history.write_text("".join(HISTORY.splitlines(keepends=True)[:2]))
         curves.epoch(1)
         raise InputError("the loss is no number")
-    until(lambda: _waiting(tracked_project) and not list(tracked_project.glob(".cnnkeras/unlogged/.*")), seconds=120)
+    until(lambda: _waiting(tracked_project) and not list(tracked_project.glob(".cnnkeras/unlogged/.*")), seconds=300)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     result = (tracked_project / "results" / EXPERIMENT).rename(tracked_project / "later")
     assert _command("log").returncode == 0
@@ -195,10 +195,10 @@ def test_a_run_is_finished_only_when_the_outputs_are_published(tracked_project):
         with curves.shown(history):
             history.write_text(HISTORY)
         history.unlink()
-        until(lambda: [run for run in _runs() if "training/loss" in run.data.metrics], seconds=120)
+        until(lambda: [run for run in _runs() if "training/loss" in run.data.metrics], seconds=300)
         assert [run.info.status for run in _runs()] == ["RUNNING"]
         raise InputError("an input changed")
-    until(lambda: [run.info.status for run in _runs()] == ["FAILED"], seconds=60)
+    until(lambda: [run.info.status for run in _runs()] == ["FAILED"], seconds=300)
     (run,) = _runs()
     assert (run.data.tags["cnnkeras.reason"], run.data.metrics["training/loss"]) == ("an input changed", 1.2)
 
@@ -209,8 +209,8 @@ def test_a_forced_repetition_leaves_one_run_without_another_log(tracked_project)
     with mirrored(load_params(), tracked_project / "partial.csv") as curves:
         (tracked_project / "partial.csv").write_text(HISTORY)
         curves.epoch(3)
-        until(lambda: len(_runs()) == 2, seconds=120)
-    until(lambda: len(_runs()) == 1, seconds=60)
+        until(lambda: len(_runs()) == 2, seconds=300)
+    until(lambda: len(_runs()) == 1, seconds=300)
     assert _runs()[0].info.status == "FINISHED"
 
 
@@ -226,7 +226,7 @@ def test_a_training_that_ended_without_a_word_is_killed(tracked_project):
         fcntl.flock(held, fcntl.LOCK_EX)
         history.write_text("".join(HISTORY.splitlines(keepends=True)[:2]))
         curves.epoch(1)
-        until(lambda: [run for run in _runs() if run.data.metrics], seconds=120)
+        until(lambda: [run for run in _runs() if run.data.metrics], seconds=300)
         curves._child.kill()
         curves._child.wait()
         curves._child.stdin.close()

@@ -101,7 +101,7 @@ def test_a_served_model_sees_what_show_and_predict_see(tracked_project, logged, 
             stderr=output,
         )
     try:
-        until(lambda: answers(f"http://127.0.0.1:{port}/ping"), seconds=120)
+        until(lambda: answers(f"http://127.0.0.1:{port}/ping"), seconds=300)
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/invocations",
             data=json.dumps({"inputs": served["inputs"].tolist()}).encode(),

@@ -157,7 +157,7 @@ def start_server(folder: Path) -> tuple[subprocess.Popen, str]:
             start_new_session=True,
         )
     try:
-        until(lambda: answers(f"http://127.0.0.1:{port}/health"), seconds=90)
+        until(lambda: answers(f"http://127.0.0.1:{port}/health"), seconds=300)
     except BaseException:
         process.kill()
         process.wait()
