@@ -251,7 +251,7 @@ def verify(experiment: str, steps: int | None) -> None:
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the drawn images. Default: show/ here.")
 @click.option("--format", type=click.Choice(["json", "csv"]), help="Write the predictions too, in this format.")
 def show(experiment: str, images: tuple[str, ...], output: Path | None, format: str | None) -> None:
-    """Draw what a trained model finds in images of yours, or of the test split.
+    """Draw what a trained model finds in images.
 
     IMAGE is a file, a folder, or a pattern in quotes such as "photos/*.jpg"; without any, twelve examples of the test split are taken.
     EXPERIMENT may be an ensemble.

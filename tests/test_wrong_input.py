@@ -187,7 +187,8 @@ from pipeline.cli import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 main(["download", "scenes"])
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    # Python would leave byte code cut at this size, and no later process could import the module.
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
     ended = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
     )
