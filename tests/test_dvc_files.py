@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from pipeline.commands import repro
+from pipeline.commands.stage_lines import StageLines
 from tests.test_dvc import REPRO, Project, forget, project, ran, reproduced, until  # noqa: F401 - two are fixtures
 
 PLAN = (sys.executable, "-m", "pipeline.cli", "plan")
@@ -187,6 +188,16 @@ def test_keep_going_runs_all_that_does_not_depend_on_what_failed(project):  # no
     assert set(project.repro_beside()) == {"train@yolo_classifier", *after}
 
 
+def test_ctrl_c_leaves_no_file_of_dvcs_cut(project, monkeypatch):  # noqa: F811
+    """DVC that is ended while it writes its list of readers and writers leaves it cut; the `cnnkeras repro` that Ctrl-C ends repairs it."""
+    monkeypatch.chdir(project.folder)
+    file = project.folder / ".dvc/tmp/rwlock"
+    file.write_text("")
+    with pytest.raises(KeyboardInterrupt), repro._repaired_after_signals():
+        raise KeyboardInterrupt
+    assert not file.exists()
+
+
 @pytest.mark.parametrize(("first", "started"), [("log@a", {"log@a", "train@b"}), ("train@a", {"train@a"})])
 def test_a_failure_of_the_view_stops_nothing(monkeypatch, tmp_path, first, started):
     """`log` only shows results: when it fails, what waits runs all the same; after any other failure it does not. One job at a time."""
@@ -194,7 +205,8 @@ def test_a_failure_of_the_view_stops_nothing(monkeypatch, tmp_path, first, start
     program = f"import sys, pathlib; pathlib.Path(sys.argv[-1]).touch(); sys.exit(sys.argv[-1] == {first!r})"
     monkeypatch.setattr(repro, "_DVC", (sys.executable, "-c", program))
     parts = {name: repro.Chain((name,), frozenset(), depth) for name, depth in ((first, 2), ("train@b", 1))}
-    outcome = repro._run_chains(parts, 1, set(), keep_going=False)
+    with StageLines(2) as lines:
+        outcome = repro._run_chains(parts, 1, set(), lines, keep_going=False)
     assert (outcome.code, outcome.failed) == (1, [first])
     assert {file.name for file in tmp_path.iterdir()} == started
 

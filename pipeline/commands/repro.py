@@ -125,7 +125,7 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
         graph.add_edges_from([(definition.CHECK, name) for name in list(graph)])
         parts = chains(graph, alone=stale.forced)
         begin = time.monotonic()
-        with StageLines(len(stale.reasons)) as lines:
+        with _repaired_after_signals(), StageLines(len(stale.reasons)) as lines:
             outcome = _run_chains(parts, jobs, stale.forced, lines, keep_going=keep_going)
             code = outcome.code or _run_rest(lines)
         dvc_files.order([definition.CHECK, *labels])
@@ -300,6 +300,17 @@ def _ends(runs: Collection[Run]) -> Iterator[None]:
         for ran in runs:
             ran.process.terminate()
             ran.process.wait()
+
+
+@contextlib.contextmanager
+def _repaired_after_signals() -> Iterator[None]:
+    """Repair DVC's files when Ctrl-C or SIGTERM ends the block: it ends a DVC that is writing them, too."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        with contextlib.suppress(InputError):  # another DVC runs
+            plan.repair()
+        raise
 
 
 def _wait_for_others(lines: StageLines) -> None:
