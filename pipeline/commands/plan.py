@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +133,9 @@ def make_plan() -> Plan:
 
 def _notes(params: Params, experiments: Iterable[str]) -> list[str]:
     """A sentence for each difference between what some models were trained with and what there is now."""
-    models = defaultdict(list)
+    models, current = defaultdict(list), cache(environment.current)  # asks each library for its version
     for name in experiments:
-        now = environment.current(params.backend, params.experiment(name).train.profile)
+        now = current(params.backend, params.experiment(name).train.profile)
         recorded = environment.read(paths.environment(name), seal=paths.seal(f"train@{name}"))["environment"]
         if differences := ", ".join(environment.differences(recorded, now)):
             models[differences].append(name)
