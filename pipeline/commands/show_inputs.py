@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.files.image_files import is_image, is_visible
 from pipeline.formats.packed import open_index, open_split
 from pipeline.images import reading
+from pipeline.images.principal_components import evenly_spaced
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 
@@ -90,7 +91,7 @@ def _of_test_split(dataset: str) -> list[Given]:
     folder = paths.augmented(dataset)
     count = open_index(folder).splits["test"]["examples"]
     split = open_split(folder, "test")
-    chosen = np.unique(np.linspace(0, count - 1, min(TEST_EXAMPLES, count)).astype(int))
+    chosen = evenly_spaced(count, TEST_EXAMPLES)
     ids = [str(split["ids"][row]) for row in chosen]
     if "originals" in split:
         values = [reading.read_image(split["originals"][row], id) for row, id in zip(chosen, ids, strict=True)]
