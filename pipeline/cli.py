@@ -9,7 +9,7 @@ import click
 
 from cnnkeras import __version__
 from pipeline.runtime.places import complete_environment
-from pipeline.runtime.terminal import Group, use_code_of_this_project
+from pipeline.runtime.terminal import Group, uncollected, use_code_of_this_project
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -194,9 +194,10 @@ def plan() -> None:
 
     Example: cnnkeras plan
     """
-    from pipeline.commands import plan
+    with uncollected():
+        from pipeline.commands import plan
 
-    plan.run()
+        plan.run()
 
 
 @main.command()

@@ -1,8 +1,11 @@
 """Common to all commands: errors in one line, exit codes, the list of commands in the help, and running the code of the current project."""
 
+import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,16 @@ from pipeline.runtime import paths, places, printable, signals
 from pipeline.runtime.errors import InputError
 
 STAGES = Path(__file__).parents[1] / "stages"
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without garbage collection: for a short command, whose objects live until its end, that is a tenth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class Group(click.Group):
