@@ -88,7 +88,7 @@ def test_a_link_among_images_is_not_passed_over(tmp_path):
             link = tarfile.TarInfo(name)
             link.type, link.linkname = tarfile.SYMTYPE, "0.jpg"
             archive.addfile(link)
-    with pytest.raises(InputError, match=r"a member train/cat/link\.png; received: a link or device\. Pack files"):
+    with pytest.raises(InputError, match=r"a member train/cat/link\.png; received: a link or device\. Put files"):
         [
             *split_of(image_folder, folder_source(), tmp_path, "train"),
             *split_of(image_folder, folder_source(), tmp_path, "val"),

@@ -1,4 +1,4 @@
-"""Archives read in place: members are bytes looked up by name. Nothing is unpacked, and no member's name becomes a path.
+"""Archives and folders read in place: members are bytes looked up by name. Nothing is unpacked, and no name in an archive becomes a path.
 
 Any member of a .tar or a .zip can be read by itself. A compressed .tar must be decompressed up to that member. It is therefore
 decompressed once, in one pass, into a temporary file without a name. The system removes that file when the process ends, even
@@ -22,11 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.files.folder_members import LIST_AGAIN, FolderMember, archive_in
+from pipeline.files.local import ENDING, read_listing
 from pipeline.files.sections import BLOCK_BYTES, Descriptor, Scratch, Section, temporary_folder
 from pipeline.files.texts import normal_path
+from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError, lacks_room
 
-_LINK = "a link or device. Pack files in place of links: `tar --dereference --hard-dereference`, `zip` without `-y`"
+_LINK = "a link or device. Put files in place of links; into archives by `tar --dereference --hard-dereference`, `zip` without `-y`"
 _FIX = "If it is cut off, run `cnnkeras download` of its source again"
 
 # An image is far smaller, and the largest annotation file, that of COCO's training images, has 449 MB; a member that claims
@@ -63,9 +66,9 @@ _DAMAGED += (ArithmeticError, LookupError, MemoryError, RuntimeError, ValueError
 
 
 class Archives(Mapping[str, bytes]):
-    """The files inside several archives, by name, as if these were one archive. Of two files with one name, the first counts.
+    """The files inside several archives and folders, by name, as if these were one archive. Of two files with one name, the first counts.
 
-    Archives are .tar, plain or compressed by gzip, bzip2 or xz, and .zip. Where a member is itself an archive, the files inside it
+    A folder on this disk is given by its listing (`files/local.py`), and its files are read where they lie. Archives are .tar, plain or compressed by gzip, bzip2 or xz, and .zip. Where a member is itself an archive, the files inside it
     are members in its place, with its name before theirs: `n01440764.tar/n01440764_10026.JPEG`. Links and devices are refused.
     Names are as `texts.normal_path` has them, whatever system packed the archive.
     Processes forked from this one may read as well.
@@ -82,7 +85,7 @@ class Archives(Mapping[str, bytes]):
         opened = [_open(path) for path in paths]
         self._members = ChainMap(*(each.members for each in opened))
         self.refused = frozenset().union(*(each.refused for each in opened)) - self._members.keys()
-        self._described = ", ".join(path.name for path in paths)
+        self._described = ", ".join(each.name for each in opened)
         self.note_on_names = next((note for each in opened if (note := each.note_on_names())), "")
 
     def __iter__(self) -> Iterator[str]:
@@ -112,15 +115,16 @@ class Archives(Mapping[str, bytes]):
         try:
             return member.read()
         except _DAMAGED as error:
-            raise InputError(f"{self._described}: expected to read {name}; received: {_said(error)}. {_FIX}") from error
+            fix = LIST_AGAIN if isinstance(member, FolderMember) else _FIX
+            raise InputError(f"{self._described}: expected to read {name}; received: {_said(error)}. {fix}") from error
 
 
 @dataclass
 class _Opened:
-    """The content of an archive and of the archives in it, as far as it was listed.
+    """The content of an archive or a folder, and of the archives in it, as far as it was listed.
 
     Attributes:
-        path: The archive.
+        path: The archive or folder.
         size: Its bytes.
         members: By name.
         refused: Names of links and devices.
@@ -129,19 +133,26 @@ class _Opened:
         repeats: How many members had the name of an earlier one.
         expanded: Bytes that everything which was decompressed or is to be decompressed has.
         scratch: Where what had to be decompressed is.
+        shown: What messages call it, if not by its file's name.
     """
 
     path: str
     size: int
-    members: "dict[str, Section | _ZipMember]" = field(default_factory=dict)
+    members: "dict[str, Section | _ZipMember | FolderMember]" = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     published: dict[str, str] = field(default_factory=dict)
     unread: str = ""
     repeats: int = 0
     expanded: int = 0
     scratch: Scratch = field(default_factory=Scratch)
+    shown: str = ""
 
-    def add(self, name: str, published: str, member: "Section | _ZipMember | None") -> None:
+    @property
+    def name(self) -> str:
+        """What messages call it: an archive's name, a folder's path in params.yaml."""
+        return self.shown or Path(self.path).name
+
+    def add(self, name: str, published: str, member: "Section | _ZipMember | FolderMember | None") -> None:
         """Take in a member, or a link or device (None)."""
         if name in self.members or name in self.refused:
             if self.published.get(name, name) != published:
@@ -189,9 +200,35 @@ def _open(path: Path) -> _Opened:
 @functools.lru_cache(maxsize=4)
 def _opened(path: Path, size: int, _changed: int) -> _Opened:
     """The archive, opened once for all splits of a dataset: listing its members takes a while. A changed file is opened anew."""
+    if path.name.endswith(ENDING):
+        return _opened_folder(path)
     opened = _Opened(str(path), size)
     whole = Section(Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC)), 0, size)
     _index(opened, whole, str(path), "", depth=0)
+    return opened
+
+
+def _opened_folder(listing: Path) -> _Opened:
+    """The files of a folder on this disk, or the members of an archive, by the listing that `download` made."""
+    shown, found = read_listing(listing)
+    place = paths.local(shown)
+    opened = _Opened(shown, sum(content.size for content in found.files.values()), shown=shown)
+    for name, content in found.files.items():
+        published = _tar_name(opened, name)
+        if not name or name.lower().endswith(_NESTED):
+            normal = normal_path(published)
+            _index(
+                opened,
+                archive_in(place, name, content.size, shown),
+                f"{shown}{name and ': '}{name}",
+                f"{normal}/" if name else "",
+                depth=bool(name),
+            )
+        else:
+            opened.add(normal_path(published), published, FolderMember(place, name, content))
+    for name in found.links:
+        published = _tar_name(opened, name)
+        opened.add(normal_path(published), published, None)
     return opened
 
 

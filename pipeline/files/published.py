@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from annotated_types import Ge
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -22,6 +22,14 @@ def _lower(checksum: Any) -> Any:
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), BeforeValidator(_lower)]
 Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$"), BeforeValidator(_lower)]
+
+
+class Named(Protocol):
+    """A file with a name in its source's folder."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
 
 
 class PublishedFile(Entry):
@@ -73,7 +81,7 @@ class PublishedFile(Entry):
         return f"{self.name} with {sums}"
 
 
-def distinct_files(files: Iterable[PublishedFile]) -> None:
+def distinct_files(files: Iterable[Named]) -> None:
     """Check that each file has a place of its own in its source's folder.
 
     Raises:

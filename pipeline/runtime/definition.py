@@ -125,6 +125,17 @@ def deps_of(stage: str, entry: str, values: Mapping[str, Any]) -> list[Path]:
     return [path for path in paths_read if not path.is_relative_to(paths.code())]
 
 
+def local_of(stage: str, entry: str, values: Mapping[str, Any]) -> dict[str, Path]:
+    """Folders and files outside the project that the stage of an entry reads, by their text in params.yaml.
+
+    They are the `path` of each item of the list that `files` under `meta` in dvc.yaml names; DVC does not look at them.
+    """
+    key = _keys([_body(stage).get("meta", {}).get("files", "")], stage, entry, values)[0]
+    items = lookup(values, key) if key else None
+    found = [item.get("path") for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+    return {path: paths.local(path) for path in found if isinstance(path, str)}
+
+
 def lookup(values: Any, dotted_key: str) -> Any:
     """The value of a dotted key, which may have positions in lists, `ensembles.both.members[0]`; None if there is none."""
     for part in re.findall(r"[^.\[\]]+", dotted_key):

@@ -49,6 +49,11 @@ def raw(source: str) -> Path:
     return root() / "data" / "raw" / source
 
 
+def local(path: str) -> Path:
+    """A folder or file on this disk that params.yaml names by a path from the project's folder, by `~/`, or by an absolute one."""
+    return home() / os.path.expanduser(path)  # noqa: PTH111 - a path from nobody's home is no error here
+
+
 def augmented(dataset: str) -> Path:
     """Folder of a dataset's packed splits."""
     return root() / "data" / "augmented" / dataset

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.runtime import definition, paths
+from pipeline.runtime import definition, folders, paths
 from pipeline.runtime.code import Code
 from pipeline.runtime.digests import Content, Digests, Listing, below, digest
 from pipeline.runtime.errors import InputError
@@ -167,6 +167,7 @@ class Seals:
         self._digests = Digests()
         self._seals: dict[str, Seal | None] = {}
         self._listings: dict[Path, Listing] = {}
+        self._local: dict[str, str | None] = {}  # digests of folders outside the project, by their text in params.yaml
 
     def origin(self, stage: str, entry: str) -> Origin:
         """Of what a stage of an entry would make its outputs now."""
@@ -184,7 +185,12 @@ class Seals:
         values = json.loads(json.dumps(dict(written) | defaults))  # as a seal has them
         code = self._code.dependencies(stage, entry, self._values)
         deps = definition.deps_of(stage, entry, self._values)
-        return Origin({self._name(path): self._digest(path) for path in deps}, values, code)
+        inputs = {self._name(path): self._digest(path) for path in deps}
+        for path, place in definition.local_of(stage, entry, self._values).items():
+            if path not in self._local:
+                self._local[path] = folders.digest(place, path)
+            inputs[path] = self._local[path]
+        return Origin(inputs, values, code)
 
     def seal_of(self, label: str) -> Seal | None:
         """A stage's seal; None if it has none."""

@@ -29,6 +29,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from cnnkeras import tasks
 from cnnkeras.by_name import Files
+from pipeline.files.local import LocalFile
 from pipeline.files.published import PublishedFile, distinct_files
 from pipeline.files.texts import composed
 from pipeline.runtime.entries import Entry
@@ -88,9 +89,9 @@ class SourceEntry(Entry):
         return self
 
 
-def _published(value: Any) -> Iterator[PublishedFile]:
-    """The published files of an entry, wherever its kind has them."""
-    if isinstance(value, PublishedFile):
+def _published(value: Any) -> Iterator[PublishedFile | LocalFile]:
+    """The files of an entry, wherever its kind has them."""
+    if isinstance(value, PublishedFile | LocalFile):
         yield value
     elif isinstance(value, Entry):
         for name in type(value).model_fields:

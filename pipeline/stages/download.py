@@ -5,6 +5,7 @@ import os
 from rich import filesize
 
 from pipeline import sources
+from pipeline.files.local import amount
 from pipeline.params import load_params
 from pipeline.runtime import outcome, paths
 from pipeline.runtime.guard import stage
@@ -34,6 +35,8 @@ def run(name: str) -> None:
         mirrors.append(mirror if "://" in mirror else str(paths.root() / mirror))
     with stage("download", name, inputs=[], outputs=[paths.raw(name)], params=params) as (folder,):
         sources.load(source.kind).fetch(source, folder, mirrors=mirrors)
-        sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    count = f"{len(sizes):,} file{'' if len(sizes) == 1 else 's'}"
-    outcome.say("download", name, f"{count}, {filesize.decimal(sum(sizes))}", paths.raw(name))
+        amounts = [amount(path) for path in folder.rglob("*") if path.is_file()]
+    files, size = (sum(numbers) for numbers in zip(*amounts, strict=True))
+    outcome.say(
+        "download", name, f"{files:,} file{'' if files == 1 else 's'}, {filesize.decimal(size)}", paths.raw(name)
+    )
