@@ -89,6 +89,15 @@ def edited(old: str, new: str) -> str:
         ("{name: constant}", "{name: step, every_epochs: 1, factor: 0.5}", "20: experiments.crops.train.schedule.every_epochs: expected changes of the rate within the 1 epochs of training; received: one after 1"),
         ("{name: constant}", "{name: piecewise, epochs: [0.5, 1.5], factors: [1, 0.1, 0.01]}", "20: experiments.crops.train.schedule.epochs: expected changes of the rate within the 1 epochs of training; received: one after 1.5"),
         ("{name: constant}", "{name: plateau, factor: 0.1, patience_epochs: 3}", "20: experiments.crops.train.schedule.patience_epochs: expected changes of the rate within the 1 epochs of training; received: one after 3"),
+        ("{name: constant}", "{name: cosine, epochs: 1.5}", "20: experiments.crops.train.schedule.epochs: expected at most 1, the epochs of training, so that the schedule reaches its end; received: 1.5"),
+        ("epochs: 1\n      batch_size: 1\n      optimizer: {name: sgd, learning_rate: 0.1}\n      schedule: {name: constant}", "epochs: 3\n      batch_size: 1\n      optimizer: {name: sgd, learning_rate: 0.1}\n      schedule: {name: cosine, epochs: 2}", "20: experiments.crops.train.schedule: expected a rate above 0 in each of the 3 epochs of training; received: 0 in the last one"),
+        ("{name: constant}", "{name: cosine, epochs: 1, last_factor: 1.0}", "20: experiments.crops.train.schedule.last_factor: expected a number less than 1; received: 1.0"),
+        ("{name: constant}", "{name: cosine, epochs: 0}", "20: experiments.crops.train.schedule.epochs: expected a number greater than 0; received: 0"),
+        ("{name: constant}", "{name: cosine, epochs: 1}", None),
+        # Averages of the weights
+        ("batch_size: 1\n", "batch_size: 1\n      ema_momentum: 1.0\n", "19: experiments.crops.train.ema_momentum: expected a number less than 1; received: 1.0"),
+        ("batch_size: 1\n", "batch_size: 1\n      ema_momentum: 0\n", "19: experiments.crops.train.ema_momentum: expected a number greater than 0; received: 0"),
+        ("batch_size: 1\n", "batch_size: 1\n      ema_momentum: 0.99\n", None),
         ("{name: constant}", "{name: constant, warmup_epochs: 2}", "20: experiments.crops.train.schedule.warmup_epochs: expected a warm-up shorter than the training, 1 epochs; received: 2"),
         ("{name: constant}", "{name: piecewise, epochs: [0.5], factors: [1, 0.1, 0.01]}", "20: experiments.crops.train.schedule: expected 2 factors for 1 epochs; received: 3"),
         # More examples a step than there are, or than fit

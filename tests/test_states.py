@@ -66,7 +66,16 @@ def train(model: keras.Model, *, parts: int = 1, adam: bool = True, rate: float 
     return logs
 
 
-@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 4}, {"patience_epochs": 2, "best_by": "val_error"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"steps_per_execution": 4},
+        {"patience_epochs": 2, "best_by": "val_error"},
+        {"ema_momentum": 0.9},
+        {"ema_momentum": 0.9, "best_by": "val_loss"},
+    ],
+)
 def test_a_training_goes_on_from_each_of_its_states_with_the_same_bits(options):
     """From before any step: the weights, and the logs of the epochs since, metrics of the whole epoch included."""
     kept, expected = Kept(), network()
@@ -163,6 +172,78 @@ def test_parts_that_do_not_add_up_to_the_batch_are_refused():
         batches(parts=3)
 
 
+def momentum(wanted: float, step: int) -> float:
+    """That of the average after a step, which counts from 1."""
+    return min(wanted, (1 + step) / (10 + step))
+
+
+@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 3}, {"parts": 2}])
+def test_the_model_gets_the_averages_of_the_weights_after_each_step(options):
+    """The average is a <- m a + (1 - m) w, of the weights after each step of a training without averages, in float64; each epoch is validated with it.
+
+    The training itself keeps its bits. The momentum rises from 2/11 and is 0.7 from step 20 of 30 on.
+    """
+    normalized = "parts" not in options
+    weights: list[list[np.ndarray]] = []
+    plain, averaged = network(normalized=normalized, dropout=0.0), network(normalized=normalized, dropout=0.0)
+    start = [np.array(variable) for variable in plain.trainable_variables]
+
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - part of Keras' interface
+            if keras.backend.backend() == "jax":
+                plain.jax_state_sync()
+            weights.append([np.array(variable) for variable in plain.trainable_variables])
+
+    settings = {"schedule": schedules.constant(), "adam": False}
+    before = train(plain, **settings)
+    plain.set_weights(network(normalized=normalized, dropout=0.0).get_weights())
+    train(plain, callbacks=[Record()], **settings)
+    logs = train(averaged, ema_momentum=0.7, **settings, **options)
+    assert len(weights) == 30
+    assert momentum(0.7, 19) < 0.7 == momentum(0.7, 20)
+    expected = [value.astype("float64") for value in start]
+    tested = network(normalized=normalized, dropout=0.0)
+    for step, values in enumerate(weights, 1):
+        m = momentum(0.7, step)
+        expected = [m * average + (1 - m) * value for average, value in zip(expected, values, strict=True)]
+        if step == 30:
+            tested.set_weights(plain.get_weights())  # the moving statistics, which are not averaged
+            for variable, value in zip(tested.trainable_variables, expected, strict=True):
+                variable.assign(value)
+    for got, wanted in zip(averaged.get_weights(), tested.get_weights(), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+    error = float(np.mean((keras.ops.convert_to_numpy(tested(INPUTS)) - TARGETS) ** 2))
+    assert logs[-1]["val_loss"] == pytest.approx(error, rel=1e-4)
+    assert logs[-1]["val_loss"] != pytest.approx(before[-1]["val_loss"], rel=1e-3)
+    if not options:
+        assert [epoch["loss"] for epoch in logs] == [epoch["loss"] for epoch in before]
+
+
+def test_the_best_epoch_has_its_averages():
+    """Not the weights: the model then gives the metric of that epoch; this one falls, so the best epoch is an early one."""
+    model = network(dropout=0.0)
+    logs = train(model, ema_momentum=0.9, best_by="val_error")
+    best = max(epoch["val_error"] for epoch in logs)
+    assert best > logs[-1]["val_error"]  # or the test shows nothing
+    found = float(np.mean(np.abs(keras.ops.convert_to_numpy(model(INPUTS)) - TARGETS)))
+    assert found == pytest.approx(best, rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_averages_in_half_precision(precision):
+    """They are float32, of float32 weights, also where the optimizer is wrapped; a momentum near 0 gives the weights themselves."""
+    keras.config.set_dtype_policy(precision)
+    try:
+        plain, averaged = network(dropout=0.0), network(dropout=0.0)
+        train(plain)
+        train(averaged, ema_momentum=1e-9)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for got, wanted in zip(averaged.get_weights(), plain.get_weights(), strict=True):
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
 def overflowing(bias: float = 0.0) -> keras.Model:
     """A network whose second layer gives infinity as soon as the first gives more than 1e30."""
     given = keras.Input((6,))
@@ -241,6 +322,16 @@ for state in (kept.states[0], kept.states[9], kept.states[-2]):
         assert train(model, start=state) == logs[state.epoch:], state.step
     for got, wanted in zip(model.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(got, wanted)
+one = network(normalized=False, dropout=0.0)
+train(one, ema_momentum=0.9, adam=False)
+with strategy.scope():
+    two, kept = network(normalized=False, dropout=0.0), Kept()
+    train(two, ema_momentum=0.9, adam=False, checkpoints=kept)
+    again = network(normalized=False, dropout=0.0)
+    train(again, ema_momentum=0.9, adam=False, start=kept.states[9])
+for got, same, wanted in zip(two.get_weights(), again.get_weights(), one.get_weights(), strict=True):
+    np.testing.assert_array_equal(got, same)
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
 with strategy.scope():
     try:
         train(network(normalized=False), parts=2)

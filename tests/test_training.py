@@ -206,6 +206,9 @@ def test_decay_is_on_kernels_only():
             schedules.piecewise(epochs=(75.0, 105.0), factors=(1.0, 0.1, 0.01)),
             {0: 1, 74.9: 1, 75: 0.1, 104: 0.1, 105: 0.01, 134: 0.01},
         ),
+        # cos 0, 60, 90, 120, 180 degrees: 1, 1/2, 0, -1/2, -1; then the last factor.
+        (schedules.cosine(epochs=6), {0: 1, 2: 0.75, 3: 0.5, 4: 0.25, 6: 0, 7: 0}),
+        (schedules.cosine(epochs=6, last_factor=0.1), {0: 1, 2: 0.775, 3: 0.55, 4: 0.325, 6: 0.1, 600: 0.1}),
     ],
 )
 def test_schedules(schedule, factors):
@@ -232,6 +235,7 @@ def test_a_schedule_says_how_many_epochs_it_needs():
     assert schedules.step(every_epochs=20, factor=0.5).needed_epochs == 20
     assert schedules.piecewise(epochs=(75.0, 105.0), factors=(1.0, 0.1, 0.01)).needed_epochs == 105
     assert schedules.plateau(factor=0.1, patience_epochs=3).needed_epochs == 3
+    assert schedules.cosine(epochs=3).lasts_epochs == 3
 
 
 def test_plateau():

@@ -1,10 +1,11 @@
-"""Training a model with `fit`: the papers' weight decay, accumulated gradients, and the epochs of `cnnkeras.training.loop`."""
+"""Training a model with `fit`: the papers' weight decay, accumulated gradients, averaged weights, and the epochs of `cnnkeras.training.loop`."""
 
 from collections.abc import Sequence
 
 import keras
 
 from cnnkeras.training import state as states
+from cnnkeras.training.averages import Averages
 from cnnkeras.training.batches import Batches, PreparedBatches
 from cnnkeras.training.loop import Feed, LearningRate, Loop, Progress
 from cnnkeras.training.optimizers import Optimizer
@@ -50,6 +51,7 @@ def fit(
     metrics: Sequence[keras.metrics.Metric] = (),
     patience_epochs: int | None = None,
     best_by: str | None = None,
+    ema_momentum: float | None = None,
     xla: bool = False,
     steps_per_execution: int = 1,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -78,6 +80,8 @@ def fit(
         patience_epochs: Stop when `val_loss` has not fallen for this many epochs; None: never.
         best_by: Give the model the weights of the epoch that is best by this number of the logs: `val_loss`, or a metric, which is
             better the higher it is. None: those of the last epoch.
+        ema_momentum: Validate with moving averages of the weights, and give the model these, by this momentum (`Averages`), between 0
+            and 1; None: the weights themselves. The training goes on from the weights in either case.
         xla: Compile the step with XLA; on JAX it is always compiled.
         steps_per_execution: Number of steps between two returns to Python: more is faster for small models. Always 1 on several
             devices, where TensorFlow refuses more.
@@ -110,6 +114,7 @@ def fit(
     # If the first step created the optimizer's variables, TensorFlow would trace the step twice, which takes seconds. `compile` may
     # wrap the optimizer (in half precision), so its variables are created here, after it.
     model.optimizer.build(model.trainable_variables)
+    averages = Averages(model, ema_momentum) if ema_momentum is not None else None
     progress = Progress()
     Loop(
         model=model,
@@ -123,6 +128,7 @@ def fit(
         sums=states.sums(model, metrics),
         patience_epochs=patience_epochs,
         best_by=best_by,
+        averages=averages,
         checkpoints=checkpoints,
         callbacks=callbacks,
     ).run(start)

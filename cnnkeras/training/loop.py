@@ -6,6 +6,7 @@ the metrics go on from their sums, and the schedule from the position.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from typing_extensions import override
 
 from cnnkeras.training import state as states
+from cnnkeras.training.averages import Averages
 from cnnkeras.training.batches import Batches, PreparedBatches, Span
 from cnnkeras.training.divergence import DivergedError, Layer, first_layer
 from cnnkeras.training.schedules import Schedule
@@ -138,6 +140,7 @@ class Loop:
         sums: The variables of the metrics.
         patience_epochs: Epochs without a lower validation loss after which the training is over; None: any number.
         best_by: Name in the logs by which the best epoch is chosen, whose weights the model then gets; None: the last one's stay.
+        averages: Averages of the weights, which the model has when it is validated, when it is kept as the best, and at the end; None: none.
         checkpoints: Keeps the states; None keeps none.
         callbacks: Further callbacks of Keras; a continued epoch's steps count from 0 for them.
     """
@@ -153,6 +156,7 @@ class Loop:
     sums: Sequence[keras.Variable]
     patience_epochs: int | None
     best_by: str | None
+    averages: Averages | None
     checkpoints: Checkpoints | None
     callbacks: Sequence[keras.callbacks.Callback]
     _best: tuple[np.ndarray, ...] = ()
@@ -173,8 +177,8 @@ class Loop:
             self._keep(0)
         while not self._is_over():
             self._train_epoch()
-        if self._best:
-            self.model.set_weights(list(self._best))
+        if self._best or self.averages is not None:
+            self.model.set_weights(list(self._best or self._kept_weights()))
 
     def _is_over(self) -> bool:
         losses = [logs["val_loss"] for logs in self.progress.logs]
@@ -186,15 +190,26 @@ class Loop:
         callbacks = [divergence, self.rate]
         if self.checkpoints is not None:
             callbacks.append(_Keeper(self._is_due, self._keep))
+        if self.averages is not None:
+            callbacks.append(self.averages)
         logs = self._fit(None, [*callbacks, *self.callbacks], validation_data=self.validation)
         self._require_finite(logs, divergence.batch)
         progress = self.progress
         progress.logs, progress.epoch, progress.first = (*progress.logs, logs), progress.epoch + 1, 0
         values = [logs[self.best_by] for logs in progress.logs] if self.best_by is not None else []
         if values and best_epoch(values, self.best_by) == len(values) - 1:
-            self._best = tuple(np.array(weights) for weights in self.model.get_weights())
+            self._best = self._kept_weights()
         if self.checkpoints is not None and (self._is_over() or self._is_due(0)):
             self._keep(0)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Within the block the model has the averages, if there are some."""
+        return nullcontext() if self.averages is None else self.averages.in_model()
+
+    def _kept_weights(self) -> tuple[np.ndarray, ...]:
+        """The weights by which the model is validated."""
+        with self._averaged():
+            return tuple(np.array(weights) for weights in self.model.get_weights())
 
     def _fit(self, stop: int | None, callbacks: Sequence[keras.callbacks.Callback], **options: Any) -> dict[str, float]:
         """Train from the current step to before the step `stop`, or to the end of the epoch; returns the logs."""
@@ -250,7 +265,8 @@ class Loop:
         place, found = f"epoch {self.progress.epoch + 1}", ""
         if batch is None and names == ["val_loss"]:
             place = f"the validation after {place}"
-            found = _sentence(self._first_layer(self.validation, training=False))
+            with self._averaged():
+                found = _sentence(self._first_layer(self.validation, training=False))
         else:
             names = ["loss"]
             last = min(self.progress.first + (batch if batch is not None else len(self.train)), len(self.train) - 1)

@@ -8,6 +8,7 @@ section 5) and Caffe; PyTorch and Darknet multiply v by the rate instead, which 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import lazy_loader
@@ -57,7 +58,7 @@ def sgd(
     """
     update = keras.optimizers.SGD(learning_rate, momentum=momentum)
     if bias_rate_factor != 1:
-        update.update_step = _with_bias_rate(update, bias_rate_factor)
+        change_step(update, _with_bias_rate(update, bias_rate_factor))
     return Optimizer(update, learning_rate, weight_decay, normalization_decay)
 
 
@@ -66,12 +67,25 @@ def adam(*, learning_rate: Rate, weight_decay: WeightDecay = 0.0) -> Optimizer:
     return Optimizer(keras.optimizers.Adam(learning_rate), learning_rate, weight_decay)
 
 
-def _with_bias_rate(update: "keras.optimizers.Optimizer", factor: float) -> Callable[..., None]:
-    """Keras' step of one variable, at `factor` times the rate for biases. Momentum holds the rate, so that v <- mu v - factor rate g."""
-    step = update.update_step
+def change_step(
+    update: "keras.optimizers.Optimizer", change: Callable[[Callable[..., None]], Callable[..., None]]
+) -> None:
+    """Replace what an optimizer of Keras does in a step to one variable by `change` of it: of (gradient, variable, learning rate)."""
+    update.update_step = change(update.update_step)
+    if (
+        keras.backend.backend() == "torch"
+    ):  # where Keras' own optimizers step all variables at once, without `update_step`
+        update._backend_update_step = partial(keras.optimizers.Optimizer._backend_update_step, update)
 
-    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
-        is_bias = update._trainable_variables[update._get_variable_index(variable)].name == "bias"
-        step(gradient, variable, learning_rate * factor if is_bias else learning_rate)
 
-    return update_step
+def _with_bias_rate(update: "keras.optimizers.Optimizer", factor: float) -> Callable:
+    """Keras' step at `factor` times the rate for biases. Momentum holds the rate, so that v <- mu v - factor rate g."""
+
+    def changed(step: Callable[..., None]) -> Callable[..., None]:
+        def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
+            is_bias = update._trainable_variables[update._get_variable_index(variable)].name == "bias"
+            step(gradient, variable, learning_rate * factor if is_bias else learning_rate)
+
+        return update_step
+
+    return changed

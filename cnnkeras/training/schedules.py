@@ -30,12 +30,14 @@ class Schedule:
         warmup_factor: Fraction of the rate at the start of the warm-up, 0..1.
         needed_epochs: A training must be longer than this to use every factor of the schedule, or the first change of a schedule that
             has no last one.
+        lasts_epochs: A training must be at least this long to reach the end of a schedule that changes all the time.
     """
 
     factor_at: Callable[[float, Sequence[float]], float]
     warmup_epochs: float
     warmup_factor: float
     needed_epochs: float = 0.0
+    lasts_epochs: float = 0.0
 
     def rate_at(self, epoch: float, *, base: float, losses: Sequence[float] = ()) -> float:
         """The learning rate `epoch` epochs after the start: the base rate times the factor, reduced during the warm-up.
@@ -105,6 +107,32 @@ def sigmoid(
         warmup_epochs,
         warmup_factor,
         needed_epochs=half_epochs,
+    )
+
+
+def cosine(
+    *,
+    epochs: Annotated[float, Gt(0)],
+    last_factor: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    warmup_epochs: WarmupEpochs = 0.0,
+    warmup_factor: WarmupFactor = 0.1,
+) -> Schedule:
+    """Falls along half a period of a cosine: times f + (1 - f) (1 + cos(pi epoch / `epochs`)) / 2, then f = `last_factor`.
+
+    One cycle of Loshchilov and Hutter 2017 (SGDR), equation 5, with f = eta_min / eta_max.
+
+    Args:
+        epochs: Where the last factor is reached: usually the training's epochs.
+        last_factor: Of the base rate, from there on.
+        warmup_epochs: As of all schedules; the cosine begins with the warm-up, not after it.
+        warmup_factor: As of all schedules.
+    """
+    fall = 1 - last_factor
+    return Schedule(
+        lambda epoch, _losses: last_factor + fall * (1 + math.cos(math.pi * min(epoch / epochs, 1.0))) / 2,
+        warmup_epochs,
+        warmup_factor,
+        lasts_epochs=epochs,
     )
 
 

@@ -58,6 +58,8 @@ class Train(Entry):
         early_stopping: When to stop before `epochs`; None never stops early.
         keep: Whose weights the model gets, the `best` or the `last` epoch's. None: the best one's with `early_stopping`, else the last.
         keep_by: The number of the validation split by which an epoch is the best: `val_loss`, or a metric of the history.
+        ema_momentum: Of moving averages of the weights (`cnnkeras.training.averages`): these are validated, kept and saved, while the
+            training goes on from the weights themselves. None: no averages.
         precision: Keras' dtype policy.
         profile: `deterministic`: two trainings have equal bits. `fast`: they may differ in the rounding of sums; the backend takes
             kernels that are not deterministic, and TensorFlow on a GPU compiles the step with XLA.
@@ -91,6 +93,9 @@ class Train(Entry):
     accumulate: Positive = Field(default=1, exclude_if=lambda parts: parts == 1)
     keep: Literal["best", "last"] | None = Field(default=None, exclude_if=lambda keep: keep is None)
     keep_by: str = Field(default="val_loss", exclude_if=lambda name: name == "val_loss")
+    ema_momentum: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, exclude_if=lambda momentum: momentum is None
+    )
     threads: Annotated[int, Field(gt=0, le=MAX_THREADS)] | None = Field(
         default=None, exclude_if=lambda threads: threads is None
     )

@@ -108,6 +108,12 @@ def _check_schedule(file: ParsedFile, location: tuple[str, ...], experiment: Exp
         keys = [key for key, value in named.arguments.items() if schedule.needed_epochs in _leaves(value)]
         message = f"expected changes of the rate within the {epochs} epochs of training; received: one after {schedule.needed_epochs:g}"
         raise file.error((*location, *keys[:1]), message)
+    if schedule.lasts_epochs > epochs:
+        message = f"expected at most {epochs}, the epochs of training, so that the schedule reaches its end; received: {schedule.lasts_epochs:g}"
+        raise file.error((*location, "epochs"), message)
+    if not schedule.factor_at(epochs - 1, ()):
+        message = f"expected a rate above 0 in each of the {epochs} epochs of training; received: 0 in the last one"
+        raise file.error(location, message)
 
 
 def _leaves(value: Any) -> tuple[Any, ...]:

@@ -269,6 +269,7 @@ def _fit(
             metrics=task.build_metrics(),
             patience_epochs=settings.early_stopping.patience_epochs if settings.early_stopping else None,
             best_by=settings.best_by,
+            ema_momentum=settings.ema_momentum,
             xla=devices.compiles(settings.profile),
             steps_per_execution=settings.steps_per_execution,
             callbacks=[callback, *followers.callbacks()],
