@@ -338,5 +338,25 @@ def output_size(size: str, kernel: str, stride: str, padding: str, dilation: str
     output_size.run(size, kernel=kernel, stride=stride, padding=padding, dilation=dilation, transposed=transposed)
 
 
+@main.command()
+@click.argument("page", type=click.Path(path_type=Path), required=False)
+@click.option("--interactive", "-i", is_flag=True, help="Go on in Python afterwards, with what the page has defined.")
+@click.option("--write", is_flag=True, help="Put what the code prints into the page.")
+def tour(page: Path | None, interactive: bool, write: bool) -> None:
+    """Run a page of the tour for learners.
+
+    PAGE is a file of docs/tour, or an edited copy of one; without it, the pages are listed, and written into results/tour.html for a browser. Each step's code and what it prints are shown,
+    and where that is not what the page shows.
+
+    Exit code 0: all is as the page shows. 1: something is not. 2: wrong input.
+
+    Example: cnnkeras tour docs/tour/1_convolution.md
+    """
+    from pipeline.commands import tour
+
+    if not tour.run(page, interactive=interactive, write=write):
+        raise click.exceptions.Exit(1)
+
+
 if __name__ == "__main__":
     main(prog_name="cnnkeras")

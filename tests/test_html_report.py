@@ -282,6 +282,16 @@ def test_two_results_side_by_side(page):
     assert page.complaints == []
 
 
+def test_the_report_leads_to_the_tour_where_there_is_one():
+    """The pages of docs/tour are written beside it; without them there is no link."""
+    leads = ("a", {"href": "tour.html"})
+    assert leads not in Elements(write().read_text(encoding="utf-8")).found
+    shutil.copytree(Path(__file__).parents[1] / "docs" / "tour", paths.tour())
+    found = Elements(write().read_text(encoding="utf-8")).found
+    assert found.count(leads) == 2
+    assert paths.html_tour().is_file()
+
+
 def test_several_seeds_are_a_mean_a_deviation_and_each():
     """With the sample's standard deviation, and a row for each seed."""
     text = write().read_text(encoding="utf-8")

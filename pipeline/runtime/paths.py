@@ -179,6 +179,16 @@ def html_report() -> Path:
     return root() / "results" / "report.html"
 
 
+def tour() -> Path:
+    """Folder of the tour for learners: Markdown pages with code."""
+    return root() / "docs" / "tour"
+
+
+def html_tour() -> Path:
+    """The tour as a page for a browser, beside the report. Ignored by git, as the report is."""
+    return root() / "results" / "tour.html"
+
+
 def state() -> Path:
     """Folder of locks, checkpoints, timings and logs, which are neither inputs nor results. Ignored by git and DVC."""
     return root() / ".cnnkeras"

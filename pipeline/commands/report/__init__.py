@@ -26,7 +26,11 @@ def run(output: Path | None = None, *, html: bool = False) -> None:
     """
     params = load_params()
     file, numbers = output or paths.report(), claims.read(params)
-    for written in (file, *([paths.lab_report()] if numbers else []), *([paths.html_report()] if html else [])):
+    for written in (
+        file,
+        *([paths.lab_report()] if numbers else []),
+        *([paths.html_report(), paths.html_tour()] if html else []),
+    ):
         files.require_own(written)
     rows = results.read(params)
     console = Console()
@@ -38,8 +42,10 @@ def run(output: Path | None = None, *, html: bool = False) -> None:
         files.write(paths.lab_report(), claims.markdown(numbers))
         console.print(f"The lecture's claims: {paths.lab_report()}", soft_wrap=True)
     if html and any(row.metrics is not None for row in rows):
+        from pipeline.commands import tour
         from pipeline.commands.report import html as page
 
+        tour.write_html()
         console.print(f"For a browser: {page.write(params, rows, numbers)}", soft_wrap=True)
     _require_results(rows, file)
     shown = [row.name for row in rows if row.metrics is not None]

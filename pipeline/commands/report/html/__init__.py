@@ -31,6 +31,7 @@ from pipeline.runtime.seals import Seals
 from pipeline.tracking import provenance
 
 _FOLDER = Path(__file__).parent
+STYLE = Markup((_FOLDER / "page.css").read_text(encoding="utf-8"))
 
 
 def write(params: Params, results: Sequence[Result], numbers: Mapping[str, Numbers]) -> Path:
@@ -51,6 +52,7 @@ def write(params: Params, results: Sequence[Result], numbers: Mapping[str, Numbe
             "charts": {f"{entry.name}/{chart.kind}": chart.data for entry in found for chart in entry.charts},
         },
         "facts": provenance.facts(),
+        "tour": paths.html_tour().name if paths.html_tour().is_file() else None,
     }
     seals.save()
     with replacing(file) as partial:
@@ -60,8 +62,27 @@ def write(params: Params, results: Sequence[Result], numbers: Mapping[str, Numbe
 
 def render(values: Mapping[str, Any]) -> str:
     """The page's text; every value is escaped."""
+    scripts = [get_plotlyjs(), (_FOLDER / "page.js").read_text(encoding="utf-8")]
+    return (
+        environment(_FOLDER)
+        .get_template("page.html")
+        .render(
+            **{**values, "data": _printable(values["data"])},
+            mark=files.MARK,
+            note=NOTE,
+            elsewhere_title=ELSEWHERE,
+            elsewhere_note=ELSEWHERE_NOTE,
+            style=STYLE,
+            scripts=[Markup(script) for script in scripts],
+            digests=[base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts],
+        )
+    )
+
+
+def environment(folder: Path) -> jinja2.Environment:
+    """What fills in the templates of a folder: every value is escaped, and printable."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
@@ -70,17 +91,7 @@ def render(values: Mapping[str, Any]) -> str:
     )
     environment.filters |= {"number": _number, "words": lambda key: str(key).replace("_", " "), "code": _with_code}
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    scripts = [get_plotlyjs(), (_FOLDER / "page.js").read_text(encoding="utf-8")]
-    return environment.get_template("page.html").render(
-        **{**values, "data": _printable(values["data"])},
-        mark=files.MARK,
-        note=NOTE,
-        elsewhere_title=ELSEWHERE,
-        elsewhere_note=ELSEWHERE_NOTE,
-        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
-        scripts=[Markup(script) for script in scripts],
-        digests=[base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts],
-    )
+    return environment
 
 
 def _printable(value: Any) -> Any:
