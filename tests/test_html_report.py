@@ -289,7 +289,8 @@ def test_the_report_leads_to_the_tour_where_there_is_one():
     shutil.copytree(Path(__file__).parents[1] / "docs" / "tour", paths.tour())
     found = Elements(write().read_text(encoding="utf-8")).found
     assert found.count(leads) == 2
-    assert paths.html_tour().is_file()
+    back = Elements(paths.html_tour().read_text(encoding="utf-8")).found
+    assert ("a", {"href": "report.html"}) in back
 
 
 def test_several_seeds_are_a_mean_a_deviation_and_each():

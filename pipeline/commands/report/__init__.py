@@ -45,8 +45,8 @@ def run(output: Path | None = None, *, html: bool = False) -> None:
         from pipeline.commands import tour
         from pipeline.commands.report import html as page
 
-        tour.write_html()
         console.print(f"For a browser: {page.write(params, rows, numbers)}", soft_wrap=True)
+        tour.write_html()
     _require_results(rows, file)
     shown = [row.name for row in rows if row.metrics is not None]
     for name in shown:

@@ -18,6 +18,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from pipeline.commands import tour
 from pipeline.commands.report import files
 from pipeline.commands.report.html import claims, datasets, experiments
 from pipeline.commands.report.html.experiments import published
@@ -52,7 +53,7 @@ def write(params: Params, results: Sequence[Result], numbers: Mapping[str, Numbe
             "charts": {f"{entry.name}/{chart.kind}": chart.data for entry in found for chart in entry.charts},
         },
         "facts": provenance.facts(),
-        "tour": paths.html_tour().name if paths.html_tour().is_file() else None,
+        "tour": paths.html_tour().name if tour.pages() else None,
     }
     seals.save()
     with replacing(file) as partial:
