@@ -69,8 +69,12 @@ def _of_the_edited(place: Place, folder: Path) -> dict[str, str]:
 
 
 def _without_seals(results: dict[str, str]) -> dict[str, str]:
-    """Results without what names the code and the params that made them."""
-    return {name: digest for name, digest in results.items() if not name.startswith("results/seals/")}
+    """Results without what names the code and the params that made them: seals, and records of trainings, which name a seal."""
+    return {
+        name: digest
+        for name, digest in results.items()
+        if not name.startswith("results/seals/") and not name.endswith("/environment.json")
+    }
 
 
 def a_commit_after_an_edit(reference: Place, folder: Path, _expected, _rng) -> Iterator[str]:
