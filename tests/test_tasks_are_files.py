@@ -16,6 +16,7 @@ FOLDERS = (
     "pipeline/stages/postprocess",
     "pipeline/stages/evaluate",
     "pipeline/commands/show",
+    "pipeline/commands/inspect/first",
 )
 
 

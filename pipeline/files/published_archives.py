@@ -1,5 +1,6 @@
 """Data in archives or folders: the key `files` of a source's entry, fetching them, and reading them as if they were one."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from pipeline.files.archives import Archives
 from pipeline.files.local import LocalFile, write_listing
 from pipeline.files.published import PublishedFile
+from pipeline.runtime import paths
 from pipeline.runtime.entries import Entry
 
 
@@ -29,6 +31,14 @@ class PublishedArchives(Entry):
     """
 
     files: Annotated[tuple[AnyFile, ...], Field(min_length=1)]
+
+    def places(self, folder: Path) -> list[str]:
+        """Where the archives are, from the project's folder: those on this disk where they were, the others in `folder`."""
+        root = paths.root()
+        return [
+            file.path if isinstance(file, LocalFile) else os.path.relpath(folder / file.name, root)
+            for file in self.files
+        ]
 
     def open(self, folder: Path) -> Archives:
         """The archives in `folder`, read in place as if they were one.

@@ -19,6 +19,7 @@ from cnnkeras.protocols import windows
 from cnnkeras.resizing import resize
 from pipeline import sources
 from pipeline.files import image_files
+from pipeline.files.published_archives import PublishedArchives
 from pipeline.formats.packed import decode_jpeg, encode_jpeg
 from pipeline.formats.proposals import read_proposals
 from pipeline.images import annotated
@@ -81,16 +82,23 @@ class Packer:
         self._proposals = read_proposals(proposals.file, proposals.sha256) if proposals else {}
         # A policy that no copy asks for is checked all the same.
         self._policy = self._build_policy() if dataset.augmentation else None
-        examples = sources.load(source.kind).examples
-        masks = "masks" in tasks.load(dataset.task).ANNOTATIONS
-        self.splits: dict[str, Sequence[Example]] = {
-            split: examples(source, raw, masks=masks, split=split) for split in sources.SPLITS
-        }
+        self.splits: dict[str, Sequence[Example]] = self._open(raw)
         # Several splits may be drawn from one folder.
         names = frozenset().union(*(getattr(examples, "left_out", ()) for examples in self.splits.values()))
         self.left_out = image_files.count_endings(names)
         if self._policy and dataset.copies:
             self._policy.fit(len(self.splits["train"]), self._training_image)
+
+    def _open(self, raw: Path) -> dict[str, Sequence[Example]]:
+        examples = sources.load(self.source.kind).examples
+        masks = "masks" in tasks.load(self.dataset.task).ANNOTATIONS
+        try:
+            return {split: examples(self.source, raw, masks=masks, split=split) for split in sources.SPLITS}
+        except InputError as error:
+            if not isinstance(self.source, PublishedArchives):
+                raise
+            place = self.source.places(raw)[0]
+            raise InputError(f"{error}. `cnnkeras inspect {place}` says what is there") from error
 
     @property
     def _task(self) -> ModuleType:
