@@ -18,6 +18,7 @@ def main() -> None:
     """Train, test and compare the convolutional networks that params.yaml describes.
 
     \b
+      cnnkeras inspect ../photos   say what data are, and suggest entries for params.yaml
       cnnkeras plan                list what `dvc repro` would run, and why
       cnnkeras train yolo          run one stage
       cnnkeras show yolo cat.jpg   draw what a trained model finds in an image of yours
@@ -37,33 +38,6 @@ def check() -> None:
     from pipeline.stages import check
 
     check.run()
-
-
-@main.command()
-@click.argument("path")
-@click.option("--name", help="Of the entries. Default: the path's last part.")
-@click.option(
-    "--task",
-    type=click.Choice(["classification", "detection", "segmentation"]),
-    help="Default: the first one that the labels serve.",
-)
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="File for the contact sheet. Default: inspect/NAME.png here."
-)
-@click.option("--write", is_flag=True, help="Add the entries to params.yaml, at the ends of its sections.")
-def inspect(path: str, name: str | None, task: str | None, output: Path | None, write: bool) -> None:
-    """Say what a folder or an archive is, and suggest entries.
-
-    PATH is looked at, not changed: its kind, counts per class and split, images' sizes, what is odd, and a contact sheet. The entries for
-    params.yaml - a source, a dataset, a first experiment - pass `cnnkeras plan` as they are.
-
-    \b
-    Examples: cnnkeras inspect ../photos
-              cnnkeras inspect ../cells.zip --task detection --write
-    """  # noqa: D301 - click reads \b as "leave these lines as they are"
-    from pipeline.commands import inspect
-
-    inspect.run(path, name=name, task=task, output=output, add=write)
 
 
 @main.command()
@@ -213,6 +187,33 @@ def lab(claim: str) -> None:
     from pipeline.stages import lab
 
     lab.run(claim)
+
+
+@main.command()
+@click.argument("path")
+@click.option("--name", help="Of the entries. Default: the path's last part.")
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "detection", "segmentation"]),
+    help="Default: the first one that the labels serve.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="File for the contact sheet. Default: inspect/NAME.png here."
+)
+@click.option("--write", is_flag=True, help="Add the entries to params.yaml, at the ends of its sections.")
+def inspect(path: str, name: str | None, task: str | None, output: Path | None, write: bool) -> None:
+    """Say what a folder or an archive is, and suggest entries.
+
+    PATH is looked at, not changed: its kind, counts per class and split, images' sizes, what is odd, and a contact sheet. The entries for
+    params.yaml - a source, a dataset, a first experiment - pass `cnnkeras plan` as they are.
+
+    \b
+    Examples: cnnkeras inspect ../photos
+              cnnkeras inspect ../cells.zip --task detection --write
+    """  # noqa: D301 - click reads \b as "leave these lines as they are"
+    from pipeline.commands import inspect
+
+    inspect.run(path, name=name, task=task, output=output, add=write)
 
 
 @main.command()

@@ -4,7 +4,6 @@ import difflib
 import gzip
 import io
 import json
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -117,6 +116,15 @@ def coco_files():
     }
 
 
+def yolo_files(images, labels, text, parts=("train", "val")):
+    files, first = {}, 0
+    for part, count in zip(parts, (8, 4, 4), strict=False):
+        for n in range(first, first + count):
+            files |= {images.format(part, n): noise(n), labels.format(part, n): text.encode()}
+        first += count
+    return files
+
+
 def label_map(values):
     labels = np.zeros((40, 48), np.uint8)
     for number, value in enumerate(values):
@@ -197,6 +205,24 @@ LAYOUTS = {
         "mask_pairs",
         {"classes": ["class_1", "class_2"], "class_values": [1, 2], "splits": {"train": "train.txt", "val": 0.15, "test": "test.txt"}},
         "12 images: 7 train, 1 val, 4 test",
+    ),
+    "yolo": (
+        yolo_files("images/{}/{}.png", "labels/{}/{}.txt", "0 0.1 0.1 0.5 0.1 0.5 0.6\n1 0.2 0.2 0.9 0.3 0.9 0.9 0.1 0.8\n") | {"data.yaml": b"path: ../datasets/nuts\ntrain: images/train\nval: images/val\nnames:\n  0: nut\n  1: bolt\n"},
+        "yolo",
+        {"names": ["nut", "bolt"], "splits": {"train": "images/train", "val": 0.15, "test": "images/val"}},
+        "2 classes: nut 12, bolt 12",
+    ),
+    "roboflow": (
+        yolo_files("kit/{}/images/{}.png", "kit/{}/labels/{}.txt", "0 0.5 0.5 0.2 0.4\n", parts=("train", "valid", "test")) | {"kit/data.yaml": b"train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: ['nut']\n"},
+        "yolo",
+        {"root": "kit", "names": ["nut"], "splits": {"train": "train/images", "val": "valid/images", "test": "test/images"}},
+        "16 images: 8 train, 4 val, 4 test",
+    ),
+    "yolo_alone": (
+        yolo_files("{}/{}.png", "{}/{}.txt", "2 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.2 0.4\n") | {"classes.txt": b"nut\nbolt\nring\n"},
+        "yolo",
+        {"names": ["nut", "bolt", "ring"], "splits": {"train": "train", "val": 0.15, "test": "val"}},
+        "3 classes: nut 12, bolt 12, ring 12",
     ),
     "idx": (idx_files(), "idx", {}, "60 images: 36 train, 4 val, 20 test"),
 }  # fmt: skip
@@ -363,4 +389,3 @@ def test_what_it_adds_trains_and_notices_a_new_image(tmp_path):
     (tmp_path / "photos/cats/new.png").write_bytes(noise(77))
     assert "download@photos" in (planned := run(*cnnkeras, "plan"))
     assert "made before ../photos changed" in planned
-    shutil.rmtree(root)

@@ -65,8 +65,13 @@ def lines(content: bytes, where: str) -> list[str]:
     Raises:
         InputError: It is no text in UTF-8, UTF-16 or UTF-32.
     """
+    return [line for _, line in numbered_lines(content, where)]
+
+
+def numbered_lines(content: bytes, where: str) -> list[tuple[int, str]]:
+    """The same, each with its number in the file, from 1."""
     stripped = (line.strip().strip(_END_OF_FILE).strip() for line in _LINE_END.split(decode(content, where)))
-    return [line for line in stripped if line]
+    return [(number, line) for number, line in enumerate(stripped, start=1) if line]
 
 
 def composed(text: str) -> str:

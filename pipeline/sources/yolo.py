@@ -1,0 +1,259 @@
+"""YOLO's text labels: an image's objects are the lines of a .txt file, with numbers of classes and fractions of the image.
+
+    ROOT/images/train/x.jpg  ROOT/labels/train/x.txt  ROOT/data.yaml      Ultralytics'  splits: {train: images/train, val: images/val, test: 0.1}
+    ROOT/train/images/x.jpg  ROOT/train/labels/x.txt  ROOT/data.yaml      Roboflow's    splits: {train: train/images, val: valid/images, ...}
+    ROOT/obj/x.jpg           ROOT/obj/x.txt           ROOT/train.txt      darknet's     splits: {train: train.txt, val: 0.1, test: test.txt}
+
+    1 0.5 0.5 0.2 0.4                       a box: class, x and y of the centre, width, height
+    0 0.1 0.2 0.5 0.2 0.5 0.8 0.1 0.8       a polygon: class, x and y of each corner; its box is the smallest around it
+
+The labels of `images/.../x.jpg` are those of `labels/.../x.txt`, by the last folder called images; of an image in no such folder they lie
+beside it. An image without a file, or with an empty one, has no objects. Boxes without area, and those that are written twice, are dropped
+and counted; one that sticks out is clipped. A label map has the pixels whose centres lie in a polygon, the smaller object on top.
+
+Source: docs.ultralytics.com/datasets/detect and /datasets/segment, "Ultralytics YOLO format".
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from cnnkeras.label_maps import VOID
+from pipeline import sources
+from pipeline.files import image_files, texts
+from pipeline.files.archives import Archives
+from pipeline.files.published_archives import PublishedArchives, fetch_archives
+from pipeline.files.splits import Splits
+from pipeline.images import reading
+from pipeline.runtime.errors import InputError
+from pipeline.sources.coco import fill
+
+TASKS = ("detection", "classification", "segmentation")
+HAS_OBJECTS = True
+LIST_ENDING = ".txt"
+_BOX_NUMBERS, _MIN_POLYGON_NUMBERS = 4, 6
+_MAX_EXCESS = 0.01  # by which rounding, and clicks beside an image, may leave 0..1; Ultralytics has the same
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_CLASS = re.compile(r"([0-9]{1,6})(\.0*)?")
+
+
+def _by_number(names: Any) -> Any:
+    """Keys of a mapping as numbers: a params file's are text."""
+    if not isinstance(names, dict):
+        return names
+    if wrong := [key for key in names if not re.fullmatch("[0-9]{1,6}", str(key))]:
+        raise ValueError(f"expected numbers of classes; received: {wrong[0]!r}")
+    return {int(key): name for key, name in names.items()}
+
+
+def _distinct(names: Any) -> Any:
+    sources.distinct(tuple(names.values()))
+    return names
+
+
+Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
+Parts = Annotated[tuple[Part, ...], Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1), AfterValidator(texts.composed)]
+NamesByNumber = Annotated[
+    dict[int, Name], BeforeValidator(_by_number), Field(min_length=1, max_length=VOID - 1), AfterValidator(_distinct)
+]
+
+
+class Source(PublishedArchives, sources.SourceEntry):
+    """Entry of a `yolo` source.
+
+    Attributes:
+        root: Folder inside the archives that everything else is below; empty where that is the archive itself.
+        names: The classes' names as data.yaml has them: a list, in the order of their numbers, or a mapping `{0: person, 2: car}`. With a list
+            another number is an error; with a mapping, objects of other numbers are dropped and counted.
+        splits: Which images serve which split: those of a folder, of a list `NAME.txt` with an image a line, or of several of these.
+    """
+
+    kind: Literal["yolo"]
+    root: str = ""
+    names: Annotated[sources.ClassNames, Field(max_length=VOID - 1)] | NamesByNumber
+    splits: Splits[Part | Parts]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in order."""
+        return tuple(self.names.values()) if isinstance(self.names, dict) else self.names
+
+    @property
+    def labels(self) -> dict[int, int]:
+        """Our class of each number in the files."""
+        numbers = self.names if isinstance(self.names, dict) else range(len(self.names))
+        return {number: label for label, number in enumerate(numbers)}
+
+
+fetch = fetch_archives
+
+
+class Object(NamedTuple):
+    """An object of a line.
+
+    Attributes:
+        label: Our class; None of a class that does not count.
+        points: float64 (n, 2), fractions of width and height: two corners of a box, or a polygon's.
+        is_polygon: Whether it is a polygon.
+        line: Its line, from 1.
+    """
+
+    label: int | None
+    points: np.ndarray
+    is_polygon: bool
+    line: int
+
+
+def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:
+    """Images of a split with their boxes and, for segmentation, their label maps; an id is the image's path below the root.
+
+    Raises:
+        InputError: A folder or list is missing or empty, or no image of it has labels.
+    """
+    archives, part = source.open(folder), source.splits.part(split)
+    parts = (part,) if isinstance(part, str) else part
+    names = list(dict.fromkeys(name for each in parts for name in _images(archives, source.root, each)))
+    if not names:
+        raise InputError(f"{', '.join(parts)}: expected an image a line; received: an empty list")
+    if not any(label_file(name) in archives for name in names):
+        raise InputError(
+            f"{', '.join(parts)}: expected labels of images, such as {label_file(names[0])}; received: none of {len(names):,} images"
+        )
+    names = [names[position] for position in source.splits.positions(split, len(names))]
+    ids = image_files.ids(name[len(image_files.below(source.root)) :] for name in names)
+    return sources.Examples(list(zip(ids, names, strict=True)), _Reader(archives, source.labels, masks).read)
+
+
+def _images(archives: Archives, root: str, part: str) -> Iterator[str]:
+    if not part.lower().endswith(LIST_ENDING):
+        yield from image_files.images(archives, image_files.below(root) + image_files.below(part))
+        return
+    member, paths = image_files.below(root) + part, image_files.Paths(archives, root)
+    for number, line in texts.numbered_lines(archives[member], member):
+        name = paths.find(line)
+        if name is None:
+            raise InputError(f"{member}, line {number}: expected an image of the archive; received: {line!r}")
+        yield name
+
+
+def label_file(image: str) -> str:
+    """Name of the file with an image's labels."""
+    *folders, file = PurePosixPath(image).parts
+    if "images" in folders:
+        folders[len(folders) - 1 - folders[::-1].index("images")] = "labels"
+    return "/".join([*folders, str(PurePosixPath(file).with_suffix(".txt"))])
+
+
+def read_objects(content: bytes, member: str, labels: dict[int, int], *, drops_others: bool) -> list[Object]:
+    """The objects of a file of labels.
+
+    Args:
+        content: The file.
+        member: Its name, for messages.
+        labels: Our class of each number.
+        drops_others: Whether objects of other numbers have no class, rather than being an error.
+
+    Raises:
+        InputError: A line is no box and no polygon, has a number that no class has, or points outside the image.
+    """
+    found = []
+    for number, line in texts.numbered_lines(content, member):
+        where = f"{member}, line {number}"
+        first, *others = line.split()
+        is_box = len(others) == _BOX_NUMBERS
+        wrong = len(others) < _MIN_POLYGON_NUMBERS or len(others) % 2
+        if (wrong and not is_box) or not _CLASS.fullmatch(first) or not all(map(_NUMBER.fullmatch, others)):
+            raise InputError(
+                f"{where}: expected a class and x, y, width, height, or a class and x, y of three corners or more; received: {line[:80]!r}"
+            )
+        values = np.array(others, np.float64)
+        if not ((values >= -_MAX_EXCESS) & (values <= 1 + _MAX_EXCESS)).all():
+            outside = next(
+                text for text, value in zip(others, values, strict=True) if not -_MAX_EXCESS <= value <= 1 + _MAX_EXCESS
+            )
+            raise InputError(
+                f"{where}: expected fractions of the image, from 0 to 1; received: {outside}. Divide pixels by its width and height"
+            )
+        label = labels.get(int(_CLASS.fullmatch(first)[1]))
+        if label is None and not drops_others:
+            raise InputError(
+                f"{where}: expected the number of a class, from 0 to {len(labels) - 1}; received: {first}. Name it under `names`"
+            )
+        points = _corners(values) if is_box else values.reshape(-1, 2)
+        found.append(Object(label, points, not is_box, number))
+    return found
+
+
+def _corners(values: np.ndarray) -> np.ndarray:
+    centre, size = values[:2], values[2:]
+    return np.stack([centre - size / 2, centre + size / 2])
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads images with the objects of their files.
+
+    Attributes:
+        archives: What holds them.
+        labels: Our class of each number in the files.
+        has_masks: Whether label maps are drawn.
+    """
+
+    archives: Archives
+    labels: dict[int, int]
+    has_masks: bool
+
+    def read(self, item: tuple[str, str]) -> sources.Example:
+        """The example of an id and of an image's name.
+
+        Raises:
+            InputError: The image is none, its labels are not YOLO's, or a label map is wanted where there is a box.
+        """
+        id, name = item
+        image, file = self.archives[name], label_file(name)
+        width, height = reading.size(name, image)
+        drops_others = list(self.labels) != list(range(len(self.labels)))
+        content = self.archives[file] if file in self.archives or file in self.archives.refused else b""
+        objects, boxes, dropped = [], [], Counter()
+        for each in read_objects(content, file, self.labels, drops_others=drops_others):
+            points = (each.points * [width, height]).clip(0, [width, height])
+            box = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+            if each.label is None:
+                dropped["objects of other classes"] += 1
+            elif box[0] >= box[2] or box[1] >= box[3]:
+                dropped["boxes without area"] += 1
+            elif any(each.label == other.label and np.array_equal(each.points, other.points) for other in objects):
+                dropped["boxes that are written twice"] += 1
+            else:
+                objects.append(each)
+                boxes.append(box)
+        return sources.Example(
+            id=id,
+            image=image,
+            boxes=np.array(boxes, np.float64).reshape(-1, 4),
+            labels=np.array([each.label for each in objects], np.int32),
+            difficult=np.zeros(len(objects), bool),
+            mask=_label_map(objects, (height, width), file) if self.has_masks else None,
+            dropped=dict(dropped),
+        )
+
+
+def _label_map(objects: Sequence[Object], shape: tuple[int, int], file: str) -> np.ndarray:
+    """uint8 (H, W): 0 background, 1.. classes; the largest first, so that smaller ones stand on them."""
+    mask, areas = np.zeros(shape, np.uint8), []
+    for each in objects:
+        if not each.is_polygon:
+            raise InputError(
+                f"{file}, line {each.line}: expected a polygon, for label maps; received: a box. Use task: detection"
+            )
+        areas.append(fill(each.points * shape[::-1], shape))
+    for position in sorted(range(len(objects)), key=lambda n: (-int(areas[n].sum()), n)):
+        mask[areas[position]] = objects[position].label + 1
+    return mask
