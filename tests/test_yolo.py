@@ -102,7 +102,7 @@ LAYOUTS = {
     "roboflow": (lambda part, n: (f"{part}/images/{n}.png", f"{part}/labels/{n}.txt"), {}, "{}/images"),
     "darknet": (
         lambda _part, n: (f"obj/{n}.png", f"obj/{n}.txt"),
-        {"train.txt": "data/obj/0.png\ndata/obj/1.png\n", "val.txt": "obj/2.png\n", "test.txt": "/home/x/obj/3.png\n"},
+        {"train.txt": "data/obj/0.png\ndata/obj/1.png\n", "val.txt": "obj/2.png\n", "test.txt": "/mnt/x/obj/3.png\n"},
         "{}.txt",
     ),
 }
