@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.contents import digests
 from tests.test_train_predict import PARAMS, REPOSITORY, start, write_project
 
-# All that a state must hold: dropout, batch normalisation, Adam, averages of the weights, a plateau, early stopping with the best weights, and a last execution of
+# All that a state must hold: dropout, batch normalisation, AdamW, mixup, averages of the weights, a plateau, early stopping with the best weights, and a last execution of
 # fewer steps than the others; augmentation by workers, or none.
 EXPERIMENT = """
   whole:
@@ -21,10 +21,12 @@ EXPERIMENT = """
     train:
       epochs: 4
       batch_size: 2
-      optimizer: {name: adam, learning_rate: 0.002}
+      optimizer: {name: adamw, learning_rate: 0.002, global_clipnorm: 1.0}
       schedule: {name: plateau, factor: 0.5, patience_epochs: 1, warmup_epochs: 1.5}
       early_stopping: {patience_epochs: 3}
       ema_momentum: 0.9
+      mixup_alpha: 0.4
+      loss: {label_smoothing: 0.1}
       steps_per_execution: 3
       augmentation: [{HorizontalFlip: {p: 0.5}}]
       initial_weights: {experiment: scratch}

@@ -94,6 +94,18 @@ def edited(old: str, new: str) -> str:
         ("{name: constant}", "{name: cosine, epochs: 1, last_factor: 1.0}", "20: experiments.crops.train.schedule.last_factor: expected a number less than 1; received: 1.0"),
         ("{name: constant}", "{name: cosine, epochs: 0}", "20: experiments.crops.train.schedule.epochs: expected a number greater than 0; received: 0"),
         ("{name: constant}", "{name: cosine, epochs: 1}", None),
+        # Mixtures of examples, losses and gradients
+        ("architecture: deconvnet\n", "architecture: deconvnet\n    train:\n      epochs: 1\n      batch_size: 2\n      mixup_alpha: 0.2\n      optimizer: {name: sgd, learning_rate: 0.1}\n      schedule: {name: constant}\n      initial_weights: {experiment: scratch}\n", "42: experiments.masks.train.mixup_alpha: expected none, as the targets of segmentation cannot be mixed; received: 0.2"),
+        ("batch_size: 1\n", "batch_size: 1\n      mixup_alpha: 0\n", "19: experiments.crops.train.mixup_alpha: expected a number greater than 0; received: 0"),
+        ("batch_size: 1\n", "batch_size: 1\n      mixup_alpha: 0.2\n", "31: experiments.boxes.train.mixup_alpha: expected none, as the targets of detection cannot be mixed; received: 0.2"),
+        ("batch_size: 1\n", "batch_size: 1\n      loss: {label_smoothing: 1.0}\n", "19: experiments.crops.train.loss.label_smoothing: expected a number less than 1; received: 1.0"),
+        ("batch_size: 1\n", "batch_size: 1\n      loss: {class_weights: [1, 2]}\n", "19: experiments.crops.train.loss.class_weights: expected 10 numbers, one for each class; received: 2"),
+        ("batch_size: 1\n", "batch_size: 1\n      loss: {class_weights: [1, 2, 1, 1, 1, 1, 1, 1, 1, 0]}\n", "19: experiments.crops.train.loss.class_weights.9: expected a number greater than 0; received: 0"),
+        ("batch_size: 1\n", "batch_size: 1\n      loss: {class_weights: [1, 2, 1, 1, 1, 1, 1, 1, 1, 0.5], label_smoothing: 0.1}\n", "31: experiments.boxes.train.loss.class_weights: unknown key 'class_weights'; did you mean 'coord_weight'? (known: coord_weight, noobj_weight)"),
+        ("batch_size: 1\n", "batch_size: 1\n      loss: {coord_weight: 1.0}\n", "19: experiments.crops.train.loss.coord_weight: unknown key 'coord_weight'; did you mean 'class_weights'? (known: class_weights, label_smoothing)"),
+        ("{name: sgd, learning_rate: 0.1}", "{name: adamw, learning_rate: 0.1, global_clipnorm: 0}", "19: experiments.crops.train.optimizer.global_clipnorm: expected a number greater than 0; received: 0"),
+        ("{name: sgd, learning_rate: 0.1}", "{name: adamw, learning_rate: 0.1, momentum: 0.9}", "19: experiments.crops.train.optimizer.momentum: unknown key 'momentum' (known: global_clipnorm, learning_rate, name, weight_decay)"),
+        ("{name: sgd, learning_rate: 0.1}", "{name: adamw, learning_rate: 0.1, global_clipnorm: 1}", None),
         # Averages of the weights
         ("batch_size: 1\n", "batch_size: 1\n      ema_momentum: 1.0\n", "19: experiments.crops.train.ema_momentum: expected a number less than 1; received: 1.0"),
         ("batch_size: 1\n", "batch_size: 1\n      ema_momentum: 0\n", "19: experiments.crops.train.ema_momentum: expected a number greater than 0; received: 0"),

@@ -310,6 +310,7 @@ SHARED = """
 import keras, numpy as np, tensorflow as tf
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+from cnnkeras.training import optimizers
 from tests.test_states import Kept, FitError, network, train
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 results, kept = [], Kept()
@@ -332,11 +333,13 @@ with strategy.scope():
 for got, same, wanted in zip(two.get_weights(), again.get_weights(), one.get_weights(), strict=True):
     np.testing.assert_array_equal(got, same)
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
-with strategy.scope():
-    try:
-        train(network(normalized=False), parts=2)
-    except FitError as error:
-        print(error)
+clipped = optimizers.sgd(learning_rate=0.1, global_clipnorm=1.0)
+for wrong in ({"parts": 2}, {"optimizer": clipped}):
+    with strategy.scope():
+        try:
+            train(network(normalized=False), **wrong)
+        except FitError as error:
+            print(error)
 """
 
 
@@ -346,3 +349,4 @@ def test_a_training_on_two_devices_goes_on():
     ended = subprocess.run([sys.executable, "-c", SHARED], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "received: several devices" in ended.stdout
+    assert "expected no global_clipnorm; received: 1 on several devices" in ended.stdout

@@ -88,6 +88,51 @@ def test_the_loss_is_the_cross_entropy_of_those_probabilities():
     assert float(classification.build_loss()(labels, outputs)) == pytest.approx(-np.log(of_truth).mean(), rel=1e-5)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [None, (1.0, 2.0, 0.5, 3.0)])
+def test_the_loss_with_smoothing_and_weights_is_its_formula(smoothing, weights):
+    """-1/n sum_i sum_c w_c ((1 - e) y_c + e / C) log p_c, by loops in float64; of class indices, and of mixed classes."""
+    generator = np.random.default_rng(0)
+    outputs, labels = generator.normal(size=(6, 4)), np.array([0, 1, 2, 3, 0, 1])
+    mixed = generator.dirichlet(np.ones(4), size=6)
+    loss = classification.build_loss(label_smoothing=smoothing, class_weights=weights)
+    for targets, shares in ((labels, [[float(c == label) for c in range(4)] for label in labels]), (mixed, mixed)):
+        expected = 0.0
+        for logits, share in zip(outputs, shares, strict=True):
+            for c in range(4):
+                log_p = logits[c] - np.log(sum(np.exp(logit) for logit in logits))
+                target = (1 - smoothing) * share[c] + smoothing / 4
+                expected -= (1.0 if weights is None else weights[c]) * target * log_p / 6
+        assert float(loss(targets, outputs.astype("float32"))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_options_the_loss_has_the_bits_of_keras():
+    """Values and gradients of the sparse cross-entropy, so that results before the options were there stay as they are."""
+    theirs, ours = keras.losses.SparseCategoricalCrossentropy(from_logits=True), classification.build_loss()
+    outputs, labels = np.random.default_rng(0).normal(size=(64, 10)).astype("float32"), np.arange(64) % 10
+    assert float(ours(labels, outputs)) == float(theirs(labels, outputs))
+    weights = []
+    for loss in (theirs, ours):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(10)])
+        model.compile("sgd", loss, metrics=classification.build_metrics())
+        model.fit(outputs, labels, epochs=2, verbose=0, shuffle=False)
+        weights.append(model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_true_class_of_a_mixture_is_its_most_probable_one():
+    """For the accuracies; class indices count as before."""
+    outputs = np.array([[5.0, 1, 2, 3, 4, 0], [0, 1, 2, 3, 4, 5.0]], "float32")
+    for labels, top1, top5 in (([0, 0], 0.5, 0.5), ([5, 1], 0.0, 0.5), ([0, 5], 1.0, 1.0)):
+        soft = 0.7 * classification.soft_targets(np.array(labels), classes=6) + 0.3 / 6
+        for targets in (np.array(labels), soft):
+            for metric, expected in zip(classification.build_metrics(), (top1, top5), strict=True):
+                metric.update_state(targets, outputs)
+                assert float(metric.result()) == expected
+
+
 def test_the_most_probable_classes_come_first():
     """Of equal ones the lower index; no more than there are."""
     probabilities = np.array([[0.2, 0.5, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25]])

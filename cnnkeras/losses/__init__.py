@@ -9,7 +9,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "classification": ["cross_entropy", "top_k_accuracies"],
+        "classification": ["CrossEntropy", "top_k_accuracies"],
         "detection": ["ResponsibleIoU", "YoloLoss"],
         "segmentation": ["SegmentationCrossEntropy", "ValidPixelAccuracy"],
     },

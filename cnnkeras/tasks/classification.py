@@ -5,7 +5,7 @@ from typing import Annotated
 
 import lazy_loader
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Lt
 
 from cnnkeras import losses
 from cnnkeras.protocols.posteriors import probabilities
@@ -17,6 +17,7 @@ OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("labels",)
 METRICS = ("top1_accuracy", "top5_accuracy")
 LOSS_IS_MEAN_OF_EXAMPLES = True
+LOSS_PER_CLASS = ("class_weights",)
 PROTOCOL = "views"
 COMMON_KEYS = ("source", "task", "examples")
 
@@ -31,9 +32,23 @@ def encode_examples(annotations: Mapping[str, Sequence[np.ndarray]], **_grid: ob
     return encode_targets(annotations["labels"])
 
 
-def build_loss() -> "keras.losses.Loss":
-    """Cross-entropy of softmax(logits), averaged over the batch (Krizhevsky et al. 2012, section 3.5)."""
-    return losses.cross_entropy()
+def soft_targets(targets: np.ndarray, *, classes: int) -> np.ndarray:
+    """The same targets as probabilities of the classes, float32 (n, classes): 1 for the class of an example."""
+    return np.eye(classes, dtype=np.float32)[targets]
+
+
+def build_loss(
+    *,
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    class_weights: tuple[Annotated[float, Gt(0)], ...] | None = None,
+) -> "keras.losses.Loss":
+    """Cross-entropy of softmax(logits), averaged over the batch (Krizhevsky et al. 2012, section 3.5).
+
+    Args:
+        label_smoothing: So much of the target's probability is divided among all classes.
+        class_weights: A factor on the loss for each class of the dataset, in its order; None: 1 for each.
+    """
+    return losses.CrossEntropy(label_smoothing, class_weights)
 
 
 def build_metrics() -> "list[keras.metrics.Metric]":

@@ -23,8 +23,10 @@ OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("boxes", "box_labels", "difficult")
 METRICS = ("responsible_iou",)
 LOSS_IS_MEAN_OF_EXAMPLES = True
+LOSS_PER_CLASS = ()
 PROTOCOL = None
 COMMON_KEYS = ()
+soft_targets = None  # a mixture of two grids has no box
 
 # Objects with a side below this fraction of the image are no targets (fill_truth_region in src/data.c,
 # pjreddie/darknet@f6afaab).

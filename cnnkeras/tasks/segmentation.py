@@ -19,8 +19,10 @@ OUTPUT_DTYPE = np.dtype(np.float16)
 ANNOTATIONS = ("masks",)
 METRICS = ("pixel_accuracy",)
 LOSS_IS_MEAN_OF_EXAMPLES = False
+LOSS_PER_CLASS = ()
 PROTOCOL = "regions"
 COMMON_KEYS = ("source", "task", "examples", "size")
+soft_targets = None  # a mixture of two label maps has no class for a pixel
 
 
 def encode_targets(masks: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 Batch = tuple[np.ndarray, np.ndarray]
+Change = Callable[[np.ndarray, np.ndarray, np.random.Generator], Batch]
 
 
 class _Order(keras.utils.PyDataset):
@@ -21,15 +22,19 @@ class _Order(keras.utils.PyDataset):
     A batch may be divided into parts, for networks that cannot be trained on all of it at once: the parts are then what is
     counted and returned.
 
+    A change of each batch, as mixup is, gets a generator that is a function of (seed, epoch, batch), and comes last.
+
     Raises:
         ValueError: The split is empty, or its only batch cannot be divided into equal parts.
     """
 
-    def __init__(self, examples: int, *, batch_size: int, seed: int | None, parts: int = 1):
+    def __init__(
+        self, examples: int, *, batch_size: int, seed: int | None, parts: int = 1, change: Change | None = None
+    ):
         super().__init__()
         if not examples:
             raise ValueError("expected at least one example; received: an empty split. Give the dataset some")
-        self._examples, self._seed, self.parts = examples, seed, parts
+        self._examples, self._seed, self.parts, self._change = examples, seed, parts, change
         whole = min(batch_size, examples)
         if whole % parts:
             raise ValueError(f"expected a batch that divides into {parts} equal parts; received: {whole} examples")
@@ -42,6 +47,14 @@ class _Order(keras.utils.PyDataset):
         if self._seed is None:
             return math.ceil(self._examples / self.batch_size)
         return self._examples // (self.batch_size * self.parts) * self.parts
+
+    def changed(self, batch: Batch, index: int) -> Batch:
+        """A batch of the current epoch after the change."""
+        if self._change is None:
+            return batch
+        # `spawn_key` keeps this stream apart from those of the order, of the augmentation (1,) and of the shuffled objects.
+        seed = np.random.SeedSequence([self._seed or 0, self.epoch, index], spawn_key=(2,))
+        return self._change(*batch, np.random.default_rng(seed))
 
     def indices(self, epoch: int, batch: int) -> np.ndarray:
         """Indices of the examples in a batch of an epoch: int64 (batch,)."""
@@ -64,6 +77,7 @@ class Batches(_Order):
         batch_size: Examples in a batch; reduced to N if greater.
         seed: Seed of the shuffling, which leaves out the last partial batch; None: the order of the data, all examples.
         parts: Number of equal parts that a batch is divided into; each is an item.
+        change: Changes each item, given its inputs, its targets and a generator; None: nothing does.
 
     Raises:
         ValueError: The split is empty, or its only batch cannot be divided into equal parts.
@@ -77,14 +91,15 @@ class Batches(_Order):
         batch_size: int,
         seed: int | None = None,
         parts: int = 1,
+        change: Change | None = None,
     ):
-        super().__init__(len(inputs), batch_size=batch_size, seed=seed, parts=parts)
+        super().__init__(len(inputs), batch_size=batch_size, seed=seed, parts=parts, change=change)
         self._inputs, self._targets = inputs, targets
 
     def __getitem__(self, index: int) -> Batch:
         """Inputs and targets of a batch of the current epoch."""
         indices = self.indices(self.epoch, index)
-        return self._inputs[indices], self._targets(indices, self.epoch)
+        return self.changed((self._inputs[indices], self._targets(indices, self.epoch)), index)
 
 
 class PreparedBatches(_Order):
@@ -98,6 +113,7 @@ class PreparedBatches(_Order):
         batch_size: Examples in a batch; reduced to `examples` if greater.
         seed: Seed of the shuffling, which leaves out the last partial batch.
         parts: Number of equal parts that a batch is divided into; each is an item.
+        change: As of `Batches`.
 
     Raises:
         ValueError: The split is empty, or its only batch cannot be divided into equal parts.
@@ -112,8 +128,9 @@ class PreparedBatches(_Order):
         batch_size: int,
         seed: int,
         parts: int = 1,
+        change: Change | None = None,
     ):
-        super().__init__(examples, batch_size=batch_size, seed=seed, parts=parts)
+        super().__init__(examples, batch_size=batch_size, seed=seed, parts=parts, change=change)
         self._start, self._ahead = start, ahead
         self._started: dict[tuple[int, int], Callable[[], Batch]] = {}
 
@@ -127,7 +144,7 @@ class PreparedBatches(_Order):
         for key in wanted:
             if key not in self._started:
                 self._started[key] = self._start(self.indices(*key), key[0])
-        return self._started.pop(wanted[0])()
+        return self.changed(self._started.pop(wanted[0])(), index)
 
 
 class Span(keras.utils.PyDataset):

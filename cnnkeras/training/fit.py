@@ -92,11 +92,18 @@ def fit(
 
     Raises:
         DivergedError: The loss became infinite or NaN. With `checkpoints` the error names the first layer whose output was no number.
-        FitError: The parts of a batch would not give what the whole batch gives, or `best_by` is not in the logs.
+        FitError: The parts of a batch would not give what the whole batch gives, gradients would be clipped on several devices, or `best_by` is not in the logs.
     """
     _require_named(best_by, metrics)
     set_weight_decay(model, optimizer.weight_decay, optimizer.normalization_decay)
+    # AdamW's decay, which is not in the gradient, is of kernels too. By variable: the names that Keras would match differ by backend.
+    optimizer.update.exclude_from_weight_decay([own for own in model.trainable_variables if own.name != "kernel"])
     is_distributed = _is_distributed(model)
+    if is_distributed and optimizer.update.global_clipnorm is not None:
+        raise FitError(
+            f"expected no global_clipnorm; received: {optimizer.update.global_clipnorm:g} on several devices, "
+            "each of which Keras lets clip the gradient of its own share. Leave it out, or train on one device"
+        )
     if train.parts > 1:
         if reason := why_indivisible(model, loss):
             raise FitError(

@@ -54,10 +54,12 @@ class Train(Entry):
         optimizer: A function of `cnnkeras/training/optimizers.py`, and its arguments.
         schedule: A function of `cnnkeras/training/schedules.py`, and its arguments.
         accumulate: Each batch is computed in so many parts, which takes less memory; the step is that of the whole batch, except for
-            rounding and for the masks of dropout, which are drawn for each part.
+            rounding, for the masks of dropout and for the partners of mixup, which are drawn for each part.
         early_stopping: When to stop before `epochs`; None never stops early.
         keep: Whose weights the model gets, the `best` or the `last` epoch's. None: the best one's with `early_stopping`, else the last.
         keep_by: The number of the validation split by which an epoch is the best: `val_loss`, or a metric of the history.
+        mixup_alpha: Train on mixtures of two examples, whose shares are drawn from Beta(alpha, alpha) (`cnnkeras.training.mixup`); above
+            0, usually 0.1 to 0.4. None: on the examples themselves.
         ema_momentum: Of moving averages of the weights (`cnnkeras.training.averages`): these are validated, kept and saved, while the
             training goes on from the weights themselves. None: no averages.
         precision: Keras' dtype policy.
@@ -93,6 +95,7 @@ class Train(Entry):
     accumulate: Positive = Field(default=1, exclude_if=lambda parts: parts == 1)
     keep: Literal["best", "last"] | None = Field(default=None, exclude_if=lambda keep: keep is None)
     keep_by: str = Field(default="val_loss", exclude_if=lambda name: name == "val_loss")
+    mixup_alpha: Annotated[float, Field(gt=0)] | None = Field(default=None, exclude_if=lambda alpha: alpha is None)
     ema_momentum: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None, exclude_if=lambda momentum: momentum is None
     )

@@ -19,13 +19,15 @@ from pipeline.runtime.printable import without_secrets
 
 _AFTER_TRAINING = ("predict.", "postprocess.", "evaluate.")
 _ORIGIN = ("source.", "import.")  # params of the bytes' origin; the fingerprint has digests of the bytes themselves
-# Params that at these values do not change a result: those on damaged or leaked examples, and options of an optimizer.
+# Params that at these values do not change a result: those on damaged or leaked examples, and options of an optimizer or a loss. None,
+# which is no value, is left out of all.
 _AT_DEFAULT = {
     "backend": "tensorflow",
     "dataset.on_error": "fail",
     "dataset.leaks": "fail",
     "train.optimizer.normalization_decay": 0.0,
     "train.optimizer.bias_rate_factor": 1.0,
+    "train.loss.label_smoothing": 0.0,
 }
 
 

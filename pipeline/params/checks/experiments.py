@@ -5,7 +5,7 @@ from cnnkeras.architectures import check_task
 from cnnkeras.by_name import unknown
 from pipeline.params.checks.architectures import check_input, checked_model, known_architecture
 from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess, completed_predict
-from pipeline.params.checks.training import check_normalization, check_training
+from pipeline.params.checks.training import check_loss, check_normalization, check_training
 from pipeline.params.checks.transforms import check_transforms, check_visible_fraction
 from pipeline.params.experiments import Experiment, is_published
 from pipeline.params.parsed import ParsedFile
@@ -42,6 +42,7 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
     loss = checked_arguments(
         file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss
     )
+    check_loss(file, params, name, loss)
     postprocess = checked_postprocess(
         file, params, (*location, "postprocess"), experiment.dataset, experiment.postprocess
     )

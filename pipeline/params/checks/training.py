@@ -35,6 +35,7 @@ def check_training(file: ParsedFile, params: Params, name: str) -> None:
             )
     _check_seeds(file, location, experiment)
     _check_parts(file, (*location, "train", "accumulate"), experiment.train, params.task(name))
+    _check_mixing(file, (*location, "train", "mixup_alpha"), experiment.train, params.task(name))
     _check_best(file, (*location, "train", "keep_by"), experiment.train, params.datasets[experiment.dataset].task)
     if experiment.train.epochs:
         _check_schedule(file, (*location, "train", "schedule"), experiment)
@@ -88,6 +89,21 @@ def _check_parts(file: ParsedFile, location: tuple[str, ...], train: Train, task
             f"expected none, as the loss of {task} averages over more than one example; received: {train.accumulate}"
         )
         raise file.error(location, f"{message}. Take a smaller batch_size")
+
+
+def check_loss(file: ParsedFile, params: Params, name: str, loss: Mapping[str, Any]) -> None:
+    """Refuse settings of a loss with numbers for more or fewer classes than the dataset has. `loss`: the checked ones."""
+    classes = params.classes(params.experiments[name].dataset)
+    for key in tasks.load(params.task(name)).LOSS_PER_CLASS:
+        if loss[key] is not None and len(loss[key]) != len(classes):
+            message = f"expected {len(classes)} numbers, one for each class; received: {len(loss[key])}"
+            raise file.error(("experiments", name, "train", "loss", key), message)
+
+
+def _check_mixing(file: ParsedFile, location: tuple[str, ...], train: Train, task: str) -> None:
+    if train.mixup_alpha is not None and tasks.load(task).soft_targets is None:
+        message = f"expected none, as the targets of {task} cannot be mixed; received: {train.mixup_alpha:g}"
+        raise file.error(location, message)
 
 
 def _check_best(file: ParsedFile, location: tuple[str, ...], train: Train, task: str) -> None:

@@ -4,6 +4,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from cnnkeras import tasks
+from cnnkeras.training.mixup import mixup
 from pipeline.formats.packed import open_split
 from pipeline.runtime import paths
 from pipeline.stages.train.batch_sheet import draw_batch
@@ -12,7 +16,7 @@ from pipeline.stages.train.training import Training
 from pipeline.stages.train.workers import ReadAhead, read_ahead
 
 if TYPE_CHECKING:
-    from cnnkeras.training.batches import Batches, PreparedBatches
+    from cnnkeras.training.batches import Batch, Batches, Change, PreparedBatches
 
 
 def _reader(training: Training, split: str) -> Reader:
@@ -45,10 +49,24 @@ def training_batches(training: Training, ahead: ReadAhead | None) -> "Batches | 
 
     settings = training.settings
     options = {"batch_size": settings.batch_size, "seed": training.seed, "parts": settings.accumulate}
+    options["change"] = _mixing(training)
     if ahead is not None:
         return PreparedBatches(ahead.examples, ahead.start, ahead=ahead.ahead, **options)
     read = _reader(training, "train")
     return Batches(read.inputs, read.targets, **options)
+
+
+def _mixing(training: Training) -> "Change | None":
+    """Mixup of a batch with probabilities as targets; None if the training has none."""
+    task, alpha = tasks.load(training.task), training.settings.mixup_alpha
+    if alpha is None:
+        return None
+
+    def mix(inputs: np.ndarray, targets: np.ndarray, generator: np.random.Generator) -> "Batch":
+        soft = task.soft_targets(targets, classes=len(training.classes))
+        return mixup(inputs, soft, alpha=alpha, generator=generator)
+
+    return mix
 
 
 def draw_first_batch(training: Training, batches: "Batches | PreparedBatches", path: Path) -> None:
