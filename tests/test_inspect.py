@@ -224,6 +224,18 @@ LAYOUTS = {
         {"names": ["nut", "bolt", "ring"], "splits": {"train": "train", "val": 0.15, "test": "val"}},
         "3 classes: nut 12, bolt 12, ring 12",
     ),
+    "csv_labels": (
+        {f"train/{n}.png": noise(n) for n in range(12)} | {"train.csv": ("id,breed,age\n" + "".join(f"{n},{'cat' if n % 2 else 'dog'},{n}\n" for n in range(12))).encode(), "sample_submission.csv": b"id,breed\n99,cat\n"},
+        "csv_labels",
+        {"images": "train", "image_column": "id", "label_column": "breed", "labels": ["cat", "dog"], "splits": {"train": "train.csv", "val": 0.15, "test": 0.15}},
+        "2 classes: cat 6, dog 6",
+    ),
+    "csv_boxes": (
+        {f"data/photos/{n}.png": noise(n) for n in range(10)} | {"boxes.csv": ("image;category;XMin;YMin;XMax;YMax\n" + "".join(f"photos/{n}.png;nut;2;3;{20 + n};30\nphotos/{n}.png;bolt;9;3;22;30\n" for n in range(10))).encode()},
+        "csv_boxes",
+        {"images": "data", "image_column": "image", "delimiter": ";", "label_column": "category", "classes": ["bolt", "nut"], "box_columns": ["XMin", "YMin", "XMax", "YMax"], "splits": {"train": "boxes.csv", "val": 0.15, "test": 0.15}},
+        "2 classes: bolt 10, nut 10",
+    ),
     "idx": (idx_files(), "idx", {}, "60 images: 36 train, 4 val, 20 test"),
 }  # fmt: skip
 

@@ -1,0 +1,191 @@
+"""A table with a box a row, as Kaggle has it, and the images beside it.
+
+    train.csv     image,xmin,ymin,xmax,ymax,label      splits: {train: train.csv, val: 0.1, test: 0.1}
+                  vid_4_1000.jpg,281,187,327,223,car   box_columns: [xmin, ymin, xmax, ymax]
+    train.csv     image_id,bbox                        box_columns: [bbox]    box_format: corner_and_size
+                  b6ab77fd7,"[834.0, 222.0, 56.0, 36.0]"
+
+An image is named by its file, with or without its ending, or by a path whose end is below the folder of images; its rows need not
+follow each other. A row whose box is empty is an image without objects. Boxes are continuous, with their origin at the image's top-left corner;
+one without area or outside the image is dropped and counted, one that sticks out is clipped.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import AfterValidator, Field, model_validator
+
+from cnnkeras.by_name import unknown
+from pipeline import sources
+from pipeline.files import image_files, texts
+from pipeline.files.archives import Archives
+from pipeline.files.published_archives import PublishedArchives, fetch_archives
+from pipeline.files.splits import Splits
+from pipeline.files.tables import Delimiter, Row, read_rows
+from pipeline.images import reading
+from pipeline.runtime.errors import InputError
+from pipeline.sources.coco.instances import MAX_NUMBER
+
+TASKS = ("detection", "classification")
+HAS_OBJECTS = True
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_EMPTY = frozenset(("", "nan", "null", "none", "[]", "no_box"))
+
+Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
+
+
+class Source(PublishedArchives, sources.SourceEntry):
+    """Entry of a `csv_boxes` source.
+
+    Attributes:
+        root: Folder inside the archives that everything else is below; empty where that is the archive itself.
+        images: Folder of the images, below the root.
+        image_column: The column that names the images.
+        label_column: The column that has the boxes' classes; left out where there is one class.
+        classes: Class names, the values of that column, in order.
+        box_columns: The four columns of a box, or the one that has four numbers: `[281, 187, 327, 223]`.
+        box_format: What the four numbers are: `corners` x0, y0, x1, y1; `corner_and_size` x0, y0, width, height; `centre_and_size`.
+        box_units: `pixels`, or `fractions` of the image's width and height.
+        delimiter: What is between two values.
+        splits: Which table serves which split, its path below the root.
+    """
+
+    kind: Literal["csv_boxes"]
+    root: str = ""
+    images: str = "."
+    image_column: str
+    label_column: str | None = None
+    classes: sources.ClassNames
+    box_columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=4)]
+    box_format: Literal["corners", "corner_and_size", "centre_and_size"] = "corners"
+    box_units: Literal["pixels", "fractions"] = "pixels"
+    delimiter: Delimiter = ","
+    splits: Splits[Part]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Source":
+        if len(self.box_columns) not in (1, 4):
+            raise ValueError(f"box_columns: expected one column or four; received: {len(self.box_columns)}")
+        if self.label_column is None and len(self.classes) > 1:
+            raise ValueError(f"classes: expected one class without label_column; received: {len(self.classes)}")
+        return self
+
+
+fetch = fetch_archives
+
+
+def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:  # noqa: ARG001 - there are none
+    """Images of a split with their boxes, in the order of their first rows; an id is the image's path below the folder of images.
+
+    Raises:
+        InputError: A table is missing or none, a class is not named, a box is none, or all boxes are below a pixel.
+    """
+    archives, start = source.open(folder), image_files.below(source.root)
+    member = start + source.splits.part(split)
+    columns = (source.image_column, *source.box_columns, *([source.label_column] if source.label_column else []))
+    below = start + image_files.below(source.images)
+    paths = image_files.Paths(archives, below)
+    objects: dict[str, list[tuple[tuple[float, ...], int]]] = {}
+    problems: dict[str, str] = {}
+    for row in read_rows(archives, member, columns, source.delimiter):
+        image = row.values[0]
+        name = (paths.find(image) if image else None) or image
+        if name not in objects and name not in archives:
+            problems[name] = (
+                f"{row.where}: expected an image in {below or './'}; received: {image!r}{archives.note_on_names}"
+            )
+        objects.setdefault(name, []).extend(_object(row, source))
+    if source.box_units == "pixels":
+        corners = [_corners(box, source.box_format) for each in objects.values() for box, _ in each]
+        sources.refuse_fractions(np.array(corners, np.float64).reshape(-1, 4), member)
+    names = list(objects)
+    names = [names[position] for position in source.splits.positions(split, len(names))]
+    ids = image_files.ids(name.removeprefix(below) for name in names)
+    reader = _Reader(archives, source, objects, problems)
+    return sources.Examples(list(zip(ids, names, strict=True)), reader.read)
+
+
+def _object(row: Row, source: Source) -> list[tuple[tuple[float, ...], int]]:
+    """The box and the class of a row; none of a row whose box is empty."""
+    values = row.values[1 : 1 + len(source.box_columns)]
+    if all(value.lower() in _EMPTY for value in values):
+        return []
+    if len(values) == 1:
+        values = tuple(re.split(r"[\s,;]+", values[0].strip("[](){} ")))
+    if len(values) != 4 or not all(map(_NUMBER.fullmatch, values)):
+        columns = ", ".join(source.box_columns)
+        raise InputError(
+            f"{row.where}: expected the four numbers of a box in {columns}; received: {', '.join(values)[:80]!r}"
+        )
+    box = tuple(map(float, values))
+    if max(map(abs, box)) > MAX_NUMBER:
+        raise InputError(f"{row.where}: expected the four numbers of a box; received: {max(box, key=abs)}")
+    if source.box_units == "fractions" and not all(-0.01 <= value <= 1.01 for value in box):
+        raise InputError(
+            f"{row.where}: expected fractions of the image, from 0 to 1; received: {max(box, key=abs):g}. Say box_units: pixels"
+        )
+    value = row.values[-1] if source.label_column else source.classes[0]
+    if value not in source.classes:
+        raise InputError(f"{row.where}: {unknown(value, source.classes, 'class')}. Name it under `classes`")
+    return [(box, source.classes.index(value))]
+
+
+def _corners(box: tuple[float, ...], box_format: str) -> tuple[float, float, float, float]:
+    a, b, c, d = box
+    if box_format == "corners":
+        return min(a, c), min(b, d), max(a, c), max(b, d)
+    if box_format == "corner_and_size":
+        return a, b, a + c, b + d
+    return a - c / 2, b - d / 2, a + c / 2, b + d / 2
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads images with the boxes of their rows.
+
+    Attributes:
+        archives: What holds them.
+        source: The entry.
+        objects: Numbers of a box, and its class, of each image's name.
+        problems: Why an image is not there.
+    """
+
+    archives: Archives
+    source: Source
+    objects: dict[str, list[tuple[tuple[float, ...], int]]]
+    problems: dict[str, str]
+
+    def read(self, item: tuple[str, str]) -> sources.Example:
+        """The example of an id and of an image's name.
+
+        Raises:
+            InputError: The image is not there, or none.
+        """
+        id, name = item
+        if name in self.problems:
+            raise InputError(self.problems[name])
+        image = self.archives[name]
+        width, height = reading.size(name, image)
+        scale = (width, height) if self.source.box_units == "fractions" else (1, 1)
+        boxes, labels, dropped = [], [], Counter()
+        for box, label in self.objects[name]:
+            x0, y0, x1, y1 = np.array(_corners(box, self.source.box_format)) * [*scale, *scale]
+            if x0 >= x1 or y0 >= y1:
+                dropped["boxes without area"] += 1
+            elif x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+                dropped["boxes outside the image"] += 1
+            else:
+                boxes.append((max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)))
+                labels.append(label)
+        return sources.Example(
+            id=id,
+            image=image,
+            boxes=np.array(boxes, np.float64).reshape(-1, 4),
+            labels=np.array(labels, np.int32),
+            difficult=np.zeros(len(labels), bool),
+            dropped=dict(dropped),
+        )
