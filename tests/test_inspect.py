@@ -236,6 +236,12 @@ LAYOUTS = {
         {"images": "data", "image_column": "image", "delimiter": ";", "label_column": "category", "classes": ["bolt", "nut"], "box_columns": ["XMin", "YMin", "XMax", "YMax"], "splits": {"train": "boxes.csv", "val": 0.15, "test": 0.15}},
         "2 classes: bolt 10, nut 10",
     ),
+    "labelme": (
+        {f"{n}.png": noise(n) for n in range(11)} | {f"{n}.json": json.dumps({"shapes": [{"label": "nut", "points": [[2, 2], [20, 9]], "shape_type": "rectangle"}], "imagePath": f"{n}.png"}).encode() for n in range(10)},
+        "labelme",
+        {"classes": ["nut"], "splits": {"train": ".", "val": 0.15, "test": 0.15}},
+        "10 images: 6 train, 2 val, 2 test",
+    ),
     "idx": (idx_files(), "idx", {}, "60 images: 36 train, 4 val, 20 test"),
 }  # fmt: skip
 

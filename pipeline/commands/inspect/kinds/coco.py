@@ -46,8 +46,11 @@ def recognise(data: Data) -> Found | None:
 
 def _read(data: Data, name: str) -> dict[str, Any] | None:
     """A JSON of instances; None for any other, and for one that the kind's own reader is going to name."""
+    content = data.archives[name]
+    if b"categories" not in content.replace(b"\0", b""):  # a folder of labelme's has thousands of other ones
+        return None
     try:
-        document = json.loads(texts.decode(data.archives[name], name))
+        document = json.loads(texts.decode(content, name))
     except (InputError, ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or not all(isinstance(document.get(key), list) for key in _KEYS):
