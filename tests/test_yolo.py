@@ -60,9 +60,9 @@ def test_a_polygon_by_hand(tmp_path):
 
 
 def test_what_is_dropped_is_counted(tmp_path):
-    """Without area, twice, and of classes that a mapping does not name; a hundredth beyond the edge is clipped."""
+    """Without area, twice, and of classes that are not named; a hundredth beyond the edge is clipped."""
     lines = ["3 .5 .5 .2 .2", "3 .5 .5 .2 .2", "3 .5 .5 0 .2", "9 .5 .5 .2 .2", "0 0.005 .5 0.02 1"]
-    example = one(tmp_path, "\n".join(lines), names={3: "cat", 0: "dog"})
+    example = one(tmp_path, "\n".join(lines), names={3: "cat", 0: "dog"}, other_classes="drop")
     assert example.dropped == {
         "boxes without area": 1,
         "boxes that are written twice": 1,
@@ -81,7 +81,7 @@ def test_what_is_dropped_is_counted(tmp_path):
         ("0 .5 nan .2 .2", r"line 1: expected a class and .*received: '0 \.5 nan"),
         ("-1 .5 .5 .2 .2", r"line 1: expected a class and"),
         ("0 320 240 50 60", r"line 1: expected fractions of the image, from 0 to 1; received: 320\. Divide pixels"),
-        ("2 .5 .5 .2 .2", r"line 1: expected the number of a class, from 0 to 1; received: 2\. Name it under `names`"),
+        ("2 .5 .5 .2 .2", r"line 1: expected the number of a class \(0, 1\); received: 2\. Name it under `names`"),
         (b"\xff\xfe\xfa", r"labels/a\.txt: expected text in"),
     ],
 )  # fmt: skip

@@ -15,7 +15,7 @@ It may define, so that params.yaml can be checked against the data before they a
 - `SIGNAL_LENGTH`: values of a signal, of a kind that has signals;
 - `max_training_examples(source, *, examples)`: how many the training split has at most; `examples` as in a dataset's entry.
 
-What kinds have in common: `ClassNames` and `Examples` here, `PublishedArchives` (files/published_archives.py) for data that are
+What kinds have in common: `ClassNames`, `Objects` and `Examples` here, `PublishedArchives` (files/published_archives.py) for data that are
 published as archives, and `Splits` (files/splits.py), the key that says which published part serves which split.
 """
 
@@ -115,6 +115,19 @@ def distinct(names: Sequence[str]) -> Sequence[str]:
 ClassNames = Annotated[
     tuple[Annotated[str, AfterValidator(composed)], ...], Field(min_length=1), AfterValidator(distinct)
 ]
+
+
+class Objects(Entry):
+    """What the entry of a source of objects has.
+
+    Attributes:
+        other_classes: What becomes of an object whose class is not listed: `error` names it, `drop` leaves it out and counts it.
+    """
+
+    other_classes: Literal["error", "drop"] = "error"
+
+
+OTHER = "objects of other classes"  # why an object was left out
 
 
 def check_labels(labels: np.ndarray, classes: Sequence[str], where: str) -> None:

@@ -38,7 +38,7 @@ _EMPTY = frozenset(("", "nan", "null", "none", "[]", "no_box"))
 Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
 
 
-class Source(PublishedArchives, sources.SourceEntry):
+class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
     """Entry of a `csv_boxes` source.
 
     Attributes:
@@ -89,7 +89,7 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     columns = (source.image_column, *source.box_columns, *([source.label_column] if source.label_column else []))
     below = start + image_files.below(source.images)
     paths = image_files.Paths(archives, below)
-    objects: dict[str, list[tuple[tuple[float, ...], int]]] = {}
+    objects: dict[str, list[tuple[tuple[float, ...], int | None]]] = {}
     problems: dict[str, str] = {}
     for row in read_rows(archives, member, columns, source.delimiter):
         image = row.values[0]
@@ -109,8 +109,8 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     return sources.Examples(list(zip(ids, names, strict=True)), reader.read)
 
 
-def _object(row: Row, source: Source) -> list[tuple[tuple[float, ...], int]]:
-    """The box and the class of a row; none of a row whose box is empty."""
+def _object(row: Row, source: Source) -> list[tuple[tuple[float, ...], int | None]]:
+    """The box and the class of a row, None of another class that is left out; nothing of a row whose box is empty."""
     values = row.values[1 : 1 + len(source.box_columns)]
     if all(value.lower() in _EMPTY for value in values):
         return []
@@ -129,8 +129,11 @@ def _object(row: Row, source: Source) -> list[tuple[tuple[float, ...], int]]:
             f"{row.where}: expected fractions of the image, from 0 to 1; received: {max(box, key=abs):g}. Say box_units: pixels"
         )
     value = row.values[-1] if source.label_column else source.classes[0]
+    if value not in source.classes and source.other_classes == "drop":
+        return [(box, None)]
     if value not in source.classes:
-        raise InputError(f"{row.where}: {unknown(value, source.classes, 'class')}. Name it under `classes`")
+        reason = unknown(value, source.classes, "class")
+        raise InputError(f"{row.where}: {reason}. Name it under `classes`, or say other_classes: drop")
     return [(box, source.classes.index(value))]
 
 
@@ -156,7 +159,7 @@ class _Reader:
 
     archives: Archives
     source: Source
-    objects: dict[str, list[tuple[tuple[float, ...], int]]]
+    objects: dict[str, list[tuple[tuple[float, ...], int | None]]]
     problems: dict[str, str]
 
     def read(self, item: tuple[str, str]) -> sources.Example:
@@ -174,7 +177,9 @@ class _Reader:
         boxes, labels, dropped = [], [], Counter()
         for box, label in self.objects[name]:
             x0, y0, x1, y1 = np.array(_corners(box, self.source.box_format)) * [*scale, *scale]
-            if x0 >= x1 or y0 >= y1:
+            if label is None:
+                dropped[sources.OTHER] += 1
+            elif x0 >= x1 or y0 >= y1:
                 dropped["boxes without area"] += 1
             elif x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
                 dropped["boxes outside the image"] += 1

@@ -43,7 +43,7 @@ _POINTS = {"rectangle": 2, "circle": 2}  # corners; the centre and a point of th
 Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
 
 
-class Source(PublishedArchives, sources.SourceEntry):
+class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
     """Entry of a `labelme` source.
 
     Attributes:
@@ -112,7 +112,10 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         )
     names = [names[position] for position in source.splits.positions(split, len(names))]
     ids = image_files.ids(name[len(start) :] for name in names)
-    return sources.Examples(list(zip(ids, names, strict=True)), _Reader(archives, source.classes, masks).read)
+    return sources.Examples(
+        list(zip(ids, names, strict=True)),
+        _Reader(archives, source.classes, masks, source.other_classes == "drop").read,
+    )
 
 
 def _is_annotation(name: str, below: str) -> bool:
@@ -189,11 +192,13 @@ class _Reader:
         archives: What holds them.
         classes: Class names, in order.
         has_masks: Whether label maps are drawn.
+        drops_others: Whether objects of classes that are not listed are left out.
     """
 
     archives: Archives
     classes: Sequence[str]
     has_masks: bool
+    drops_others: bool
 
     def read(self, item: tuple[str, str]) -> sources.Example:
         """The example of an id and of a JSON's name.
@@ -210,10 +215,13 @@ class _Reader:
             raise reading.another_size(member, annotation.size, size)  # before anything is drawn at that size
         objects, boxes, dropped = [], [], Counter(annotation.dropped)
         for each in annotation.objects:
-            if each.label not in self.classes:
-                raise InputError(f"{member}: {unknown(each.label, self.classes, 'class')}. Name it under `classes`")
+            if each.label not in self.classes and not self.drops_others:
+                reason = unknown(each.label, self.classes, "class")
+                raise InputError(f"{member}: {reason}. Name it under `classes`, or say other_classes: drop")
             x0, y0, x1, y1 = each.box.tolist()
-            if x0 >= x1 or y0 >= y1:
+            if each.label not in self.classes:
+                dropped[sources.OTHER] += 1
+            elif x0 >= x1 or y0 >= y1:
                 dropped["boxes without area"] += 1
             elif x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
                 dropped["boxes outside the image"] += 1

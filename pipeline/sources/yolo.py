@@ -65,13 +65,12 @@ NamesByNumber = Annotated[
 ]
 
 
-class Source(PublishedArchives, sources.SourceEntry):
+class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
     """Entry of a `yolo` source.
 
     Attributes:
         root: Folder inside the archives that everything else is below; empty where that is the archive itself.
-        names: The classes' names as data.yaml has them: a list, in the order of their numbers, or a mapping `{0: person, 2: car}`. With a list
-            another number is an error; with a mapping, objects of other numbers are dropped and counted.
+        names: The classes' names as data.yaml has them: a list, in the order of their numbers, or a mapping `{0: person, 2: car}`.
         splits: Which images serve which split: those of a folder, of a list `NAME.txt` with an image a line, or of several of these.
     """
 
@@ -128,7 +127,9 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         )
     names = [names[position] for position in source.splits.positions(split, len(names))]
     ids = image_files.ids(name[len(image_files.below(source.root)) :] for name in names)
-    return sources.Examples(list(zip(ids, names, strict=True)), _Reader(archives, source.labels, masks).read)
+    return sources.Examples(
+        list(zip(ids, names, strict=True)), _Reader(archives, source.labels, masks, source.other_classes == "drop").read
+    )
 
 
 def _images(archives: Archives, root: str, part: str) -> Iterator[str]:
@@ -183,8 +184,10 @@ def read_objects(content: bytes, member: str, labels: dict[int, int], *, drops_o
             )
         label = labels.get(int(_CLASS.fullmatch(first)[1]))
         if label is None and not drops_others:
+            known = ", ".join(map(str, sorted(labels)[:12])) + (", ..." if len(labels) > 12 else "")
             raise InputError(
-                f"{where}: expected the number of a class, from 0 to {len(labels) - 1}; received: {first}. Name it under `names`"
+                f"{where}: expected the number of a class ({known}); received: {first}. "
+                "Name it under `names`, or say other_classes: drop"
             )
         points = _corners(values) if is_box else values.reshape(-1, 2)
         found.append(Object(label, points, not is_box, number))
@@ -204,11 +207,13 @@ class _Reader:
         archives: What holds them.
         labels: Our class of each number in the files.
         has_masks: Whether label maps are drawn.
+        drops_others: Whether objects of classes that are not named are left out.
     """
 
     archives: Archives
     labels: dict[int, int]
     has_masks: bool
+    drops_others: bool
 
     def read(self, item: tuple[str, str]) -> sources.Example:
         """The example of an id and of an image's name.
@@ -219,14 +224,13 @@ class _Reader:
         id, name = item
         image, file = self.archives[name], label_file(name)
         width, height = reading.size(name, image)
-        drops_others = list(self.labels) != list(range(len(self.labels)))
         content = self.archives[file] if file in self.archives or file in self.archives.refused else b""
         objects, boxes, dropped = [], [], Counter()
-        for each in read_objects(content, file, self.labels, drops_others=drops_others):
+        for each in read_objects(content, file, self.labels, drops_others=self.drops_others):
             points = (each.points * [width, height]).clip(0, [width, height])
             box = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
             if each.label is None:
-                dropped["objects of other classes"] += 1
+                dropped[sources.OTHER] += 1
             elif box[0] >= box[2] or box[1] >= box[3]:
                 dropped["boxes without area"] += 1
             elif any(each.label == other.label and np.array_equal(each.points, other.points) for other in objects):

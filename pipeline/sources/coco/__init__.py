@@ -51,17 +51,19 @@ class Part(Entry):
     images: str
 
 
-class Source(PublishedArchives, sources.SourceEntry):
+class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
     """Entry of a `coco` source.
 
     Attributes:
-        classes: Names of the categories that count, in the order that they have here. Objects of others are dropped and counted.
+        classes: Names of the categories that count, in the order that they have here.
         splits: Which part serves which split.
+        other_classes: What becomes of objects of other categories, of which COCO has many: `drop` leaves them out and counts them, `error` names one.
     """
 
     kind: Literal["coco"]
     classes: Annotated[sources.ClassNames, Field(max_length=VOID - 1)]
     splits: Splits[Part]
+    other_classes: Literal["error", "drop"] = "drop"
 
 
 fetch = fetch_archives
@@ -74,7 +76,7 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         InputError: The JSON is not there or none of instances, or a class is none of its categories.
     """
     archives, part = source.open(folder), source.splits.part(split)
-    instances = read_instances(archives, part.annotations, source.classes)
+    instances = read_instances(archives, part.annotations, source.classes, drops_others=source.other_classes == "drop")
     positions = source.splits.positions(split, len(instances.images))
     images = [instances.images[position] for position in positions]
     ids = image_files.ids(name for _, name in images)
@@ -124,7 +126,7 @@ class _Reader:
                 objects.append(entry)
                 boxes.append(box)
         if others := self.instances.others[number]:
-            dropped["objects of other classes"] = others
+            dropped[sources.OTHER] = others
         labels = [self.instances.labels[entry.category_id] for entry in objects]
         crowd = np.array([entry.iscrowd for entry in objects], bool)
         return sources.Example(

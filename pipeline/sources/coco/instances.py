@@ -153,7 +153,7 @@ def _object(entry: _Annotation, where: str) -> Object:
         raise InputError(f"{where}: expected {_EXPECTED[key]}; received: {str(values[key])[:80]}") from None
 
 
-def read_instances(archives: Archives, member: str, classes: Sequence[str]) -> Instances:
+def read_instances(archives: Archives, member: str, classes: Sequence[str], *, drops_others: bool = True) -> Instances:
     """Read an instances JSON.
 
     Raises:
@@ -178,8 +178,11 @@ def read_instances(archives: Archives, member: str, classes: Sequence[str]) -> I
             raise InputError(f"{member}: expected an image of id {image!r}; received: none")
         if category in labels:
             objects[image].append(entry)
-        elif category in categories:
+        elif category in categories and drops_others:
             others[image] += 1
+        elif category in categories:
+            reason = unknown(categories[category], classes, "class")
+            raise InputError(f"{member}: {reason}. Name it under `classes`, or say other_classes: drop")
         else:
             raise InputError(f"{member}: expected a category of id {category!r}; received: none")
     images.sort(key=lambda image: (isinstance(image[0], str), image[0]))

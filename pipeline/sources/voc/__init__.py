@@ -89,7 +89,7 @@ class ExtraMasks(Entry):
     lists: ListNames = ("train", "val")
 
 
-class Source(PublishedArchives, sources.SourceEntry):
+class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
     """Entry of a `voc` source.
 
     Attributes:
@@ -123,7 +123,8 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     listed = [listed[position] for position in source.splits.positions(split, len(listed))]
     if source.extra_masks and masks and split == "train":
         listed += _extra_images(archives, source)
-    return read_examples(archives, source.classes, listed, source.extra_masks, masks=masks)
+    drops_others = source.other_classes == "drop"
+    return read_examples(archives, source.classes, listed, source.extra_masks, masks=masks, drops_others=drops_others)
 
 
 def _read_lists(archives: Archives, source: Source, names: str | Sequence[str], *, masks: bool) -> list[Image]:
@@ -203,6 +204,7 @@ def read_examples(
     extra_masks: ExtraMasks | None = None,
     *,
     masks: bool,
+    drops_others: bool = False,
 ) -> sources.Examples:
     """Images of an archive in VOC layout with their boxes and, if `masks`, their label maps.
 
@@ -216,7 +218,7 @@ def read_examples(
     )
     ids = image_files.ids(f"{id}.jpg" for _, id in listed)
     return sources.Examples(
-        list(zip(ids, listed, strict=True)), _Reader(archives, classes, members, masks, extra_masks).read
+        list(zip(ids, listed, strict=True)), _Reader(archives, classes, members, masks, extra_masks, drops_others).read
     )
 
 
@@ -230,6 +232,7 @@ class _Reader:
         members: The members of each image, by its name without the ending: one, if all is well.
         has_masks: Whether label maps are read.
         extra_masks: Where those of others are.
+        drops_others: Whether objects of classes that are not listed are left out.
     """
 
     archives: Archives
@@ -237,6 +240,7 @@ class _Reader:
     members: Mapping[str, Sequence[str]]
     has_masks: bool
     extra_masks: ExtraMasks | None
+    drops_others: bool
 
     def read(self, item: tuple[str, Image]) -> sources.Example:
         """The example of an id that is safe as a file's name, and of the folder and the id that a list has.
@@ -251,7 +255,11 @@ class _Reader:
         if mask is not None and annotation not in self.archives:
             return sources.Example(id=safe_id, image=image, mask=mask)
         read = read_annotation(
-            self.archives[annotation], annotation, self.classes, lambda: reading.size(self._member(below, id), image)
+            self.archives[annotation],
+            annotation,
+            self.classes,
+            lambda: reading.size(self._member(below, id), image),
+            drops_others=self.drops_others,
         )
         return dataclasses.replace(read, id=safe_id, image=image, mask=mask)
 

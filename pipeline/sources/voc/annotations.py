@@ -20,7 +20,12 @@ from pipeline.sources.voc import annotation_xml
 
 
 def read_annotation(
-    xml: bytes, member: str, classes: Sequence[str], image_size: Callable[[], tuple[int, int]]
+    xml: bytes,
+    member: str,
+    classes: Sequence[str],
+    image_size: Callable[[], tuple[int, int]],
+    *,
+    drops_others: bool = False,
 ) -> sources.Example:
     """The objects of an annotation file, as an example without a name and an image.
 
@@ -29,6 +34,7 @@ def read_annotation(
         member: Its name, for messages.
         classes: Class names, in order.
         image_size: Reads the image's width and height in pixels, where the file does not state them.
+        drops_others: Whether objects of other classes are left out, rather than being an error.
 
     Raises:
         InputError: The file is no XML, or an object has no or an unknown name, no box, or a coordinate that is no
@@ -42,8 +48,10 @@ def read_annotation(
     corners = [_read_corners(element, member) for element in objects]
     sources.refuse_fractions(np.array(corners, np.float64).reshape(-1, 4), member)
     for element, (x0, y0, x1, y1) in zip(objects, corners, strict=True):
-        label = _read_label(element, member, classes)
-        if x0 >= x1 or y0 >= y1:
+        label = _read_label(element, member, classes, drops_others=drops_others)
+        if label is None:
+            dropped[sources.OTHER] += 1
+        elif x0 >= x1 or y0 >= y1:
             dropped["boxes without area"] += 1
         elif x1 <= 0 or y1 <= 0 or x0 - 1 >= width or y0 - 1 >= height:
             dropped["boxes outside the image"] += 1
@@ -76,11 +84,16 @@ def _read_size(root: ElementTree.Element, member: str) -> tuple[float, float] | 
     return (width, height) if min(width, height) > 0 else None
 
 
-def _read_label(element: ElementTree.Element, member: str, classes: Sequence[str]) -> int:
+def _read_label(element: ElementTree.Element, member: str, classes: Sequence[str], *, drops_others: bool) -> int | None:
+    """The class of an object; None if it is another one that is left out."""
     name = annotation_xml.read_text(element, "name", member) or ""
-    if name not in classes:
-        raise InputError(f"{member}: {unknown(name, classes, 'class')}. Name it under `classes`")
-    return list(classes).index(name)
+    if name in classes:
+        return list(classes).index(name)
+    if drops_others and name:
+        return None
+    raise InputError(
+        f"{member}: {unknown(name, classes, 'class')}. Name it under `classes`, or say other_classes: drop"
+    )
 
 
 def _read_corners(element: ElementTree.Element, member: str) -> tuple[float, float, float, float]:
