@@ -402,6 +402,26 @@ def test_yolo_variants_bring_their_own_options():
     assert told.get_layer("drop25").rate == 0.1
 
 
+def test_hidden_units_of_yolo_change_the_two_layers_around_them():
+    # Figure 3's last two layers: 7 x 7 x 1024 = 50,176 inputs of the hidden layer, 7 x 7 x 30 = 1,470 outputs after it.
+    before, after = 50_176 * 4096 + 4096 + 4096 * 1470, 50_176 * 1000 + 1000 + 1000 * 1470
+    assert outline(yolo, "full", hidden_units=1000).count_params() == yolo.PARAMETERS["full"] - before + after
+
+
+def test_hidden_units_need_a_hidden_layer():
+    with pytest.raises(
+        ValueError, match="expected hidden_units for a variant with a hidden fully connected layer .full, fast, small"
+    ):
+        yolo.output_shape(
+            task="detection",
+            classes=20,
+            input_shape=(448, 448, 3),
+            variant="rerelease",
+            boxes_per_cell=2,
+            hidden_units=8,
+        )
+
+
 @pytest.mark.parametrize(("variant", "configuration", "convolutions"), [("vgg16", "D", 13), ("vgg11", "A", 8)])
 def test_deconvnet_encoder_is_vgg(variant, configuration, convolutions):
     """Each weight of the encoder, fc6 and fc7 has the name of VGG's, and its shape or (fc6) its number of values."""

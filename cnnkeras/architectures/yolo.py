@@ -87,6 +87,21 @@ class Network:
         # A pooling after the last convolution of a part of the trunk belongs to the next part.
         return steps[:-1] if not steps[-1].filters else steps
 
+    def with_hidden_units(self, units: int) -> "Network":
+        """The same network with another number of units in its last hidden fully connected layer.
+
+        Raises:
+            ValueError: It has no such layer.
+        """
+        if not self.fully_connected:
+            names = ", ".join(name for name, network in VARIANTS.items() if network.fully_connected)
+            raise ValueError(
+                f"expected hidden_units for a variant with a hidden fully connected layer ({names}); received: {units} "
+                "for one without"
+            )
+        *first, (_, activation) = self.fully_connected
+        return replace(self, fully_connected=(*first, (units, activation)))
+
     @property
     def stride(self) -> int:
         """Side of a cell of the grid, in pixels of the input."""
@@ -153,15 +168,18 @@ def output_shape(
     input_shape: tuple[int, ...],
     variant: str = "full",
     boxes_per_cell: int | None = None,
+    hidden_units: int | None = None,
     **_options,
 ) -> tuple[int, ...]:
     """Shape of the output for one image: (S, S, classes + 5 boxes_per_cell) for detection, (classes,) for the pre-training.
 
     Raises:
-        ValueError: The task is another, the input is not an image (height, width, channels), or its size does not fit the grid or the
-            layers.
+        ValueError: The task is another, the input is not an image (height, width, channels), its size does not fit the grid or the
+            layers, or there are `hidden_units` for a variant without a hidden layer.
     """
     check_task("yolo", TASKS, task)
+    if hidden_units is not None:
+        VARIANTS[variant].with_hidden_units(hidden_units)
     is_detector = task == TASKS[0]
     _check_size(input_shape, variant, is_detector=is_detector)
     if not is_detector:
@@ -178,6 +196,7 @@ def build(
     variant: Literal["full", "fast", "rerelease", "rerelease_fast", "small"] = "full",
     width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
     boxes_per_cell: Annotated[int, annotated_types.Ge(1)] | None = None,
+    hidden_units: Annotated[int, annotated_types.Ge(1)] | None = None,
     dropout: Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] | None = None,
     batch_norm: bool | None = None,
     input_mean=0.0,
@@ -195,6 +214,8 @@ def build(
         variant: "full" and "fast" (the paper's), "rerelease" and "rerelease_fast" (the authors' later ones), or "small".
         width: Factor on the channels of the hidden layers, rounded, at least 1.
         boxes_per_cell: B, the number of boxes that each cell predicts; by default the variant's: 2, "rerelease" 3.
+        hidden_units: Units of the last hidden fully connected layer, before `width`; by default the variant's: 4096, "small" 512. With
+            fewer, Adam's steps of equal size in each of the many weights before the layer disturb it less.
         dropout: Fraction of the last hidden layer's outputs dropped in training; by default the variant's: 0.5, "rerelease_fast" 0.
         batch_norm: Batch normalisation after each convolution; by default the variant's: true for the re-release.
         input_mean: Subtracted from the images; one number or one a channel. Darknet in 2015: 127.5.
@@ -206,6 +227,8 @@ def build(
     network = VARIANTS[variant]
     overrides = {"boxes_per_cell": boxes_per_cell, "dropout": dropout, "batch_norm": batch_norm}
     network = replace(network, **{name: value for name, value in overrides.items() if value is not None})
+    if hidden_units is not None:
+        network = network.with_hidden_units(hidden_units)
     is_detector = len(output_shape) == 3
     _check_size(input_shape, variant, is_detector=is_detector)
     inputs = keras.Input(input_shape, name="inputs")
