@@ -322,6 +322,19 @@ def test_a_damaged_model_is_one_line_with_the_command_that_repairs_it(project, k
         assert str(failure.value).endswith(". Make it again with `cnnkeras train boxes`")
 
 
+def test_parameters_of_a_file_are_those_that_keras_counts(tmp_path):
+    """Of a network with batch normalisation and dropout, whose generator has a state that is no parameter: 4 x 6 and 6 x 2 + 2."""
+    import keras
+
+    from pipeline.backend import model_files
+
+    given = keras.Input((6,))
+    hidden = keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(given))
+    model = keras.Model(given, keras.layers.Dense(2)(hidden))
+    model_files.save(model, tmp_path / "model.keras")
+    assert model_files.count_parameters(tmp_path / "model.keras") == model.count_params() == 24 + 14
+
+
 def test_a_model_that_does_not_fit_together_is_one_line(tmp_path):
     """Layers and weights of which each is well, but not for the other: what Keras says, in one line."""
     from pipeline.backend import model_files

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import shutil
 import statistics
@@ -297,7 +298,8 @@ def test_several_seeds_are_a_mean_a_deviation_and_each():
     """With the sample's standard deviation, and a row for each seed."""
     text = write().read_text(encoding="utf-8")
     mean, deviation = statistics.mean(ACCURACIES.values()), statistics.stdev(ACCURACIES.values())
-    assert f"<dd>{mean:.3f} ± {deviation:.3f}</dd>" in text
+    decimals = 1 - math.floor(math.log10(deviation))
+    assert f"<dd>{mean:.{decimals}f} ± {deviation:.{decimals}f}</dd>" in text
     for seed, value in ACCURACIES.items():
         assert re.search(rf'<th scope="row">signals, seed {seed}</th><td class="number">{value:.3f}</td>', text)
     data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
@@ -395,8 +397,12 @@ def test_a_damaged_file_is_no_part_of_a_page(file):
         ("boxes/history.csv", "epoch,loss\n1,much\n"),
         ("boxes/plots/per_class/per_class.csv", "a,b\n1,2\n"),
         ("crops/plots/confusion/confusion.csv", "actual\nzero\n"),
+        ("boxes/history.csv", "loss\n1\n"),
         ("crops/mlflow.json", "{"),
+        ("crops/mlflow.json", "[]"),
         ("datasets/crops/report.json", '{"splits": {}}'),
+        ("datasets/crops/report.json", "[]"),
+        ("datasets/crops/report.json", '{"task": "classification", "splits": []}'),
     ],
 )
 def test_what_no_seal_vouches_for_and_nobody_can_read_is_one_line(file, content):

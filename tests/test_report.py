@@ -67,7 +67,6 @@ def write_weights(file: Path) -> None:
     with h5py.File(buffer, "w") as weights:
         weights["layers/dense/vars/0"] = np.zeros((4, 3), np.float32)
         weights["layers/dense/vars/1"] = np.zeros(3, np.float32)
-        weights["layers/dropout/seed_generator/vars/0"] = np.zeros(2, np.uint32)
     file.parent.mkdir(parents=True)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(keras_file.CONFIG, "{}")
@@ -173,6 +172,62 @@ def test_a_damaged_result_is_refused(path):
     ):
         report.run()
     assert paths.report().read_text() == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", '{"examples": 12', "[]", "null", "{}", "[" * 100_000, json.dumps({**METRICS, "map_voc07": "much"}), "\udcff"],
+)
+def test_metrics_without_a_seal_that_nobody_can_read_are_one_line(content):
+    """Cut, of another type, or without what a report shows: which file, who writes it; no report is written."""
+    shutil.copy(Path(__file__).parents[1] / "dvc.yaml", paths.root())
+    paths.report().unlink(missing_ok=True)
+    paths.metrics("boxes").write_bytes(content.encode(errors="surrogateescape"))
+    expected = (
+        "^results/boxes/metrics.json: expected a file as cnnkeras evaluate boxes writes it; received: .*Run that again$"
+    )
+    with pytest.raises(InputError, match=expected):
+        report.run()
+    assert not paths.report().exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"seconds": 3}'])
+def test_times_that_nobody_can_read_are_one_line(content):
+    """No stage's output: it is to be deleted."""
+    paths.timings("boxes").parent.mkdir(parents=True, exist_ok=True)
+    paths.timings("boxes").write_text(content)
+    with pytest.raises(InputError, match=r"^\.cnnkeras/timings/boxes\.json: expected .*\. Delete it$"):
+        report.run()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"claim": "It holds."}'])
+def test_numbers_of_a_claim_that_nobody_can_read_are_one_line(content):
+    """As of metrics."""
+    file = paths.claim_numbers("size")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+    with pytest.raises(
+        InputError, match=r"^results/lab/size/numbers\.json: expected a file as .* writes it; received: "
+    ):
+        report.run()
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "text"),
+    [
+        (0.99812, 0.000577, "0.99812 ± 0.00058"),
+        (0.87973, 0.0066, "0.8797 ± 0.0066"),
+        (0.5, 0.0996, "0.50 ± 0.10"),
+        (0.75, 0.25, "0.75 ± 0.25"),
+        (12.34, 1.26, "12.3 ± 1.3"),
+        (0.5, 0.0000004, "0.500000 ± 0.000000"),
+        (0.5, 0.0, "0.500 ± 0.000"),
+        (None, None, "undefined ± undefined"),
+    ],
+)
+def test_a_mean_has_the_decimals_of_two_digits_of_its_deviation(mean, deviation, text):
+    """By hand."""
+    assert results.with_deviation(mean, deviation) == text
 
 
 @pytest.mark.usefixtures("sealed")

@@ -13,6 +13,7 @@ import mlflow
 import numpy as np
 import pytest
 
+from pipeline.commands.report.results import with_deviation
 from pipeline.params import load_params
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.workers import call_in_child
@@ -126,7 +127,7 @@ def test_report_shows_mean_deviation_and_each(done):
     mean, deviation = found["top1_accuracy"], found["standard_deviation"][0]["top1_accuracy"]
     page = (done / "results/README.md").read_text(encoding="utf-8")
     for text in (printed, page):
-        assert f"top1_accuracy {mean:.3f} ± {deviation:.3f}" in text
+        assert f"top1_accuracy {with_deviation(mean, deviation)}" in text
     each = ", ".join(f"{row['top1_accuracy']:.3f}" for row in found["seeds"])
     assert f"3 trainings, seeds 4, 2, 9: {each}" in page
 

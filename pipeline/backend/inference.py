@@ -27,8 +27,7 @@ def load_model(experiment: str, *, seed: int, part: str = "") -> "keras.Model":
     with devices.set_up(seed=seed):
         from pipeline.backend import model_files
 
-        file = paths.model_file(experiment)
-        return model_files.load(file.parent / part / file.name)
+        return model_files.load(paths.model_file(experiment, part))
 
 
 def batch_outputs(model: "keras.Model", inputs: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

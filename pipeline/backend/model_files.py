@@ -97,8 +97,7 @@ def count_parameters(model_file: Path) -> int:
         archive.open(keras_file.WEIGHTS) as file,
         h5py.File(file, "r") as weights,
     ):
-        # The state of a dropout layer's generator is stored beside the weights.
-        return sum(item.size for name, item in hdf5.datasets(weights) if "seed_generator" not in name)
+        return sum(item.size for _, item in hdf5.datasets(weights))
 
 
 @contextmanager

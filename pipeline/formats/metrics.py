@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.formats.json_values import json_value
+from pipeline.runtime.reading import read_object
 
 DECIMALS = 6
 
@@ -62,8 +63,12 @@ def write_metrics(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_metrics(file: Path) -> dict[str, Any]:
-    """The content of the file."""
-    return json.loads(file.read_text(encoding="utf-8"))
+    """The content of the file.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    return read_object(file)
 
 
 def rounded(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.formats.json_values import json_value
 from pipeline.lab.claims import Findings
+from pipeline.runtime.reading import read_object, reading
 
 DIGITS = 6  # significant digits of every number; further digits depend on the processor
 
@@ -42,8 +43,13 @@ def write(file: Path, findings: Findings) -> None:
 
 
 def read(file: Path) -> Numbers:
-    """Read a file that `write` has written."""
-    return Numbers(**json.loads(file.read_text(encoding="utf-8")))
+    """Read a file that `write` has written.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    with reading(file):
+        return Numbers(**read_object(file))
 
 
 def _rounded(number: float) -> float:

@@ -89,9 +89,9 @@ def model_folder(experiment: str) -> Path:
     return results(experiment) / "model"
 
 
-def model_file(experiment: str) -> Path:
-    """An experiment's trained model, in Keras' own format."""
-    return model_folder(experiment) / "model.keras"
+def model_file(experiment: str, part: str = "") -> Path:
+    """An experiment's trained model, in Keras' own format; `part`: the folder of a further seed's, `seed-2`."""
+    return model_folder(experiment) / part / "model.keras"
 
 
 def training_batch(experiment: str) -> Path:
@@ -99,9 +99,9 @@ def training_batch(experiment: str) -> Path:
     return model_folder(experiment) / "training_batch.png"
 
 
-def history(experiment: str) -> Path:
-    """CSV file of a training's history: loss, metrics and learning rate, a row for each epoch."""
-    return results(experiment) / "history.csv"
+def history(experiment: str, part: str = "") -> Path:
+    """CSV file of a training's history: loss, metrics and learning rate, a row for each epoch. A further seed's lies beside its model."""
+    return (model_folder(experiment) / part if part else results(experiment)) / "history.csv"
 
 
 def environment(experiment: str) -> Path:

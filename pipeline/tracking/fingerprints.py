@@ -104,19 +104,14 @@ def result_fingerprint(params: Params, experiment: str) -> str:
 
 def fingerprint_of_seed(repeat: Repeat, metrics: Mapping[str, float | None]) -> str:
     """SHA-256 (hexadecimal) of the result of one of several trainings: its params, its figures of merit, model and history."""
-    numbers, model = result_params(repeat.params, repeat.name), paths.model_file(repeat.name)
+    numbers = result_params(repeat.params, repeat.name)
+    files = [path(repeat.name, repeat.folder) for path in (paths.model_file, paths.history)]
     facts = {
         "experiment": repeat.name,
         "params": {key: value for key, value in numbers.items() if not key.startswith(_ORIGIN)},
-        "content": [digest(model.parent / repeat.folder / model.name), digest(history_of(repeat)), dict(metrics)],
+        "content": [*map(digest, files), dict(metrics)],
     }
     return _digest_json(facts)
-
-
-def history_of(repeat: Repeat) -> Path:
-    """The history of one of several trainings; that of a further seed lies beside its model."""
-    history = paths.history(repeat.name)
-    return paths.model_folder(repeat.name) / repeat.folder / history.name if repeat.folder else history
 
 
 def claim_fingerprint(name: str, settings: Mapping[str, str], files: Sequence[Path]) -> str:

@@ -90,7 +90,7 @@ def _of_seed(repeat: Repeat, parent: str) -> Result:
     metrics = by_seed_of(read_metrics(paths.metrics(name)))[repeat.seed]
     fingerprint = fingerprints.fingerprint_of_seed(repeat, metrics)
     training = fingerprints.training_fingerprint(params, name)
-    history = fingerprints.history_of(repeat)
+    history = paths.history(name, repeat.folder)
     figures_of_merit = _figures_of_merit(metrics)
     return Result(
         run_name=f"{name}-seed-{repeat.seed}-{fingerprint[:8]}",
@@ -231,11 +231,11 @@ def _data(dataset: str) -> Data:
 
 
 def _model(params: Params, experiment: str, part: str = "") -> TrainedModel:
-    entry, file = params.experiment(experiment), paths.model_file(experiment)
+    entry = params.experiment(experiment)
     inputs = packed.open_split(paths.augmented(entry.dataset), "test")["inputs"]
     return TrainedModel(
         name=experiment,
-        file=file.parent / part / file.name,
+        file=paths.model_file(experiment, part),
         example=np.array(inputs[:1]),
         output_shape=output_shape(architectures.load(entry.architecture), params, entry.dataset, entry.model),
     )

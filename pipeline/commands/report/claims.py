@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.commands.report import figures
@@ -10,6 +11,7 @@ from pipeline.lab import numbers
 from pipeline.lab.numbers import Numbers
 from pipeline.params import Params
 from pipeline.runtime import paths
+from pipeline.runtime.reading import reading
 from pipeline.runtime.seals import Seals
 
 NOTE = (
@@ -30,7 +32,15 @@ def read(params: Params) -> dict[str, Numbers]:
     seals = Seals(params)
     for name in names:
         seals.require_whole(paths.claim_numbers(name))
-    return {name: numbers.read(paths.claim_numbers(name)) for name in names}
+    return {name: _read(paths.claim_numbers(name)) for name in names}
+
+
+def _read(file: Path) -> Numbers:
+    """The numbers of an entry, of which the report can show all."""
+    claim = numbers.read(file)
+    with reading(file):
+        _table(claim)
+    return claim
 
 
 def markdown(claims: Mapping[str, Numbers]) -> str:

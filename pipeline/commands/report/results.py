@@ -1,6 +1,5 @@
 """The table of results: what every experiment reached, beside what was published, each with its own data and protocol."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from cnnkeras.architectures import Published
 from pipeline.backend import model_files
 from pipeline.commands.report import comparable, figures
 from pipeline.commands.report.files import MARK
-from pipeline.formats.metrics import by_seed_of, deviations_of, read_metrics
+from pipeline.formats.metrics import DECIMALS, by_seed_of, deviations_of, read_metrics
 from pipeline.params import Dataset, Ensemble, Experiment, Params, PublishedResult, is_published
 from pipeline.runtime import durations, paths
 from pipeline.runtime.printable import printable
+from pipeline.runtime.reading import read_object, reading
 from pipeline.runtime.seals import Seals
 from pipeline.sources import Task
 
@@ -82,7 +82,7 @@ class Result:
             return {}
         spread = deviations_of(self.metrics)
         return {
-            key: _number(self.metrics[key]) + (f" ± {_number(spread[key])}" if key in spread else "")
+            key: with_deviation(self.metrics[key], spread[key]) if key in spread else _number(self.metrics[key])
             for key in _compared(self.dataset.task)
         }
 
@@ -129,8 +129,19 @@ def read(params: Params) -> list[Result]:
     """
     seals = Seals(params)
     results = [_read(name, params, seals) for name in (*params.experiments, *params.ensembles)]
+    for result in results:
+        _require_readable(result)
     seals.save()
     return results
+
+
+def _require_readable(result: Result) -> None:
+    """Refuse metrics and times without what the report shows of them."""
+    with reading(paths.timings(result.name)):
+        len(result.cost)
+    if result.metrics is not None:
+        with reading(paths.metrics(result.name)):
+            _section(result, paths.root())
 
 
 def table(results: Sequence[Result]) -> Table:
@@ -240,7 +251,7 @@ def _read(name: str, params: Params, seals: Seals) -> Result:
         elsewhere=elsewhere,
         metrics=read_metrics(result) if result.is_file() else None,
         parameters=model_files.count_parameters(model) if model.is_file() else None,
-        timing=json.loads(timing.read_text(encoding="utf-8")) if timing.is_file() else None,
+        timing=read_object(timing) if timing.is_file() else None,
         outdated=changes[0].text if changes else None,
     )
 
@@ -257,6 +268,14 @@ def _published(experiment: Experiment, task: Task, result: PublishedResult | Non
         return [row for row in rows if is_published(row, result)]
     variant = str(experiment.model.get("variant")).lower()
     return sorted(rows, key=lambda row: variant not in row.system.lower().split())
+
+
+def with_deviation(mean: float | None, deviation: float | None) -> str:
+    """A mean and its standard deviation, of which two digits are shown, and as many decimals of the mean; of 0 and of none three decimals."""
+    if not mean or not deviation:
+        return f"{_number(mean)} ± {_number(deviation)}"
+    decimals = min(max(1 - int(f"{deviation:.1e}".partition("e")[2]), 0), DECIMALS)
+    return f"{mean:.{decimals}f} ± {deviation:.{decimals}f}"
 
 
 def _number(value: float | None) -> str:

@@ -19,7 +19,6 @@ from pipeline.runtime import definition, guard, paths, progress
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.replacing import link_or_copy
 from pipeline.runtime.seals import Seals
-from pipeline.tracking import fingerprints
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,8 @@ def run(name: str, *, steps: int | None = None) -> bool:
 
 def _results(params: Params, name: str) -> list[_Result]:
     """The results of an experiment, one for each of its seeds."""
-    model = paths.model_file(name)
     return [
-        _Result(repeat.title, number, model.parent / repeat.folder / model.name, fingerprints.history_of(repeat))
+        _Result(repeat.title, number, paths.model_file(name, repeat.folder), paths.history(name, repeat.folder))
         for number, repeat in enumerate(params.repeats(name))
     ]
 

@@ -24,6 +24,7 @@ from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import INK, grid, write_png
 from pipeline.formats import history, packed
 from pipeline.formats.metrics import over_seeds, rounded, write_metrics
+from pipeline.images.principal_components import evenly_spaced
 from pipeline.params import load_params
 from pipeline.runtime import outcome, paths
 from pipeline.runtime.guard import stage
@@ -202,7 +203,7 @@ def draw_cases(folder: Path, name: str, evaluation: Evaluation, *, count: int, e
     count = min(count, examples)
     if count == 0:
         return
-    spread = np.unique(np.linspace(0, examples - 1, count).astype(int))
+    spread = evenly_spaced(examples, count)
     chosen = {
         "predictions": (spread, f"{count} of {examples:,} test {evaluation.unit}, evenly spaced, not selected"),
         "best": (

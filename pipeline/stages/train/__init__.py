@@ -102,9 +102,10 @@ def _train_several(params: Params, repeats: Sequence[Repeat], workers: int) -> l
 
     with stage("train", name, inputs=inputs, outputs=outputs, params=params) as partials:
         begin = time.monotonic()
-        seconds = several.train_all(params, repeats, partials, train)
+        trained = several.trainings(params, repeats)
+        seconds = several.train_all(trained, partials, train)
         partials.seconds_before = _seconds_before(seconds, begin)
-    several.forget_others(params, repeats)
+    several.forget_others(trained)
     return seconds
 
 

@@ -11,9 +11,9 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.params import Params, Repeat
 from pipeline.runtime import paths
@@ -30,12 +30,25 @@ Train = Callable[[Repeat, Partials], list[float]]
 _FACTS = "kept.json"
 
 
-def train_all(params: Params, repeats: Sequence[Repeat], partials: Partials, train: Train) -> list[float]:
+def trainings(params: Params, repeats: Sequence[Repeat]) -> "list[Trained]":
+    """What each of the trainings of an experiment gave, or is to give."""
+    name = repeats[0].name
+    facts = asdict(Seals(params).origin("train", name))
+    others = ("seed", f"experiments.{name}.train.seed", f"experiments.{name}.seeds")
+    facts["values"] = {key: value for key, value in facts["values"].items() if key not in others}
+    return [Trained(repeat, _folder(name, facts | {"seed": repeat.seed})) for repeat in repeats]
+
+
+def _folder(name: str, facts: dict[str, Any]) -> Path:
+    """The folder of a key: of all that the stage makes one training's outputs of."""
+    return paths.trained(name) / hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def train_all(trained: "Sequence[Trained]", partials: Partials, train: Train) -> list[float]:
     """Train what has not been trained yet, and put models and histories into the outputs of the stage.
 
     Args:
-        params: Of the project.
-        repeats: The trainings.
+        trained: The trainings.
         partials: The stage's temporary paths: the folder of models and the first training's history.
         train: Trains into such paths and returns the duration of each epoch in seconds.
 
@@ -45,19 +58,20 @@ def train_all(params: Params, repeats: Sequence[Repeat], partials: Partials, tra
     Raises:
         InputError: A training failed; the others are kept.
     """
-    trained = [_Trained(params, repeat) for repeat in repeats]
     failures: dict[int, Exception] = {}
+    seconds: dict[int, list[float]] = {}
     for one in trained:
         title = f"train {one.repeat.title}"
-        if one.seconds() is not None:
+        if (kept := one.seconds()) is not None:
+            seconds[one.repeat.seed] = kept
             Console(stderr=True, soft_wrap=True).print(f"{title}: trained already")
             continue
         try:
-            call_in_child(one.train, train, partials)
+            seconds[one.repeat.seed] = call_in_child(one.train, train, partials)
         except Exception as error:
             failures[one.repeat.seed] = error
     if failures:
-        _refuse(repeats, failures)
+        _refuse([one.repeat for one in trained], failures)
     models, history = partials
     for one in trained:
         folder = models / one.repeat.folder
@@ -66,13 +80,13 @@ def train_all(params: Params, repeats: Sequence[Repeat], partials: Partials, tra
         link_or_copy(one.history, folder / one.history.name if one.repeat.folder else history)
         if one.sheet.is_file():
             link_or_copy(one.sheet, folder / one.sheet.name)
-    return [seconds for one in trained for seconds in one.seconds() or ()]
+    return [epoch for one in trained for epoch in seconds[one.repeat.seed]]
 
 
-def forget_others(params: Params, repeats: Sequence[Repeat]) -> None:
+def forget_others(trained: "Sequence[Trained]") -> None:
     """Delete what was trained with other seeds, settings, data or code than these: the results of these have been published."""
-    current = [_Trained(params, repeat).folder for repeat in repeats]
-    for folder in paths.trained(repeats[0].name).glob("*"):
+    current = [one.folder for one in trained]
+    for folder in paths.trained(trained[0].repeat.name).glob("*"):
         if folder not in current:
             remove(folder)
 
@@ -93,7 +107,8 @@ def _refuse(repeats: Sequence[Repeat], failures: dict[int, Exception]) -> None:
     )
 
 
-class _Trained:
+@dataclass(frozen=True)
+class Trained:
     """What one of the trainings gave, or is to give.
 
     Attributes:
@@ -101,18 +116,8 @@ class _Trained:
         folder: Where it is kept.
     """
 
-    def __init__(self, params: Params, repeat: Repeat):
-        self.repeat, self._params = repeat, params
-
-    @cached_property
-    def folder(self) -> Path:
-        """The folder of the key."""
-        name = self.repeat.name
-        facts = asdict(Seals(self._params).origin("train", name))
-        others = ("seed", f"experiments.{name}.train.seed", f"experiments.{name}.seeds")
-        facts["values"] = {key: value for key, value in facts["values"].items() if key not in others}
-        text = json.dumps({**facts, "seed": self.repeat.seed}, sort_keys=True)
-        return paths.trained(name) / hashlib.sha256(text.encode()).hexdigest()[:32]
+    repeat: Repeat
+    folder: Path
 
     @property
     def model(self) -> Path:
@@ -137,8 +142,8 @@ class _Trained:
                 return list(map(float, facts["seconds"]))
         return None
 
-    def train(self, train: Train, guarded: Partials) -> None:
-        """Train and keep what it gives, if what the guarded stage began with is as it was."""
+    def train(self, train: Train, guarded: Partials) -> list[float]:
+        """Train and keep what it gives, if what the guarded stage began with is as it was; returns the duration of each epoch in seconds."""
         kept = partial_path(self.folder)
         remove(kept)
         kept.mkdir(parents=True)
@@ -149,3 +154,4 @@ class _Trained:
         (kept / _FACTS).write_text(json.dumps(facts) + "\n", encoding="utf-8")
         remove(self.folder)
         kept.rename(self.folder)
+        return seconds

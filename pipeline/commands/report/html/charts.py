@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands.report.html.reading import reading
 from pipeline.commands.report.html.runs import Run
 from pipeline.runtime import paths
+from pipeline.runtime.reading import reading
 
 CONFUSION, PER_CLASS, PRECISION_RECALL = "confusion", "per_class", "precision_recall"  # tables of `evaluate`
 MAX_CLASSES = 100  # with more, a diagram of classes cannot be read, and is left to the figure

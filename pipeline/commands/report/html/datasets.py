@@ -1,14 +1,13 @@
 """The reports on the datasets, results/datasets/DATASET, as sections of the page."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.commands.report.html.images import Image, image
-from pipeline.commands.report.html.reading import reading
 from pipeline.params import Params
 from pipeline.runtime import paths
+from pipeline.runtime.reading import read_object, reading
 from pipeline.runtime.seals import Seals
 
 
@@ -52,7 +51,7 @@ def _read(name: str, seals: Seals) -> Section:
     folder = paths.dataset_report(name)
     problem, file = seals.require_whole(folder), folder / "report.json"
     with reading(file):
-        report = json.loads(file.read_text(encoding="utf-8"))
+        report = read_object(file)
         counts = [split.get("per_class", {}) for split in report["splits"].values()]
         classes = dict.fromkeys(label for split in counts for label in split)
         return Section(

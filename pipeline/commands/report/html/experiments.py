@@ -1,6 +1,5 @@
 """An experiment or an ensemble as a section of the page."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +10,11 @@ from pipeline.commands.report.html import charts, lineage, runs
 from pipeline.commands.report.html.charts import Chart
 from pipeline.commands.report.html.images import Image, image
 from pipeline.commands.report.html.lineage import Step
-from pipeline.commands.report.html.reading import reading
 from pipeline.commands.report.html.runs import Run
 from pipeline.commands.report.results import Result
 from pipeline.params import Params
 from pipeline.runtime import paths
+from pipeline.runtime.reading import read_object, reading
 from pipeline.runtime.seals import Seals
 
 # Figures for people, in this order, with what they show; then all others.
@@ -100,7 +99,8 @@ def read(params: Params, result: Result, seals: Seals) -> Section:
     outdated = result.outdated or (changes[0] if changes else None)
     made_by = lineage.steps(paths.metrics(name), seals)
     settings, versions = lineage.settings(params, name, made_by), _versions(name)
-    of_seeds = runs.read(params, result, settings, lineage.code(made_by), versions)
+    with reading(paths.metrics(name)):
+        of_seeds = runs.read(params, result, settings, lineage.code(made_by), versions)
     drawn = list(charts.read(name, of_seeds))
     mlflow_run, logged_before = _mlflow_run(name, seals)
     notes = [f"From before a change: {outdated}. Run `cnnkeras repro`."] if outdated else []
@@ -145,5 +145,5 @@ def _mlflow_run(name: str, seals: Seals) -> tuple[str | None, str | None]:
     if not file.is_file():
         return None, None
     with reading(file):
-        run = json.loads(file.read_text(encoding="utf-8"))["run_name"]
+        run = read_object(file)["run_name"]
     return run, problem.text if problem else None

@@ -16,6 +16,12 @@ const words = (key) => key.replaceAll("_", " ");
 const color = (index) => { const series = SERIES[DARK.matches ? "dark" : "light"]; return series[index % series.length]; };
 const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const short = (value) => (value === null || value === undefined ? "–" : Math.abs(value) >= 0.001 || value === 0 ? value.toFixed(3) : value.toPrecision(3));
+// Two digits of a standard deviation, and as many decimals of its mean, as in the tables.
+const withDeviation = (mean, deviation) => {
+  if (!mean || !deviation) return `${short(mean)} ± ${short(deviation)}`;
+  const decimals = Math.min(Math.max(1 - Number(deviation.toExponential(1).split("e")[1]), 0), 6);
+  return `${mean.toFixed(decimals)} ± ${deviation.toFixed(decimals)}`;
+};
 // Plotly takes a few tags in texts for formatting.
 const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
@@ -153,7 +159,7 @@ function changes(first, second) {
 
 function moves(first, second) {
   const made = [element("h3", {}, "What moved")];
-  const said = (run, key) => short(run.numbers[key]) + (key in run.deviations ? ` ± ${short(run.deviations[key])}` : "");
+  const said = (run, key) => (key in run.deviations ? withDeviation(run.numbers[key], run.deviations[key]) : short(run.numbers[key]));
   const keys = keysOf(first.numbers, second.numbers);
   made.push(table("Figures of merit", ["metric", first.title, second.title, "difference"], keys.map((key) => [words(key), said(first, key), said(second, key), difference(first.numbers[key], second.numbers[key])])));
   const score = (row) => Object.values(row)[1];

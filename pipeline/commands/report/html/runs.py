@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands.report.html.reading import reading
 from pipeline.commands.report.results import Result
 from pipeline.formats import history
 from pipeline.formats.json_values import json_value
 from pipeline.formats.metrics import by_seed_of, deviations_of
 from pipeline.params import Params
 from pipeline.runtime import paths
-from pipeline.tracking import fingerprints
+from pipeline.runtime.reading import reading
 
 Curves = dict[str, list[float | None]]
 
@@ -68,7 +67,7 @@ def read(
         curves={} if by_seed else curves(paths.history(name)),
         **made,
     )
-    histories = {repeat.seed: fingerprints.history_of(repeat) for repeat in params.repeats(name)}
+    histories = {repeat.seed: paths.history(name, repeat.folder) for repeat in params.repeats(name)}
     shared = {key: value for key, value in settings.items() if key not in ("seed", "seeds", "train.seed")}
     each = [
         Run(
@@ -92,4 +91,4 @@ def curves(file: Path) -> Curves:
         columns = {
             name: json_value(column.tolist(), lambda number: number) for name, column in history.read(file).items()
         }
-    return columns | {"epoch": [int(epoch) for epoch in columns["epoch"]]} if columns else {}
+        return columns | {"epoch": [int(epoch) for epoch in columns["epoch"]]} if columns else {}
