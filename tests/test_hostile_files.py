@@ -322,6 +322,21 @@ def test_a_damaged_model_is_one_line_with_the_command_that_repairs_it(project, k
         assert str(failure.value).endswith(". Make it again with `cnnkeras train boxes`")
 
 
+@pytest.mark.parametrize("content", ["", '{"format": 1', "[]", "null", "{}", '{"settings": 3}'])
+def test_damaged_files_of_json_are_one_line(project, content):
+    """A dataset's index and a choice on the validation split, cut, of another type, or without what they hold."""
+    from pipeline.formats import packed as datasets
+    from pipeline.formats import predictions
+
+    for read, file in ((datasets.open_index, "index.json"), (predictions.read_chosen, "chosen.json")):
+        path = project.folder / "data" / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        with pytest.raises(InputError, match=rf"data/{file}: expected .*; received: ") as failure:
+            read(path.parent)
+        assert "\n" not in str(failure.value)
+
+
 def test_parameters_of_a_file_are_those_that_keras_counts(tmp_path):
     """Of a network with batch normalisation and dropout, whose generator has a state that is no parameter: 4 x 6 and 6 x 2 + 2."""
     import keras

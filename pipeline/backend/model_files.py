@@ -15,8 +15,9 @@ from typing import Any
 import lazy_loader
 
 from cnnkeras import keras_file, layers
-from pipeline.runtime import definition, paths
+from pipeline.runtime import definition
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.reading import in_project
 
 keras = lazy_loader.load("keras")
 
@@ -111,18 +112,9 @@ def _readable(path: Path) -> Iterator[None]:
         maker = definition.maker(path)
         repair = f" Make it again with `{maker}`" if maker else ""
         raise InputError(
-            f"{_in_project(path)}: expected a model as `cnnkeras train` writes it; received: {_said(error)}.{repair}"
+            f"{in_project(path)}: expected a model as `cnnkeras train` writes it; received: {_said(error)}.{repair}"
         ) from error
 
 
 def _said(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")[:300]
-
-
-def _in_project(path: Path) -> Path:
-    """The path as it is below the project's folder; unchanged outside of it."""
-    try:
-        root = paths.root()
-    except InputError:  # there is no project here
-        return path
-    return path.relative_to(root) if path.is_relative_to(root) else path

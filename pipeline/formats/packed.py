@@ -28,6 +28,7 @@ import numpy as np
 
 from pipeline.formats.columns import ColumnWriter, Ragged
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.reading import read_object, reading
 
 FORMAT = 1
 INDEX = "index.json"
@@ -170,21 +171,22 @@ def open_index(folder: Path) -> Index:
     """Read a packed dataset's index.
 
     Raises:
-        InputError: There is none, or another format wrote it.
+        InputError: There is none, it is damaged, or another format wrote it.
     """
     path = folder / INDEX
     if not path.is_file():
         raise InputError(
             f"expected a packed dataset at {path}; received: nothing. Run `cnnkeras augment {folder.name}`"
         )
-    entry = json.loads(path.read_text(encoding="utf-8"))
+    entry = read_object(path)
     if (received := entry.pop("format", None)) != FORMAT:
         raise InputError(
             f"{path}: expected format {FORMAT}; received: {received}. Run `cnnkeras augment {folder.name}` again"
         )
-    for key in ("classes", "shape", "mean", "std"):
-        entry[key] = tuple(entry[key])
-    return Index(**entry)
+    with reading(path):
+        for key in ("classes", "shape", "mean", "std"):
+            entry[key] = tuple(entry[key])
+        return Index(**entry)
 
 
 class Images:

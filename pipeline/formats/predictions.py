@@ -21,6 +21,7 @@ import numpy as np
 
 from cnnkeras import label_maps
 from cnnkeras.boxes import Detections, clip_boxes, convert_boxes
+from pipeline.runtime.reading import read_object, reading
 
 SCORE_DECIMALS = 6
 PIXEL_DECIMALS = 2
@@ -51,7 +52,10 @@ def write_chosen(folder: Path, settings: Mapping[str, float], facts: Mapping[str
 def read_chosen(folder: Path) -> dict[str, float]:
     """The settings that were chosen on the validation split; empty: none was."""
     file = folder / _CHOSEN
-    return json.loads(file.read_text(encoding="utf-8"))["settings"] if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    with reading(file):
+        return dict(read_object(file)["settings"])
 
 
 def write_probabilities(

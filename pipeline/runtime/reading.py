@@ -26,7 +26,7 @@ def reading(file: Path) -> Iterator[None]:
         received = " ".join(f"{type(error).__name__}, {error}".rstrip(", ").split())
         repair = "Run that again" if maker else "Delete it"
         raise InputError(
-            f"{file.relative_to(paths.root())}: expected a file as {maker or 'its stage'} writes it; received: one that cannot be read "
+            f"{in_project(file)}: expected a file as {maker or 'its stage'} writes it; received: one that cannot be read "
             f"({received}). {repair}"
         ) from error
 
@@ -42,3 +42,12 @@ def read_object(file: Path) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise TypeError(f"a JSON {type(content).__name__} in place of an object")
         return content
+
+
+def in_project(path: Path) -> Path:
+    """The path as it is below the project's folder; unchanged outside of it."""
+    try:
+        root = paths.root()
+    except InputError:  # there is no project here
+        return path
+    return path.relative_to(root) if path.is_relative_to(root) else path

@@ -8,6 +8,7 @@ from pipeline.runtime import paths
 from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
+from pipeline.runtime.reading import read_object
 from pipeline.runtime.seals import Seals
 from pipeline.tracking import fingerprints, results
 from pipeline.tracking.sending import View
@@ -53,7 +54,7 @@ def everything(params: Params, view: View) -> None:
 def _require_receipt_of(fingerprint: str, name: str) -> None:
     """Refuse a result that was logged here or elsewhere with other params or files than those of now."""
     receipt = paths.receipt(name)
-    if receipt.is_file() and json.loads(receipt.read_text(encoding="utf-8")).get("fingerprint") != fingerprint:
+    if receipt.is_file() and read_object(receipt).get("fingerprint") != fingerprint:
         raise InputError(
             f"expected params.yaml and files as they were when {receipt.relative_to(paths.root())} was written; received: others. "
             f"Run `dvc repro log@{name}` first"
