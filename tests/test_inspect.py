@@ -407,3 +407,15 @@ def test_what_it_adds_trains_and_notices_a_new_image(tmp_path):
     (tmp_path / "photos/cats/new.png").write_bytes(noise(77))
     assert "download@photos" in (planned := run(*cnnkeras, "plan"))
     assert "made before ../photos changed" in planned
+
+
+def test_names_are_checked_and_known_ones_are_said(tmp_path):
+    """A name that params.yaml may not have is an error; one that it has already is said beside what is printed."""
+    write_files(tmp_path / "photos", class_folders())
+    assert "--name: expected a name of lower-case letters, digits and _; received: 'My-Photos'" in inspect(
+        "../photos", "--name", "My-Photos", code=2
+    )
+    assert "already" not in inspect("../photos")
+    assert "params.yaml has sources.old, datasets.old already: --name calls these otherwise" in inspect(
+        "../photos", "--name", "old"
+    )

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline import sources
 from pipeline.commands.inspect import counting, kinds
@@ -21,6 +22,7 @@ from pipeline.files.archives import Archives
 from pipeline.files.image_files import by_ending
 from pipeline.files.local import LocalFile, write_listing
 from pipeline.params.parsed import ParsedFile
+from pipeline.params.values import Name
 from pipeline.runtime import paths
 from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
@@ -45,7 +47,7 @@ def run(path: str, *, name: str | None, task: str | None, output: Path | None, a
     file = ParsedFile(paths.params_file())
     if not Path(path).exists():
         raise InputError(f"expected a folder or an archive; received: {path!r}, and nothing is there")
-    name = name or name_of(str(Path(path).absolute()))
+    name = _checked_name(name or name_of(str(Path(path).absolute())))
     text = paths.params_file().read_bytes().decode("utf-8")
     with tempfile.TemporaryDirectory(prefix="cnnkeras-") as folder:
         data = _opened(_as_entry(path), Path(folder))
@@ -76,7 +78,19 @@ def run(path: str, *, name: str | None, task: str | None, output: Path | None, a
     else:
         for section, named in entries.items():
             click.echo(f"\n{section}:\n" + "".join(as_yaml({key: entry}, 2) for key, entry in named.items()), nl=False)
+        if known := [
+            f"{part}.{key}" for part in entries for key in entries[part] if key in (file.plain.get(part) or ())
+        ]:
+            click.echo(f"\n{paths.PARAMS} has {', '.join(known)} already: --name calls these otherwise", err=True)
     click.echo(f"\nNext: {'' if add else '`--write` adds them; then '}`cnnkeras plan`, and `dvc repro`", err=True)
+
+
+def _checked_name(name: str) -> str:
+    try:
+        return TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"--name: {reason}") from error
 
 
 def _as_entry(path: str) -> str:
