@@ -47,9 +47,9 @@ def test_a_box_by_hand(tmp_path):
 
 def test_a_polygon_by_hand(tmp_path):
     """Corners 10..50 x 10..40 hold 40 x 30 pixels; a triangle on top has half of its square's, on the right of the diagonal."""
-    text = "0 0.1 0.2 0.5 0.2 0.5 0.8 0.1 0.8\n1.0 0.2 0.4 0.3 0.4 0.3 0.6\n"
+    text = "1.0 0.2 0.4 0.3 0.4 0.3 0.6\n0 0.1 0.2 0.5 0.2 0.5 0.8 0.1 0.8\n"
     example = one(tmp_path, text, masks=True)
-    assert example.boxes.tolist() == [[10, 10, 50, 40], [20, 20, 30, 30]]
+    assert example.boxes.tolist() == [[20, 20, 30, 30], [10, 10, 50, 40]]
     rows, columns = np.mgrid[:50, :100] + 0.5
     triangle = (columns > 20) & (columns < 30) & (rows > 20) & (rows < 30) & (columns - 20 > rows - 20)
     expected = np.where((columns > 10) & (columns < 50) & (rows > 10) & (rows < 40), 1, 0)
