@@ -410,7 +410,7 @@ def test_hidden_units_of_yolo_change_the_two_layers_around_them():
 
 def test_hidden_units_need_a_hidden_layer():
     with pytest.raises(
-        ValueError, match="expected hidden_units for a variant with a hidden fully connected layer .full, fast, small"
+        ValueError, match=r"expected hidden_units for a variant with a hidden fully connected layer .full, fast, small"
     ):
         yolo.output_shape(
             task="detection",

@@ -155,12 +155,18 @@ def kill_a_run(project, name, workers):
     ("name", "killed_with", "workers"), [("detection", 1, 2), ("segmentation", 2, 1), ("compressed", 1, 2)]
 )
 def test_a_killed_run_is_continued_with_the_same_bytes(project, continued, name, killed_with, workers):
-    """The next run begins at the shard where the killed one was, with any number of workers, and writes what one run would."""
+    """The next run begins at the shard where the killed one was, with any number of workers, and writes what one run would; its time is that of both."""
     augment.run(name, workers=1)
     whole = digests(paths.augmented(name))
     kill_a_run(project, name, killed_with)
     assert digests(paths.augmented(name)) == whole  # the former result is left alone
+    saved = paths.augmented(name).parent / ".packing" / name / journal.JOURNAL
+    facts = json.loads(saved.read_text())
+    assert facts["notes"]["seconds"] > 0
+    facts["notes"]["seconds"] += 1000  # as if the killed run had taken so long
+    saved.write_text(json.dumps(facts))
     augment.run(name, workers=workers)
+    assert 1000 < float(paths.duration(f"augment@{name}").read_text()) < 1500
     assert continued == [0, 2]
     assert digests(paths.augmented(name)) == whole
     assert not (paths.augmented(name).parent / ".packing" / name).exists()

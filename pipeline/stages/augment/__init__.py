@@ -53,7 +53,8 @@ def run(name: str, *, workers: int | None = None) -> None:
     raw = paths.raw(dataset.source)
     versions, notes = 1 + dataset.copies, Notes()
     outputs = [paths.augmented(name), paths.dataset_report(name)]
-    with stage("augment", name, inputs=[raw], outputs=outputs, params=params) as (folder, report):
+    with stage("augment", name, inputs=[raw], outputs=outputs, params=params) as partials:
+        folder, report = partials
         packer = Packer(name, dataset, params.source(dataset.source), raw, params.seed)
         work = folder.parent / ".packing" / name
         state = stage_fingerprint("augment", name, [raw], params)
@@ -62,6 +63,7 @@ def run(name: str, *, workers: int | None = None) -> None:
         for path in work.iterdir():
             path.rename(folder / path.name)
         work.rmdir()
+        partials.seconds_before = notes.seconds_before
         draw_contact_sheet(folder, name, versions=versions)
         write_report(report, folder, name, versions=versions, leaks=dataset.leaks, notes=notes)
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in index.splits.items())

@@ -10,6 +10,7 @@ A class without an example to learn from is an error, and so is a split without 
 
 import hashlib
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,11 +38,14 @@ class Notes:
         sizes: How many images of each height and width a split's source has.
         skipped: Examples that could not be read, each with its split and the reason.
         left_out: How many files of each ending lie among the images and are none.
+        seconds_before: How long earlier processes packed what this one goes on from.
     """
 
     sizes: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
     skipped: list[dict[str, str]] = field(default_factory=list)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    seconds_before: float = 0.0
+    _begun: float = field(default_factory=time.monotonic)
 
     def what_is_missing(self, dropped: Mapping[str, int]) -> list[str]:
         """What the packed dataset lacks of its source, in words; `dropped` has the counts of annotations, by reason."""
@@ -53,10 +57,12 @@ class Notes:
     def saved(self) -> dict[str, Any]:
         """These notes as JSON can hold them."""
         sizes = {split: [[*size, count] for size, count in counts.items()] for split, counts in self.sizes.items()}
-        return {"sizes": sizes, "skipped": self.skipped}
+        seconds = self.seconds_before + time.monotonic() - self._begun
+        return {"sizes": sizes, "skipped": self.skipped, "seconds": seconds}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Add the notes that `saved` returned."""
+        self.seconds_before += saved["seconds"]
         for split, counts in saved["sizes"].items():
             self.sizes[split].update({(height, width): count for height, width, count in counts})
         self.skipped += saved["skipped"]
