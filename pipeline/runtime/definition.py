@@ -95,19 +95,20 @@ def _keys(templates: Iterable[str], stage: str, entry: str, values: Mapping[str,
 def maker(path: Path) -> str | None:
     """The command that makes a path, `cnnkeras train yolo`; None if no stage of a project here does."""
     try:
-        made_by = stage_of(path, read_yaml(paths.params_file()))
+        made_by = stage_of(path, makers(read_yaml(paths.params_file())))
     except InputError:
         return None
     return f"cnnkeras {command(made_by[0])} {made_by[1]}" if made_by else None
 
 
-def stage_of(path: Path, values: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(stage, entry) that makes a path of the project; None if no stage does."""
-    for stage, entry in labels(values):
-        for output in outputs_of(stage, entry, values):
-            if output == path or output in path.parents:
-                return stage, entry
-    return None
+def makers(values: Mapping[str, Any]) -> dict[Path, tuple[str, str]]:
+    """(stage, entry) by each file and folder that the stages make, for the content of a params.yaml."""
+    return {output: (stage, entry) for stage, entry in labels(values) for output in outputs_of(stage, entry, values)}
+
+
+def stage_of(path: Path, makers: Mapping[Path, tuple[str, str]]) -> tuple[str, str] | None:
+    """(stage, entry) that makes a path of the project, or a folder above it; None if no stage does."""
+    return next((makers[place] for place in (path, *path.parents) if place in makers), None)
 
 
 def outputs_of(stage: str, entry: str, values: Mapping[str, Any]) -> Iterator[Path]:

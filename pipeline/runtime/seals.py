@@ -20,6 +20,7 @@ seals: nothing in them says when or where.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -169,6 +170,10 @@ class Seals:
         self._listings: dict[Path, Listing] = {}
         self._local: dict[str, str | None] = {}  # digests of folders outside the project, by their text in params.yaml
 
+    @cached_property
+    def _makers(self) -> dict[Path, tuple[str, str]]:
+        return definition.makers(self._values)
+
     def origin(self, stage: str, entry: str) -> Origin:
         """Of what a stage of an entry would make its outputs now."""
         keys = [
@@ -261,7 +266,7 @@ class Seals:
         self._code.save()
 
     def _problems(self, path: Path, seen: set[tuple[str, str]]) -> Iterator["Problem"]:
-        maker = definition.stage_of(path, self._values)
+        maker = definition.stage_of(path, self._makers)
         if maker is None:
             return
         label, name = definition.label(*maker), self._name(path)
@@ -286,7 +291,7 @@ class Seals:
         """Digest of an input: of its files, or, where there are none, of those that the seal of its stage names."""
         if found := digest(self._listing(path), self._name(path)):
             return found
-        maker = definition.stage_of(path, self._values)
+        maker = definition.stage_of(path, self._makers)
         seal = self.seal_of(definition.label(*maker)) if maker else None
         return digest(seal.outputs, self._name(path)) if seal else None
 

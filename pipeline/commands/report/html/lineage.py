@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,8 @@ class Step:
 
 def steps(path: Path, seals: Seals) -> list[Step]:
     """The stages that a file was made by, its own first, then those of what that one read; without those that left no seal."""
-    found = {label: seals.seal_of(label) for label in _labels(path, definition.read_yaml(paths.params_file()))}
+    values = definition.read_yaml(paths.params_file())
+    found = {label: seals.seal_of(label) for label in _labels(path, values, definition.makers(values), set())}
     return [
         Step(label, seal, hashlib.sha256(paths.seal(label).read_bytes()).hexdigest()[:_SHOWN_DIGITS])
         for label, seal in found.items()
@@ -79,12 +80,13 @@ def code(made_by: list[Step]) -> dict[str, str]:
     return {path: digest for step in made_by for path, digest in sorted(step.seal.origin.code.items())}
 
 
-def _labels(path: Path, values: dict[str, Any], seen: set[str] | None = None) -> Iterator[str]:
-    seen = set() if seen is None else seen
-    maker = definition.stage_of(path, values)
+def _labels(
+    path: Path, values: dict[str, Any], makers: Mapping[Path, tuple[str, str]], seen: set[str]
+) -> Iterator[str]:
+    maker = definition.stage_of(path, makers)
     if maker is None or (label := definition.label(*maker)) in seen:
         return
     seen.add(label)
     yield label
     for dependency in definition.deps_of(*maker, values):
-        yield from _labels(dependency, values, seen)
+        yield from _labels(dependency, values, makers, seen)
