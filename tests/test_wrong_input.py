@@ -105,7 +105,7 @@ UNKNOWN = "unknown {} {!r}; did you mean {!r}?"
         ("dataset: crops", "dataset: corps", f"12: experiments.crops.dataset: {UNKNOWN.format('dataset', 'corps', 'crops')}"),
         ("architecture: vgg", "architecture: vg", f"13: experiments.crops.architecture: {UNKNOWN.format('architecture', 'vg', 'vgg')}"),
         ("{width: 0", "{variant: F, width: 0", "14: experiments.crops.model.variant: expected 'A', 'A-LRN', 'B', 'C', 'D' or 'E'; received: 'F'"),
-        ("name: sgd", "name: sdg", "19: experiments.crops.train.optimizer.name: unknown name 'sdg'; did you mean 'sgd'? (known: adam, sgd)"),
+        ("name: sgd", "name: sdg", "19: experiments.crops.train.optimizer.name: unknown name 'sdg'; did you mean 'sgd'? (known: adam, adamw, sgd)"),
         ("{source: scenes, task: det", "{source: scene, task: det", f"8: datasets.boxes.source: {UNKNOWN.format('source', 'scene', 'scenes')}"),
         ("kind: mnist1d", "kind: mnist", f"4: sources.signals.kind: {UNKNOWN.format('kind of source', 'mnist', 'mnist1d')}"),
         ("scratch", "scrath", f"21: experiments.crops.train.initial_weights.experiment: {UNKNOWN.format('experiment', 'scrath', 'scratch')}"),

@@ -10,7 +10,7 @@ from keras import ops
 from typing_extensions import override
 
 from cnnkeras.training import state as states
-from cnnkeras.training.optimizers import change_step
+from cnnkeras.training.steps import change_step
 
 
 class Averages(keras.callbacks.Callback):

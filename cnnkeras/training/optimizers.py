@@ -8,11 +8,12 @@ section 5) and Caffe; PyTorch and Darknet multiply v by the rate instead, which 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any
 
 import lazy_loader
 from annotated_types import Ge, Gt, Lt
+
+from cnnkeras.training.steps import change_step
 
 keras = lazy_loader.load("keras")
 
@@ -91,17 +92,6 @@ def adamw(*, learning_rate: Rate, weight_decay: WeightDecay = 0.004, global_clip
     """
     update = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, global_clipnorm=global_clipnorm)
     return Optimizer(update, learning_rate, weight_decay=0.0)
-
-
-def change_step(
-    update: "keras.optimizers.Optimizer", change: Callable[[Callable[..., None]], Callable[..., None]]
-) -> None:
-    """Replace what an optimizer of Keras does in a step to one variable by `change` of it: of (gradient, variable, learning rate)."""
-    update.update_step = change(update.update_step)
-    if (
-        keras.backend.backend() == "torch"
-    ):  # where Keras' own optimizers step all variables at once, without `update_step`
-        update._backend_update_step = partial(keras.optimizers.Optimizer._backend_update_step, update)
 
 
 def _with_bias_rate(update: "keras.optimizers.Optimizer", factor: float) -> Callable:
