@@ -19,6 +19,7 @@ from pipeline.params import load_params
 from pipeline.runtime import durations, paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
+from pipeline.runtime.seals import Seals
 from tests.contents import digests
 
 PRETRAINED = """
@@ -464,6 +465,7 @@ def test_a_published_number_needs_the_same_images_classes_and_views(tmp_path, ch
     for old, new in {**changes, **{key: value for key, value in usual.items() if key not in changes}}.items():
         text = text.replace(old, f"[{new}]" if old == "FOLDERS" else new)
     (tmp_path / "params.yaml").write_text(text)
-    (entry,) = results.read(load_params(tmp_path / "params.yaml"))
+    params = load_params(tmp_path / "params.yaml")
+    (entry,) = results.read(params, Seals(params))
     assert {row.value for row in entry.published} == ({0.407, 0.182} if is_beside else set())
     assert {0.407, 0.182} <= {row.value for row in (*entry.published, *entry.elsewhere)}

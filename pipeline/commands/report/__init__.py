@@ -12,6 +12,7 @@ from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.seals import Seals
 
 
 def run(output: Path | None = None, *, html: bool = False) -> None:
@@ -25,14 +26,15 @@ def run(output: Path | None = None, *, html: bool = False) -> None:
         InputError: Something else than a report is in the report's place; or a report is there and its results are not.
     """
     params = load_params()
-    file, numbers = output or paths.report(), claims.read(params)
+    seals = Seals(params)
+    file, numbers = output or paths.report(), claims.read(params, seals)
     for written in (
         file,
         *([paths.lab_report()] if numbers else []),
         *([paths.html_report(), paths.html_tour()] if html else []),
     ):
         files.require_own(written)
-    rows = results.read(params)
+    rows = results.read(params, seals)
     console = Console()
     console.print(results.table(rows))
     console.print(results.NOTE, style="dim")
@@ -45,7 +47,7 @@ def run(output: Path | None = None, *, html: bool = False) -> None:
         from pipeline.commands import tour
         from pipeline.commands.report import html as page
 
-        console.print(f"For a browser: {page.write(params, rows, numbers)}", soft_wrap=True)
+        console.print(f"For a browser: {page.write(params, rows, numbers, seals)}", soft_wrap=True)
         tour.write_html()
     _require_results(rows, file)
     shown = [row.name for row in rows if row.metrics is not None]

@@ -21,7 +21,7 @@ NOTE = (
 )
 
 
-def read(params: Params) -> dict[str, Numbers]:
+def read(params: Params, seals: Seals) -> dict[str, Numbers]:
     """The numbers of each entry that has some, by its name; entries of other params files, such as a recipe, come last.
 
     Raises:
@@ -29,7 +29,6 @@ def read(params: Params) -> dict[str, Numbers]:
     """
     present = sorted(file.parent.name for file in paths.claim_numbers("*").parents[1].glob("*/numbers.json"))
     names = [*(name for name in params.lab if name in present), *(name for name in present if name not in params.lab)]
-    seals = Seals(params)
     for name in names:
         seals.require_whole(paths.claim_numbers(name))
     return {name: _read(paths.claim_numbers(name)) for name in names}

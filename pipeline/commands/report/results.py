@@ -121,13 +121,12 @@ class Result:
         return [] if is_plain else ["; ".join(self.metrics["conditions"])]
 
 
-def read(params: Params) -> list[Result]:
+def read(params: Params, seals: Seals) -> list[Result]:
     """Every experiment and ensemble, with what is known of it.
 
     Raises:
         InputError: A file of a result is damaged.
     """
-    seals = Seals(params)
     results = [_read(name, params, seals) for name in (*params.experiments, *params.ensembles)]
     for result in results:
         _require_readable(result)

@@ -35,13 +35,13 @@ _FOLDER = Path(__file__).parent
 STYLE = Markup((_FOLDER / "page.css").read_text(encoding="utf-8"))
 
 
-def write(params: Params, results: Sequence[Result], numbers: Mapping[str, Numbers]) -> Path:
+def write(params: Params, results: Sequence[Result], numbers: Mapping[str, Numbers], seals: Seals) -> Path:
     """Write the page of all results, and return its path.
 
     Raises:
         InputError: A file of a result is damaged.
     """
-    file, seals = paths.html_report(), Seals(params)
+    file = paths.html_report()
     found = [experiments.read(params, result, seals) for result in results]
     values = {
         "experiments": found,
