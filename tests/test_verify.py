@@ -367,7 +367,7 @@ def test_ctrl_c_ends_all(tmp_path):
     """Both trainings, and the scratch folder is gone."""
     root = write_small_project(tmp_path / "project")
     params = root / "params.yaml"
-    params.write_text(params.read_text().replace("epochs: 3", "epochs: 100000"))
+    params.write_text(params.read_text().replace("epochs: 3", "epochs: 250"))
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", "verify", "small"],
         cwd=root,
