@@ -232,7 +232,9 @@ def test_values_that_dvc_did_not_compare_before_are_reasons(project):  # noqa: F
     """dvc.yaml lists params of a stage that had none: `cnnkeras plan` names them, as everything that changed."""
     definition = project.folder / "dvc.yaml"
     text = definition.read_text()
-    moved = "      meta:\n        params:\n          - sources.${key}\n"
-    assert text.count(moved) == 1
-    definition.write_text(text.replace(moved, "      params:\n        - sources.${key}\n"))
+    moved = "        params:\n          - sources.${key}\n"
+    assert text.count(f"      meta:\n{moved}") == 1
+    definition.write_text(
+        text.replace(f"      meta:\n{moved}", "      params:\n        - sources.${key}\n      meta:\n")
+    )
     assert "sources.scenes.kind: nothing -> digit_scenes" in project.plan()["download@scenes"]
