@@ -31,7 +31,7 @@ from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.images import reading
 from pipeline.runtime.errors import InputError
-from pipeline.sources.coco import fill
+from pipeline.sources.coco import fill, paint
 from pipeline.sources.coco.instances import MAX_NUMBER
 
 TASKS = ("detection", "classification", "segmentation")
@@ -229,6 +229,7 @@ class _Reader:
                 objects.append(each)
                 boxes.append((max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)))
         labels = [list(self.classes).index(each.label) for each in objects]
+        shape = int(height), int(width)
         return sources.Example(
             id=id,
             image=image,
@@ -236,7 +237,7 @@ class _Reader:
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
             labels=np.array(labels, np.int32),
             difficult=np.zeros(len(labels), bool),
-            mask=_label_map(objects, labels, (int(height), int(width))) if self.has_masks else None,
+            mask=paint([_area(each, shape) for each in objects], labels, shape) if self.has_masks else None,
             dropped=dict(dropped),
         )
 
@@ -257,10 +258,6 @@ def image_of(archives: Archives, member: str, stated: str) -> str:
     return found[0]
 
 
-def _label_map(objects: Sequence[Object], labels: Sequence[int], shape: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W): 0 background, 1.. classes; the largest first, so that smaller ones stand on them."""
-    areas = [np.any([fill(outline, shape) for outline in each.outlines], axis=0) for each in objects]
-    mask = np.zeros(shape, np.uint8)
-    for position in sorted(range(len(objects)), key=lambda n: (-int(areas[n].sum()), n)):
-        mask[areas[position]] = labels[position] + 1
-    return mask
+def _area(labelled: Object, shape: tuple[int, int]) -> np.ndarray:
+    """The pixels of an object's outlines, bool (H, W)."""
+    return np.any([fill(outline, shape) for outline in labelled.outlines], axis=0)

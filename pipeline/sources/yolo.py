@@ -32,7 +32,7 @@ from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.images import reading
 from pipeline.runtime.errors import InputError
-from pipeline.sources.coco import fill
+from pipeline.sources.coco import fill, paint
 
 TASKS = ("detection", "classification", "segmentation")
 HAS_OBJECTS = True
@@ -250,14 +250,10 @@ class _Reader:
 
 
 def _label_map(objects: Sequence[Object], shape: tuple[int, int], file: str) -> np.ndarray:
-    """uint8 (H, W): 0 background, 1.. classes; the largest first, so that smaller ones stand on them."""
-    mask, areas = np.zeros(shape, np.uint8), []
-    for each in objects:
-        if not each.is_polygon:
-            raise InputError(
-                f"{file}, line {each.line}: expected a polygon, for label maps; received: a box. Use task: detection"
-            )
-        areas.append(fill(each.points * shape[::-1], shape))
-    for position in sorted(range(len(objects)), key=lambda n: (-int(areas[n].sum()), n)):
-        mask[areas[position]] = objects[position].label + 1
-    return mask
+    """uint8 (H, W): 0 background, 1.. classes, the smaller object on top."""
+    if box := next((each for each in objects if not each.is_polygon), None):
+        raise InputError(
+            f"{file}, line {box.line}: expected a polygon, for label maps; received: a box. Use task: detection"
+        )
+    areas = [fill(each.points * shape[::-1], shape) for each in objects]
+    return paint(areas, [each.label for each in objects], shape)

@@ -247,3 +247,11 @@ def fill(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         x = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
         np.add.at(flips[row], np.ceil(x - 0.5).clip(0, shape[1]).astype(int), 1)
     return np.cumsum(flips, axis=1)[:, :-1] % 2 == 1
+
+
+def paint(areas: Sequence[np.ndarray], labels: Sequence[int], shape: tuple[int, int]) -> np.ndarray:
+    """Label map of objects by their pixels, bool (H, W) each: uint8 (H, W), 0 background, 1.. classes, the smaller object on top."""
+    mask = np.zeros(shape, np.uint8)
+    for position in sorted(range(len(areas)), key=lambda n: (-int(areas[n].sum()), n)):
+        mask[areas[position]] = labels[position] + 1
+    return mask
