@@ -137,7 +137,7 @@ class _Reader:
             labels=np.array(labels, np.int32),
             difficult=crowd,
             crowd=crowd,
-            mask=_label_map(objects, labels, areas, (int(height), int(width))) if self.has_masks else None,
+            mask=paint(areas, labels, (int(height), int(width)), crowds=crowd.tolist()) if self.has_masks else None,
             dropped=dict(dropped),
         )
 
@@ -150,17 +150,6 @@ def _corners(entry: Object, width: int, height: int) -> tuple[tuple[float, ...],
     if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
         return (), "boxes outside the image"
     return (max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))), ""
-
-
-def _label_map(
-    objects: Sequence[Object], labels: Sequence[int], areas: Sequence[np.ndarray], shape: tuple[int, int]
-) -> np.ndarray:
-    """uint8 (H, W): 0 background, 1.. classes, 255 where a crowd is."""
-    mask = np.zeros(shape, np.uint8)
-    # Crowds first, so that single objects stand out of them; then the largest.
-    for number in sorted(range(len(objects)), key=lambda n: (not objects[n].iscrowd, -int(areas[n].sum()), n)):
-        mask[areas[number]] = VOID if objects[number].iscrowd else labels[number] + 1
-    return mask
 
 
 def decode_segmentation(segmentation: Any, shape: tuple[int, int], where: str) -> np.ndarray:
@@ -249,9 +238,14 @@ def fill(polygon: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.cumsum(flips, axis=1)[:, :-1] % 2 == 1
 
 
-def paint(areas: Sequence[np.ndarray], labels: Sequence[int], shape: tuple[int, int]) -> np.ndarray:
-    """Label map of objects by their pixels, bool (H, W) each: uint8 (H, W), 0 background, 1.. classes, the smaller object on top."""
-    mask = np.zeros(shape, np.uint8)
-    for position in sorted(range(len(areas)), key=lambda n: (-int(areas[n].sum()), n)):
-        mask[areas[position]] = labels[position] + 1
+def paint(
+    areas: Sequence[np.ndarray], labels: Sequence[int], shape: tuple[int, int], *, crowds: Sequence[bool] = ()
+) -> np.ndarray:
+    """Label map of objects by their pixels, bool (H, W) each: uint8 (H, W), 0 background, 1.. classes, 255 where a crowd is.
+
+    The smaller object is on top; crowds are below all, so that single objects stand out of them.
+    """
+    mask, crowds = np.zeros(shape, np.uint8), crowds or [False] * len(areas)
+    for number in sorted(range(len(areas)), key=lambda n: (not crowds[n], -int(areas[n].sum()), n)):
+        mask[areas[number]] = VOID if crowds[number] else labels[number] + 1
     return mask
