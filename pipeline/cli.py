@@ -35,9 +35,10 @@ def check() -> None:
 
     Example: cnnkeras check
     """
-    from pipeline.stages import check
+    with uncollected():
+        from pipeline.stages import check
 
-    check.run()
+        check.run()
 
 
 @main.command()

@@ -17,13 +17,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from pipeline.runtime import definition, paths, places
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import tensorflow as tf
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
@@ -279,7 +278,7 @@ def feed(batches: "keras.utils.PyDataset") -> "keras.utils.PyDataset | tf.data.D
         return batches
     import tensorflow as tf
 
-    def read() -> Iterator[tuple[np.ndarray, ...]]:
+    def read() -> Iterator["tuple[np.ndarray, ...]"]:
         for index in range(len(batches)):
             yield batches[index]
 
