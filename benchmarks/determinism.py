@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks import measuring
 from cnnkeras import tasks
 from cnnkeras.training import optimizers
-from pipeline.backend import devices
+from pipeline.backend import devices, normalization
 from pipeline.params import load_params
 from pipeline.stages.train.training import Training, resolve
 
@@ -84,7 +84,8 @@ def step(name: str, profile: devices.Profile) -> Iterator[tuple[Callable[[], obj
         def digest() -> str:
             return hashlib.sha256(b"".join(np.asarray(value).tobytes() for value in model.get_weights())).hexdigest()
 
-        yield (lambda: model.train_on_batch(*examples)), digest
+        with normalization.fused(model):
+            yield (lambda: model.train_on_batch(*examples)), digest
 
 
 def serve(name: str, profile: devices.Profile) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkeras import tasks
 from cnnkeras.training import optimizers, schedules
-from pipeline.backend import devices, environment, model_files
+from pipeline.backend import devices, environment, model_files, normalization
 from pipeline.formats import history
 from pipeline.formats.packed import Index, open_index
 from pipeline.params import Params, Repeat, load_params
@@ -161,7 +161,8 @@ def train(
         steps = len(batches[0])
         with followers.bar(settings.epochs * steps) as bar, followers.shown(history_file):
             watch = Watch(history_file, bar, followers.epoch, steps=steps, epochs=settings.epochs)
-            _fit(model, *batches, training, watch, followers)
+            with normalization.fused(model):
+                _fit(model, *batches, training, watch, followers)
         model_files.save(model, model_file)
     return watch.seconds
 
