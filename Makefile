@@ -79,7 +79,7 @@ lock: ## Resolve pyproject.toml into the locks, for the CPU, for CUDA and for de
 
 clean: ## Remove .venv and the tools' caches; data, results and runs stay
 	@rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
-	@find cnnkeras pipeline tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find cnnkeras packaging_backend pipeline tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Everything from the lock, each file checked against its hash, then this project itself in place.
 $(RUNS): requirements-$(DEVICE).lock pyproject.toml

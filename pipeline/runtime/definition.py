@@ -163,9 +163,9 @@ def _resolve(template: str, *, section: str | None, entry: str, values: Mapping[
 
 
 def _definitions() -> Mapping[str, Any]:
-    """The stages in the project's dvc.yaml; in the dvc.yaml beside this code if the project has none."""
+    """The stages in the project's dvc.yaml; in the dvc.yaml that new projects get if the project has none."""
     file = paths.root() / paths.DEFINITION
-    return _read(file if file.is_file() else Path(__file__).parents[2] / paths.DEFINITION)
+    return _read(file if file.is_file() else paths.shipped(paths.DEFINITION))
 
 
 @cache

@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
-PACKAGES = ("cnnkeras", "pipeline")
+PACKAGES = ("cnnkeras", __name__.partition(".")[0])  # the second one has another name where it is installed
 
 TEXTS: dict[str, str] = {}  # by the module's name
 

@@ -39,6 +39,12 @@ def home() -> Path:
     return Path(os.environ.get("DVC_ROOT") or root())
 
 
+def shipped(name: str) -> Path:
+    """A file or folder that a new project starts with, by its path there: in the repository, or in the installed package."""
+    package = Path(__file__).parents[1]
+    return (installed if (installed := package / "shipped").is_dir() else package.parent) / name
+
+
 def params_file() -> Path:
     """`params.yaml`: the settings of every run."""
     return root() / PARAMS

@@ -16,6 +16,7 @@ from pipeline.runtime import paths, places, printable, signals
 from pipeline.runtime.errors import InputError
 
 STAGES = Path(__file__).parents[1] / "stages"
+_STAGES_IN_A_CLONE = "pipeline"  # the package's name in the repository; an installed one has another
 
 
 @contextmanager
@@ -107,8 +108,8 @@ def use_code_of_this_project(cli: Path) -> None:
         root = paths.root()
     except InputError:
         return  # commands such as `summary` need no project; the other commands raise the error themselves
-    code = root / "pipeline" / cli.name
-    if code.is_file() and not code.samefile(cli):
+    code = root / _STAGES_IN_A_CLONE / cli.name
+    if code.is_file() and (root / "cnnkeras" / "__init__.py").is_file() and not code.samefile(cli):
         search_path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-P", "-m", "pipeline.cli", *sys.argv[1:]]
+        command = [sys.executable, "-P", "-m", f"{_STAGES_IN_A_CLONE}.{cli.stem}", *sys.argv[1:]]
         os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": search_path})
