@@ -36,7 +36,7 @@ SHIPPED = (
     "results/scratch",
 )
 # `from pipeline.runtime import paths`, `import pipeline`; "pipeline.stages.train", pipeline/cli.py. Not the English word.
-_OWN_NAME = re.compile(rf"(?m)(?<=^from ){HERE}\b|(?<= from ){HERE}(?=[. ])|(?<=import ){HERE}\b|\b{HERE}(?=[./][a-z_])")
+_OWN_NAME = re.compile(rf"(?<=from ){HERE}(?=\.| import )|(?<=import ){HERE}\b|\b{HERE}(?=[./][a-z_])")
 
 
 def build_wheel(

@@ -18,6 +18,7 @@ def main() -> None:
     """Train, test and compare the convolutional networks that params.yaml describes.
 
     \b
+      cnnkeras new digits          make a project in a folder of its own
       cnnkeras inspect ../photos   say what data are, and suggest entries for params.yaml
       cnnkeras plan                list what `dvc repro` would run, and why
       cnnkeras train yolo          run one stage
@@ -188,6 +189,30 @@ def lab(claim: str) -> None:
     from pipeline.stages import lab
 
     lab.run(claim)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--from", "data", metavar="PATH", help="A folder or an archive with data: params.yaml gets its entries.")
+@click.option("--name", help="Of the entries. Default: the path's last part.")
+@click.option(
+    "--task",
+    type=click.Choice(["classification", "detection", "segmentation"]),
+    help="Default: the first one that the labels serve.",
+)
+def new(folder: Path, data: str | None, name: str | None, task: str | None) -> None:
+    """Make a project, in a folder of its own.
+
+    FOLDER gets a params.yaml, dvc.yaml and what git and DVC need; `dvc repro` runs there as it is. Without --from, params.yaml has a small
+    example that needs no data. The code is the installed package.
+
+    \b
+    Examples: cnnkeras new digits
+              cnnkeras new cells --from ../cells.zip --task detection
+    """  # noqa: D301 - click reads \b as "leave these lines as they are"
+    from pipeline.commands import new
+
+    new.run(folder, data=data, name=name, task=task)
 
 
 @main.command()
