@@ -122,9 +122,19 @@ def test_help_lists_stages_then_commands():
     listed = run(sys.executable, "-m", "pipeline.cli", "--help").stdout
     _, stages, commands = re.split(r"Stages, [^\n]*:|Other commands:", listed)
     assert set(re.findall(r"^  (\S+)", stages, flags=re.MULTILINE)) == {definition.command(stage) for stage in STAGES}
-    assert {"new", "inspect", "plan", "repro", "verify", "show", "report", "ui", "summary", "output-size", "tour"} == set(
-        re.findall(r"^  (\S+)", commands, flags=re.MULTILINE)
-    )
+    assert {
+        "new",
+        "inspect",
+        "plan",
+        "repro",
+        "verify",
+        "show",
+        "report",
+        "ui",
+        "summary",
+        "output-size",
+        "tour",
+    } == set(re.findall(r"^  (\S+)", commands, flags=re.MULTILINE))
     assert "..." not in stages + commands
 
 
