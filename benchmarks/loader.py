@@ -35,7 +35,7 @@ from pipeline.images import reading
 from pipeline.images.principal_components import evenly_spaced
 from pipeline.runtime.workers import available, ordered_map
 from pipeline.stages.train.reader import Reader, augmenting_reader
-from pipeline.stages.train.workers import read_ahead
+from pipeline.stages.train.workers import read_with_processes
 
 os.environ |= {"NO_ALBUMENTATIONS_UPDATE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 BATCH = 32
@@ -114,10 +114,10 @@ def augmented(files: list[bytes], folder: Path, quality: int | None = None) -> C
     read = reader(pack(files, folder / "processes", quality))
 
     def run() -> Iterable[np.ndarray]:
-        with read_ahead(read, batch_size=BATCH, workers=available()) as ahead:
+        with read_with_processes(read, batch_size=BATCH, workers=available()) as ahead:
             waiting: deque[Callable] = deque()
             for batch in batches(len(files)):
-                waiting.append(ahead.start(np.array(batch), 0))
+                waiting.append(ahead.start(np.array(batch), 0, lambda read: read))
                 if len(waiting) > ahead.ahead:
                     yield waiting.popleft()()[0]
             while waiting:

@@ -2,7 +2,9 @@
 
 import csv
 import itertools
+import multiprocessing
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,8 @@ from pipeline.formats.packed import Index, SplitWriter, encode_jpeg, open_split
 from pipeline.params import load_params
 from pipeline.runtime.errors import InputError
 from pipeline.stages.train.reader import Reader, augmenting_reader
-from pipeline.stages.train.workers import read_ahead
+from pipeline.stages.train.slots import Slots
+from pipeline.stages.train.workers import read_with_processes, read_with_threads
 from pipeline.tracking.fingerprints import result_params
 from tests.test_train_predict import PARAMS, finish, start, write_dataset, write_project
 
@@ -46,7 +49,7 @@ def reader(packed: Path, task: str, *transforms: dict) -> Reader:
 
 @contextmanager
 def prepared(read: Reader, *, workers: int, batch_size: int = 8) -> Iterator[PreparedBatches]:
-    with read_ahead(read, batch_size=batch_size, workers=workers) as ahead:
+    with read_with_processes(read, batch_size=batch_size, workers=workers) as ahead:
         yield PreparedBatches(ahead.examples, ahead.start, ahead=ahead.ahead, batch_size=batch_size, seed=3)
 
 
@@ -78,6 +81,68 @@ def test_the_same_batches_for_any_number_of_workers(packed, task):
             assert equal(epochs(data, 0, 1, 2), expected)
     assert expected[0][0][0].shape == (8, SIDE, SIDE, 3)
     assert expected[0][0][0].dtype == np.uint8
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_same_batches_for_any_number_of_threads(packed, task):
+    """1, 2 and 3 threads give what this thread makes by itself, in shuffled order and in the split's own, whose last batch is smaller."""
+    read = Reader(open_split(packed / task, "train"), task, **SETTINGS)
+    for seed in (3, None):
+        plain = Batches(read.inputs, read.targets, batch_size=7, seed=seed)
+        expected = epochs(plain, 0, 1, 2) if seed else epochs(plain, 0) * 3
+        for threads in (1, 2, 3):
+            with read_with_threads(read, batch_size=7, threads=threads) as ahead:
+                data = PreparedBatches(ahead.examples, ahead.start, ahead=ahead.ahead, batch_size=7, seed=seed)
+                assert equal(epochs(data, *((0, 1, 2) if seed else (0, 0, 0))), expected)
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_no_thread_is_left_when_a_training_is_interrupted(packed, kind):
+    """Ctrl-C while batches are under way ends threads and processes, and is what the caller sees."""
+    read = Reader(open_split(packed / "classification", "train"), "classification", **SETTINGS)
+    before = set(threading.enumerate())
+    ahead = (
+        read_with_threads(read, batch_size=4)
+        if kind == "threads"
+        else read_with_processes(read, batch_size=4, workers=2)
+    )
+
+    def interrupt() -> None:
+        with ahead as batches:
+            batches.start(np.arange(4), 0, lambda batch: batch)
+            batches.start(np.arange(4), 1, lambda batch: batch)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert set(threading.enumerate()) == before
+    assert not multiprocessing.active_children()
+
+
+def test_memory_is_used_again_only_when_nobody_reads_it():
+    """A batch keeps its numbers as long as it, or a view of it, is there; then its memory holds another; batches that are kept are copied."""
+    slots = Slots([((3, 2), np.dtype(np.int32)), ((3,), np.dtype(np.float64))], under_way=2)
+
+    def batch(number: int) -> tuple[np.ndarray, ...]:
+        slot = slots.take()
+        for part in slots.parts(slot):
+            part[...] = number
+        return slots.lend(slot, 2)
+
+    first = batch(1)
+    assert [(part.shape, part.dtype.name, part.ctypes.data % 64) for part in first] == [
+        ((2, 2), "int32", 0),
+        ((2,), "float64", 0),
+    ]
+    view, place = np.asarray(first[0])[1:].T, first[0].ctypes.data
+    kept = [batch(number) for number in range(2, 40)]  # many more than there are slots
+    del first
+    kept += [batch(number) for number in range(40, 50)]
+    assert view.tolist() == [[1], [1]]
+    assert [part.tolist() for part in kept[-1]] == [[[49, 49], [49, 49]], [49.0, 49.0]]
+    assert [int(inputs[0, 0]) for inputs, _ in kept] == list(range(2, 50))
+    del view
+    assert batch(50)[0].ctypes.data == place
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -285,12 +350,12 @@ FAIL = """
 from pipeline.stages import train
 from pipeline.stages.train.reader import Reader
 from pipeline.runtime.errors import InputError
-read = Reader.__call__
-def fail_later(reader, indices, epoch):
+read = Reader.into
+def fail_later(reader, parts, indices, epoch):
     if epoch == 1:
         raise InputError("what is wrong with this image")
-    return read(reader, indices, epoch)
-Reader.__call__ = fail_later
+    read(reader, parts, indices, epoch)
+Reader.into = fail_later
 try:
     train.run("digits")
 except InputError as error:
@@ -311,10 +376,11 @@ def test_trainings_with_any_number_of_workers_give_the_same_bytes(tmp_path):
         assert len(list(csv.DictReader(file))) == 3
 
 
-def test_what_fails_while_training_says_why(tmp_path):
+@pytest.mark.parametrize("text", [PARAMS, AUGMENTED], ids=["threads", "processes"])
+def test_what_fails_while_training_says_why(tmp_path, text):
     """TensorFlow wraps the exception of a batch in its own; the user reads the first one, and no result is left."""
     root = write_project(tmp_path / "project")
-    (root / "params.yaml").write_text(AUGMENTED, encoding="utf-8")
+    (root / "params.yaml").write_text(text, encoding="utf-8")
     output, _ = finish(start(FAIL, root))
     assert output == "what is wrong with this image\n"
     assert list((root / "results/digits").iterdir()) == []

@@ -91,7 +91,7 @@ def test_prepared_batches_are_the_same_in_the_same_order():
     """They are started ahead, the next epoch's too, as often as Keras asks, and no more are under way than were allowed."""
     waiting, most, began = set(), 0, []
 
-    def start(indices, epoch):
+    def start(indices, epoch, change):
         nonlocal most
         ticket = object()
         waiting.add(ticket)
@@ -100,7 +100,7 @@ def test_prepared_batches_are_the_same_in_the_same_order():
 
         def ready():
             waiting.remove(ticket)
-            return INPUTS[indices], TARGETS[indices] + epoch
+            return change((INPUTS[indices], TARGETS[indices] + epoch))
 
         return ready
 
@@ -514,8 +514,8 @@ def test_a_change_of_batches_is_a_function_of_seed_epoch_and_batch():
     first = changes(0)
     assert len({*first.values(), *changes(1).values()}) == 8
 
-    def start(indices, _epoch):
-        return lambda: (INPUTS[indices], 0 * TARGETS[indices])
+    def start(indices, _epoch, change):
+        return lambda: change((INPUTS[indices], 0 * TARGETS[indices]))
 
     prepared = PreparedBatches(len(INPUTS), start, ahead=3, batch_size=4, seed=0, change=change)
     for prepared.epoch in (0, 1):

@@ -1,5 +1,6 @@
 """Batches of examples, in an order that is a function of (seed, epoch) alone."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -48,12 +49,12 @@ class _Order(keras.utils.PyDataset):
             return math.ceil(self._examples / self.batch_size)
         return self._examples // (self.batch_size * self.parts) * self.parts
 
-    def changed(self, batch: Batch, index: int) -> Batch:
-        """A batch of the current epoch after the change."""
+    def changed(self, batch: Batch, epoch: int, index: int) -> Batch:
+        """A batch of an epoch after the change."""
         if self._change is None:
             return batch
         # `spawn_key` keeps this stream apart from those of the order, of the augmentation (1,) and of the shuffled objects.
-        seed = np.random.SeedSequence([self._seed or 0, self.epoch, index], spawn_key=(2,))
+        seed = np.random.SeedSequence([self._seed or 0, epoch, index], spawn_key=(2,))
         return self._change(*batch, np.random.default_rng(seed))
 
     def indices(self, epoch: int, batch: int) -> np.ndarray:
@@ -99,19 +100,19 @@ class Batches(_Order):
     def __getitem__(self, index: int) -> Batch:
         """Inputs and targets of a batch of the current epoch."""
         indices = self.indices(self.epoch, index)
-        return self.changed((self._inputs[indices], self._targets(indices, self.epoch)), index)
+        return self.changed((self._inputs[indices], self._targets(indices, self.epoch)), self.epoch, index)
 
 
 class PreparedBatches(_Order):
-    """Batches prepared by worker processes while the current one is trained on; in the same order as `Batches`.
+    """Batches prepared by processes or threads while the current one is trained on; in the same order as `Batches`.
 
     Args:
         examples: Number of examples.
-        start: Starts the preparation of a batch, given its indices int64 (batch,) and epoch; returns a function that waits for the
-            batch and returns it. At most `ahead` + 1 batches are started and not yet waited for.
+        start: Starts the preparation of a batch, given its indices int64 (batch,), its epoch and a function that it applies to what it has
+            read; returns a function that waits for the batch and returns it. At most `ahead` + 1 batches are started and not yet waited for.
         ahead: Number of batches started beyond the current one, batches of the next epoch included.
         batch_size: Examples in a batch; reduced to `examples` if greater.
-        seed: Seed of the shuffling, which leaves out the last partial batch.
+        seed: As of `Batches`.
         parts: Number of equal parts that a batch is divided into; each is an item.
         change: As of `Batches`.
 
@@ -122,11 +123,11 @@ class PreparedBatches(_Order):
     def __init__(
         self,
         examples: int,
-        start: Callable[[np.ndarray, int], Callable[[], Batch]],
+        start: Callable[[np.ndarray, int, Callable[[Batch], Batch]], Callable[[], Batch]],
         *,
         ahead: int,
         batch_size: int,
-        seed: int,
+        seed: int | None = None,
         parts: int = 1,
         change: Change | None = None,
     ):
@@ -137,14 +138,18 @@ class PreparedBatches(_Order):
     def __getitem__(self, index: int) -> Batch:
         """Inputs and targets of a batch of the current epoch; starts the batches after it."""
         steps = [divmod(index + step, len(self)) for step in range(self._ahead + 1)]
-        wanted = [(self.epoch + epochs, batch) for epochs, batch in steps]
+        # Without a seed all epochs are alike: the next one's batches are those of this epoch.
+        wanted = [(self.epoch + epochs * (self._seed is not None), batch) for epochs, batch in steps]
         for key in self._started.keys() - wanted:
             # Keras reads the first batches an extra time, for their shapes: the batches then prepared ahead are not needed.
             self._started.pop(key)()
         for key in wanted:
             if key not in self._started:
-                self._started[key] = self._start(self.indices(*key), key[0])
-        return self.changed(self._started.pop(wanted[0])(), index)
+                self._started[key] = self._start(self.indices(*key), key[0], functools.partial(self._changed_at, key))
+        return self._started.pop(wanted[0])()
+
+    def _changed_at(self, place: tuple[int, int], batch: Batch) -> Batch:
+        return self.changed(batch, *place)
 
 
 class Span(keras.utils.PyDataset):

@@ -42,7 +42,7 @@ def set_weight_decay(model: keras.Model, decay: float, normalization_decay: floa
 def fit(
     model: keras.Model,
     train: Batches | PreparedBatches,
-    validation: Batches,
+    validation: Batches | PreparedBatches,
     *,
     epochs: int,
     optimizer: Optimizer,

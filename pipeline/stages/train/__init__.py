@@ -24,7 +24,7 @@ from pipeline.tracking import live
 if TYPE_CHECKING:
     import keras
 
-    from cnnkeras.training.batches import Batches, PreparedBatches
+    from cnnkeras.training.batches import PreparedBatches
 
 
 def run(name: str, *, workers: int | None = None) -> None:
@@ -143,7 +143,7 @@ def train(
     index, settings = _checked_index(training), training.settings
     # The workers are forked first: a fork does not copy the threads that Keras' backend starts.
     with (
-        feed.workers(training, workers) as ahead,
+        feed.read_ahead(training, workers) as ahead,
         # Importing Keras takes seconds: the errors above come first.
         devices.set_up(
             seed=training.seed, precision=settings.precision, profile=settings.profile, threads=settings.threads
@@ -156,7 +156,7 @@ def train(
             history.start(history_file)
             model_files.save(model, model_file)
             return []
-        batches = feed.training_batches(training, ahead), feed.validation_batches(training)
+        batches = feed.training_batches(training, ahead[0]), feed.validation_batches(training, ahead[1])
         feed.draw_first_batch(training, batches[0], model_file.with_name(paths.training_batch(training.name).name))
         steps = len(batches[0])
         with followers.bar(settings.epochs * steps) as bar, followers.shown(history_file):
@@ -233,8 +233,8 @@ def _checkpoints(repeat: Repeat, training: Training, curves: live.Mirror, watch:
 
 def _fit(
     model: "keras.Model",
-    train: "Batches | PreparedBatches",
-    val: "Batches",
+    train: "PreparedBatches",
+    val: "PreparedBatches",
     training: Training,
     watch: Watch,
     followers: Followers,

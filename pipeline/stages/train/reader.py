@@ -63,11 +63,38 @@ class Reader:
         Raises:
             InputError: The policy cannot be applied to an image, or changes its size.
         """
-        if self._policy is None:
-            return self.inputs[indices], self.targets(indices, epoch)
-        images, rows = zip(*(self.example(index, epoch) for index in indices), strict=True)
-        annotations = {name: [row[name] for row in rows] for name in self._annotations}
-        return np.stack(images), self._encode(annotations, indices, epoch)
+        parts = tuple(np.empty(shape, dtype) for shape, dtype in self.layout(len(indices)))
+        self.into(parts, indices, epoch)
+        return parts
+
+    def layout(self, examples: int) -> list[tuple[tuple[int, ...], np.dtype]]:
+        """Shape and type of the inputs and of the targets of so many examples, but of at most as many as there are."""
+        examples = min(examples, len(self.inputs))
+        targets = self.targets(np.zeros(1, np.int64), 0)
+        inputs = (examples, *self.inputs.shape[1:])
+        return [(inputs, np.dtype(self.inputs.dtype)), ((examples, *targets.shape[1:]), targets.dtype)]
+
+    def into(self, parts: Sequence[np.ndarray], indices: np.ndarray, epoch: int) -> None:
+        """Write the inputs and the targets of rows into arrays.
+
+        Raises:
+            InputError: As of a call.
+        """
+        inputs, targets = parts
+        if self._policy is not None:
+            rows = []
+            for place, index in enumerate(indices):
+                inputs[place], row = self.example(index, epoch)
+                rows.append(row)
+            annotations = {name: [row[name] for row in rows] for name in self._annotations}
+            targets[...] = self._encode(annotations, indices, epoch)
+            return
+        if isinstance(self.inputs, np.ndarray):
+            # "clip" has NumPy write into the array itself; no row is beyond the last one.
+            np.take(self.inputs, indices, axis=0, out=inputs, mode="clip")
+        else:
+            inputs[...] = self.inputs[indices]
+        targets[...] = self.targets(indices, epoch)
 
     @property
     def is_slow(self) -> bool:
