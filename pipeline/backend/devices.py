@@ -298,9 +298,7 @@ def to_device() -> Callable[[Any], Any]:
 
     if keras.backend.backend() != "jax":
         return lambda batch: batch
-    import jax
-
-    return jax.device_put
+    return import_module("jax").device_put  # of an extra
 
 
 def lacks_memory(error: BaseException | None) -> bool:
