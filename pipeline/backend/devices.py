@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.runtime import definition, paths, places
+from pipeline.runtime import cores, definition, paths, places
 from pipeline.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def set_up(
         InputError: The profile `fast` with mixed precision on several GPUs, which hangs (keras-team/keras#20763), or the backend has
             started in this process with other settings.
     """
+    if threads == 1:
+        cores.keep_to_own()
     if chosen_backend() == "jax":
         _set_up_jax(threads)
     backend = import_keras(profile)

@@ -31,7 +31,7 @@ import networkx
 
 from pipeline.commands import plan
 from pipeline.commands.stage_lines import StageLines
-from pipeline.runtime import definition, durations, dvc_files, paths, places
+from pipeline.runtime import cores, definition, durations, dvc_files, paths, places
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.signals import ends_on_signals
 from pipeline.runtime.workers import available
@@ -212,6 +212,7 @@ def _run_chains(
     """
     left, done, outcome = dict(parts), set[str](), Outcome()
     running: dict[str, Run] = {}
+    free, held = cores.separate() if jobs > 1 else [], dict[str, int]()  # cores, and that of each run
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     with _ends(running.values()):
         while left or running:
@@ -221,12 +222,16 @@ def _run_chains(
             ready.sort(key=lambda name: -left[name].depth)
             for name in ready[: jobs - len(running)]:
                 options = ["--single-item", *(["--force"] if name in forced else ())]
-                running[name] = _start(name, [*options, *parts[name].stages], lines, ended)
+                if free:
+                    held[name] = free.pop(0)
+                running[name] = _start(name, [*options, *parts[name].stages], lines, ended, held.get(name))
                 del left[name]
             if not running:
                 break  # what waits follows what failed
             name = ended.get()
             ran = running.pop(name)
+            if name in held:
+                free.append(held.pop(name))
             if ran.is_blocked and ran.process.returncode:
                 _wait_for_others(lines)
                 left[name] = parts[name]
@@ -242,8 +247,14 @@ def _run_chains(
     return outcome
 
 
-def _start(name: str, arguments: Sequence[str], lines: StageLines, ended: "queue.SimpleQueue[str]") -> Run:
-    """Start a run of `dvc repro`, whose output is shown; its name is put into the queue `ended` when it has ended."""
+def _start(
+    name: str, arguments: Sequence[str], lines: StageLines, ended: "queue.SimpleQueue[str]", core: int | None = None
+) -> Run:
+    """Start a run of `dvc repro`, whose output is shown; its name is put into the queue `ended` when it has ended.
+
+    A training that uses one core has `core` for itself.
+    """
+    own = {} if core is None else {cores.CORE: str(core)}
     process = subprocess.Popen(
         [*_DVC, *arguments],
         stdin=subprocess.DEVNULL,
@@ -251,7 +262,7 @@ def _start(name: str, arguments: Sequence[str], lines: StageLines, ended: "queue
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env={**os.environ, **lines.environment},
+        env={**os.environ, **lines.environment, **own},
     )
     ran = Run(process)
     threading.Thread(target=_relay, args=(name, ran, lines, ended), daemon=True).start()

@@ -45,7 +45,7 @@ def key(params: Params, training: Training) -> str:
         "code": Code().dependencies("train", training.name, values),
         "backend": [backend, keras.config.image_data_format()],
         "versions": environment.versions(backend),
-        "machine": [devices.describe(), available()],
+        "machine": [devices.describe(), training.settings.threads or available()],
         "environment": sorted(
             item for item in os.environ.items() if item[0].startswith(_VARIABLES) and not item[0].startswith("TF_CPP_")
         ),
