@@ -463,6 +463,27 @@ def test_a_mean_over_the_background_alone_is_none():
     assert math.isnan(taken["frequency_weighted_iou"])
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 5, 9), (300, 401)])
+@pytest.mark.parametrize("run", [1, 5, 24])
+def test_each_pixel_is_counted_once(shape, run):
+    """Maps of noise, of short runs and of long ones, of any size and order in memory: against a loop over the pixels."""
+    random = np.random.default_rng(run)
+    size = int(np.prod(shape))
+    truth, prediction = (
+        np.repeat(random.choice(labels, size // run + 1), run)[:size].astype(np.uint8).reshape(shape)
+        for labels in ([0, 1, 20, 255], [0, 9, 20])
+    )
+    prediction = np.where(truth == 255, 255, prediction).astype(np.uint8)  # what is void is not looked at
+    expected = np.zeros((21, 21), int)
+    for true, predicted in zip(truth.ravel().tolist(), prediction.ravel().tolist(), strict=True):
+        if true != 255:
+            expected[true, predicted] += 1
+    counts = segmentation.confusion_matrix(truth, prediction, classes=21)
+    np.testing.assert_array_equal(counts, expected)
+    assert counts.dtype == np.int64
+    np.testing.assert_array_equal(segmentation.confusion_matrix(truth.T, prediction.T, classes=21), expected)
+
+
 def test_void_alone_has_no_measure():
     """NaN, not an error."""
     void = np.full((2, 2), 255, np.uint8)

@@ -31,17 +31,34 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, *, classes: int)
         raise ValueError(f"expected maps of one shape; received: truth {truth.shape} and prediction {prediction.shape}")
     if truth.dtype != np.uint8 or prediction.dtype != np.uint8:
         raise ValueError(f"expected uint8 label maps; received: {truth.dtype} and {prediction.dtype}")
-    # Counting every pair of bytes and then dropping void is faster than dropping it before.
-    pairs = np.left_shift(truth, 8, dtype=np.uint16) | prediction
-    counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
-    counts[VOID] = 0
-    true_labels, predicted_labels = np.flatnonzero(counts.any(axis=1)), np.flatnonzero(counts.any(axis=0))
-    if len(true_labels) and max(true_labels[-1], predicted_labels[-1]) >= classes:
+    true_labels, predicted_labels, pixels = _counted_pairs(truth.ravel(), prediction.ravel())
+    is_known = true_labels != VOID
+    true_labels, predicted_labels, pixels = true_labels[is_known], predicted_labels[is_known], pixels[is_known]
+    highest = true_labels.max(initial=0), predicted_labels.max(initial=0)
+    if max(highest) >= classes:
         raise ValueError(
             f"expected labels below {classes}, and {VOID} in the truth only; "
-            f"received: up to {true_labels[-1]} in the truth, {predicted_labels[-1]} in the prediction"
+            f"received: up to {highest[0]} in the truth, {highest[1]} in the prediction"
         )
-    return counts[:classes, :classes].astype(np.int64)
+    cells = true_labels.astype(np.int64) * classes + predicted_labels
+    # Sums of float64 are exact up to 2^53 pixels.
+    return np.bincount(cells, weights=pixels, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+
+
+def _counted_pairs(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of labels of maps (n,) and numbers of pixels that have them, (m,) each; a pair may come several times.
+
+    Where most pixels are of the same pair as the one before, runs of equal pairs are counted, by their lengths: in half the time of
+    counting pixel by pixel.
+    """
+    ends_run = truth[1:] != truth[:-1]
+    ends_run |= prediction[1:] != prediction[:-1]
+    if np.count_nonzero(ends_run) > len(truth) // 16:
+        counts = np.bincount(np.left_shift(truth, 8, dtype=np.uint16) | prediction, minlength=1 << 16)
+        pairs = np.flatnonzero(counts)
+        return pairs >> 8, pairs & 0xFF, counts[pairs]
+    last = np.append(np.flatnonzero(ends_run), len(truth) - 1)[: len(truth)]  # none in an empty map
+    return truth[last], prediction[last], np.diff(last, prepend=-1)
 
 
 def evaluate(confusion: np.ndarray) -> dict[str, float]:
