@@ -88,7 +88,7 @@ def pack(files: list[bytes], folder: Path, quality: int | None) -> records.Split
     """A packed training split: pixels (quality None), or JPEG files of this quality."""
     start(files)
     path = folder / f"train-{quality}"
-    writer = records.SplitWriter(path, image_shape=None if quality is None else (224, 224, 3))
+    writer = records.SplitWriter(path, encoded={} if quality is None else {"inputs": ("jpeg", (224, 224, 3))})
     for index in range(len(files)):
         image = load(index)
         inputs = {"inputs": image if quality is None else records.encode_jpeg(image, quality)}

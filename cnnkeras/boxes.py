@@ -7,7 +7,7 @@ arrays.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -40,6 +40,20 @@ class Detections:
     def __getitem__(self, rows: np.ndarray) -> "Detections":
         """The rows that a mask or an index array picks."""
         return Detections(self.images[rows], self.labels[rows], self.boxes[rows], self.scores[rows])
+
+
+def in_images(detections: Detections, frames: np.ndarray | None) -> Detections:
+    """Detections as fractions of the images, from fractions of a model's inputs.
+
+    Args:
+        detections: Boxes as fractions of the inputs.
+        frames: (images, 4), left, top, right and bottom of each image, as fractions of its input's sides; None: it fills the input.
+    """
+    if frames is None:
+        return detections
+    left, top, right, bottom = np.moveaxis(frames[detections.images], -1, 0)
+    start, sides = np.stack([left, top] * 2, axis=-1), np.stack([right - left, bottom - top] * 2, axis=-1)
+    return replace(detections, boxes=(detections.boxes - start) / sides)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,14 @@ def resize_scores(scores: np.ndarray, size: Sequence[int], *, resize: Resize) ->
         yield cv2.resize(np.asarray(scores[..., label], np.float32), (width, height), interpolation=interpolation)
 
 
+def in_frame(scores: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """The part of score maps (H, W, classes) in a frame, (4,) left, top, right and bottom as fractions of their sides, in whole pixels."""
+    height, width = scores.shape[:2]
+    left, top, right, bottom = np.rint(np.asarray(frame) * [width, height, width, height]).astype(int)
+    top, left = min(top, height - 1), min(left, width - 1)
+    return scores[top : max(bottom, top + 1), left : max(right, left + 1)]
+
+
 def resize_labels(labels: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """A label map stretched to (height, width): each pixel takes the label at its centre."""
     return cv2.resize(labels, tuple(size)[::-1], interpolation=cv2.INTER_NEAREST_EXACT)

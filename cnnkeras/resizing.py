@@ -26,3 +26,9 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     averaged = cv2.resize(image.astype(np.float32), shrunk[::-1], interpolation=cv2.INTER_AREA)
     stretched = cv2.resize(averaged, size[::-1], interpolation=cv2.INTER_LINEAR)
     return stretched if image.dtype == np.float32 else np.rint(stretched).astype(image.dtype)
+
+
+def with_shorter_side(shape: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """Height and width of an image of `shape` whose shorter side is scaled to so many pixels, its sides in proportion."""
+    factor = shorter / min(shape)
+    return tuple(max(shorter, round(side * factor)) for side in shape)

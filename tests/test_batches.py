@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
+from cnnkeras.protocols import fits
 from cnnkeras.training.batches import Batches, PreparedBatches
 from pipeline.formats.packed import Index, SplitWriter, encode_jpeg, open_split
-from pipeline.params import load_params
+from pipeline.params import input_shape, load_params
 from pipeline.runtime.errors import InputError
 from pipeline.stages.train.reader import Reader, augmenting_reader
 from pipeline.stages.train.slots import Slots
@@ -171,7 +172,10 @@ def test_a_image_changes_from_epoch_to_epoch_and_with_the_seed(packed):
 
 def test_jpeg_files_are_decoded_by_the_workers(tmp_path):
     """Without a policy too, and then to what the column itself reads as; with one, the same for any number of workers."""
-    writer, random = SplitWriter(tmp_path / "train", image_shape=(SIDE, SIDE, 3)), np.random.default_rng(0)
+    writer, random = (
+        SplitWriter(tmp_path / "train", encoded={"inputs": ("jpeg", (SIDE, SIDE, 3))}),
+        np.random.default_rng(0),
+    )
     for number in range(20):
         image = cv2.resize(random.integers(0, 256, (6, 6, 3), dtype=np.uint8), (SIDE, SIDE))
         writer.append(str(number), fixed={"labels": np.int32(number % 10)}, ragged={"inputs": encode_jpeg(image, 90)})
@@ -264,10 +268,10 @@ def test_boxes_move_with_their_images(tmp_path):
 @pytest.mark.parametrize(
     ("transforms", "message"),
     [
-        (({"RandomCrop": {"height": 24, "width": 24, "p": 0.01}},), "leave 32 x 32 pixels.*received: 24 x 24"),
+        (({"RandomCrop": {"height": 24, "width": 24, "p": 0.01}},), "end at 32 x 32 pixels.*received: 24 x 24"),
         (
             ({"Resize": {"height": 40, "width": 40}}, {"RandomCrop": {"height": 32, "width": 32, "p": 0.5}}),
-            "leave 32 x 32 pixels.*received: 40 x 40",
+            "end at 32 x 32 pixels.*received: 40 x 40",
         ),
         (({"RandomCrop": {"height": 40, "width": 40}},), "transforms that fit the images"),
         (({"Normalize": {}},), "keep images RGB"),
@@ -287,27 +291,29 @@ def test_a_transform_is_certain_for_the_trial_only(packed):
 
 
 @pytest.mark.parametrize("recipe", sorted(Path(__file__).parents[1].glob("recipes/*.yaml")), ids=lambda file: file.name)
-def test_the_recipes_policies_leave_the_datasets_size(tmp_path, recipe):
-    """Each that an experiment applies while it trains fits images of its dataset."""
+def test_the_recipes_policies_end_at_the_size_of_the_input(tmp_path, recipe):
+    """Each that an experiment applies while it trains fits images as its dataset packs them."""
     params = load_params(recipe)
     for name, experiment in params.experiments.items():
         dataset = params.dataset(experiment.dataset)
         if not experiment.train.augmentation:
             continue
+        sides, shape = dataset.stored_size((300, 400)), input_shape(params, experiment)
         fixed, ragged = {
             "classification": ({"labels": np.int32(0)}, {}),
-            "segmentation": ({"masks": np.zeros(dataset.size, np.uint8)}, {}),
+            "segmentation": ({"masks": np.zeros(sides, np.uint8)}, {}),
             "detection": ({}, {"boxes": BOX, "box_labels": np.zeros(1, np.int32), "difficult": np.zeros(1, bool)}),
         }[dataset.task]
         writer = SplitWriter(tmp_path / name / "train")
         for number in range(2):
-            image = np.random.default_rng(number).integers(0, 256, dataset.input_shape, dtype=np.uint8)
+            image = np.random.default_rng(number).integers(0, 256, (*sides, 3), dtype=np.uint8)
             writer.append(str(number), fixed=fixed | {"inputs": image}, ragged=ragged)
-        index = Index(dataset.task, ("a",), dataset.input_shape, (0.0,), (1.0,), {"train": writer.close()}, {}, {})
+        index = Index(dataset.task, ("a",), (*sides, 3), (0.0,), (1.0,), {"train": writer.close()}, {}, {})
         index.write(tmp_path / name)
         columns = open_split(tmp_path / name, "train")
-        read = augmenting_reader(columns, dataset.task, experiment.train.augmentation, name, **SETTINGS)
-        assert read(np.arange(2), 1)[0].shape == (2, *dataset.input_shape)
+        settings = {**SETTINGS, "size": shape[:2], "fit": fits.stretch()}
+        read = augmenting_reader(columns, dataset.task, experiment.train.augmentation, name, **settings)
+        assert read(np.arange(2), 1)[0].shape == (2, *shape)
 
 
 def test_what_a_result_depends_on_names_the_policy_and_the_quality(project):

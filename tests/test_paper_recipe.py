@@ -12,7 +12,7 @@ from cnnkeras.training import schedules
 from pipeline.commands.report import comparable, results
 from pipeline.images.annotated import AnnotatedImage
 from pipeline.images.augmentation import Policy
-from pipeline.params import Params, Predict, load_params
+from pipeline.params import Params, Predict, input_shape, load_params
 
 REPOSITORY = Path(__file__).parents[1]
 RECIPE = REPOSITORY / "recipes" / "paper.yaml"
@@ -162,13 +162,17 @@ def test_deconvnet_starts_from_the_net_that_saw_all_scales(params):
     """VGG-16 as published was trained on shorter sides of 256 to 512."""
     start = params.experiment("deconvnet_objects").train.initial_weights.experiment
     assert start == "vgg_d"
-    (jitter, *_) = params.dataset(params.experiment(start).dataset).augmentation
+    (jitter, *_) = params.experiment(start).train.augmentation
     assert list(jitter["ShorterSideJitter"]["limits"]) == [256, 512]
 
 
 def test_yolo_keeps_the_boxes_that_darknet_keeps(params):
     """Whatever shows of a box after the jitter; `encode_targets` then leaves out sides below .005."""
-    assert params.dataset("voc_detection").min_visible_fraction == 0
+    assert (
+        params.experiment("yolo").train.min_visible_fraction
+        == params.experiment("fast_yolo").train.min_visible_fraction
+        == 0
+    )
 
 
 def test_yolo_is_pre_trained_at_half_its_resolution(params):
@@ -176,8 +180,8 @@ def test_yolo_is_pre_trained_at_half_its_resolution(params):
     for name in ("yolo", "fast_yolo"):
         detector = params.experiment(name)
         start = params.experiment(detector.train.initial_weights.experiment)
-        assert params.dataset(start.dataset).size == (224, 224)
-        assert params.dataset(detector.dataset).size == (448, 448)
+        assert start.input.size == (224, 224)
+        assert detector.input.size == (448, 448)
         assert start.model["variant"] == detector.model["variant"]
 
 
@@ -196,16 +200,27 @@ def test_dvc_resolves_every_stage(params, tmp_path):
         assert before >= {"combine@alexnet_four", "predict@alexnet_5"}
 
 
-def test_every_policy_can_be_applied(params):
-    """Each dataset's augmentation, on an image with a box and a mask, gives the dataset's size or what is stretched to it."""
+def test_every_policy_ends_at_the_input_of_its_network(params):
+    """Each training's augmentation, on an image as its dataset packs it, with a box and a mask: the size of the model's input."""
     random = np.random.default_rng(0)
-    for name, dataset in params.datasets.items():
-        image = random.integers(0, 256, (300, 400, 3), dtype=np.uint8)
-        policy = Policy(dataset.augmentation, name, boxes=dataset.task == "detection")
+    for name, experiment in params.experiments.items():
+        dataset = params.dataset(experiment.dataset)
+        shape = dataset.stored_size((375, 500))
+        image = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        policy = Policy(experiment.train.augmentation, name, boxes=dataset.task == "detection")
         policy.fit(1, lambda _position, image=image: image)
-        annotations = {"mask": np.zeros((300, 400), np.uint8)} if dataset.task == "segmentation" else {}
+        annotations = {"mask": np.zeros(shape, np.uint8)} if dataset.task == "segmentation" else {}
         if dataset.task == "detection":
             one = {"labels": np.zeros(1, np.int32), "difficult": np.zeros(1, bool)}
             annotations = {"boxes": np.array([[100.0, 100, 300, 200]]), **one}
         found = policy.apply(AnnotatedImage(image, **annotations), np.random.SeedSequence([1]))
-        assert dataset.task == "detection" or found.image.shape[:2] == dataset.size
+        assert found.image.shape == input_shape(params, experiment), name
+
+
+def test_no_image_is_packed_twice(params):
+    """Every epoch has new crops of one version of each image, by the sizes of section 2 (AlexNet), 3.1 (VGG) and of VOC."""
+    assert all(not dataset.copies for dataset in params.datasets.values())
+    assert params.dataset("imagenet_256").stored_size((375, 500)) == (256, 341)
+    assert params.dataset("imagenet_384").stored_size((375, 500)) == (375, 500)
+    assert params.dataset("imagenet_384").stored_size((1200, 1600)) == (384, 512)
+    assert params.dataset("voc_detection").stored_size((500, 333)) == (500, 333)

@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt, MinLen
 
-from cnnkeras.resizing import resize
+from cnnkeras.resizing import resize, with_shorter_side
 
 Size = tuple[int, int]  # height and width
 Corners = list[tuple[int, int]]  # top and left of each crop
@@ -125,9 +125,7 @@ def dense(*, scales: Scales, mirrored: bool = True) -> View:
 
 def _rescale(image: np.ndarray, shorter: int) -> np.ndarray:
     """An image (H, W, 3) with its shorter side at so many pixels, its sides in proportion."""
-    height, width = image.shape[:2]
-    factor = shorter / min(height, width)
-    return resize(image, (max(shorter, round(height * factor)), max(shorter, round(width * factor))))
+    return resize(image, with_shorter_side(image.shape[:2], shorter))
 
 
 def _centre(shape: Size, size: Size) -> Corners:

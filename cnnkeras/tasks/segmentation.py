@@ -21,7 +21,7 @@ METRICS = ("pixel_accuracy",)
 LOSS_IS_MEAN_OF_EXAMPLES = False
 LOSS_PER_CLASS = ()
 PROTOCOL = "regions"
-COMMON_KEYS = ("source", "task", "examples", "size")
+COMMON_KEYS = ("source", "task", "examples", "size", "shorter_side", "max_shorter_side")
 soft_targets = None  # a mixture of two label maps has no class for a pixel
 
 

@@ -9,15 +9,19 @@ A stage that reads outputs need not know whether views were averaged or models c
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cnnkeras import tasks
+from cnnkeras.protocols import fits
 from cnnkeras.protocols.posteriors import average_views
 from pipeline.formats.columns import ColumnWriter, Ragged
+from pipeline.formats.fitted import frames
+from pipeline.formats.packed import Split
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 
@@ -37,6 +41,8 @@ class Facts:
         models: Names of the experiments that an ensemble combines.
         protocol: What the model sees of an image, a sentence each; empty: the packed input, once.
         boxes_per_cell: Of a detector.
+        fit: The function of `cnnkeras.protocols.fits` by which packed images became inputs, its arguments, and the inputs' `size`; empty: they
+            were packed as inputs.
     """
 
     experiment: str
@@ -47,6 +53,15 @@ class Facts:
     models: Sequence[str] = ()
     protocol: Sequence[str] = ()
     boxes_per_cell: int | None = None
+    fit: Mapping[str, Any] = field(default_factory=dict)
+
+    def frames(self, split: Split) -> np.ndarray | None:
+        """Where each image of the packed split lies in its input: float64 (N, 4), as `Fit.frame`; None if each fills it."""
+        if not self.fit:
+            return None
+        settings = dict(self.fit)
+        size, name = settings.pop("size"), settings.pop("name")
+        return frames(split, getattr(fits, name)(**settings), size)
 
 
 class OutputsWriter:
@@ -75,7 +90,7 @@ class OutputsWriter:
         self._values.close()
         if offsets is not None:
             np.save(self._folder / _OFFSETS, np.asarray(offsets, np.int64))
-        facts = {key: value for key, value in asdict(self._facts).items() if value not in ((), [], None)}
+        facts = {key: value for key, value in asdict(self._facts).items() if value not in ((), [], None, {})}
         (self._folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 

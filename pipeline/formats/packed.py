@@ -3,10 +3,12 @@
 A column of equal shapes is one array `COLUMN.npy` (N, ...). A ragged column (boxes of an image, bytes of a file) is its
 values end to end in `COLUMN.npy` and the N + 1 places where they start in `COLUMN.offsets.npy`. Both are mapped into
 memory, so random access costs one page fault and opening costs nothing; NumPy alone reads them, and never by pickle.
-Images may be stored as JPEG files, a ragged column that reads like the array that they decode to.
+Images may be stored as JPEG files, a ragged column that reads like the array that they decode to; those of a dataset without a size,
+each of its own, like a list of them, and label maps then are PNG files.
 
 Columns:
     ids: unicode (N,). inputs: uint8 (N, H, W, 3) RGB images, as they are or as JPEG files, or float32 (N, L, 1) signals.
+    input_sizes: int32 (N, 2), height and width of the images, if they have any size.
     classification: labels int32 (N,).
     detection: boxes ragged float32 (n, 4), corners as fractions of the image; box_labels ragged int32; difficult ragged bool.
     segmentation: masks uint8 (N, H, W): 0 background, 1.. classes, 255 void.
@@ -26,6 +28,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from cnnkeras.label_maps import decode_png
 from pipeline.formats.columns import ColumnWriter, Ragged
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.reading import read_object, reading
@@ -33,6 +36,8 @@ from pipeline.runtime.reading import read_object, reading
 FORMAT = 1
 INDEX = "index.json"
 _IDS = "ids.txt"  # while a split is written
+
+Encoded = tuple[str, Sequence[int | None]]  # a format of image files, and the shape of the images
 
 
 class SplitWriter:
@@ -43,7 +48,8 @@ class SplitWriter:
 
     Args:
         folder: Of the split; it must not exist, unless an earlier writer's work is continued.
-        image_shape: (H, W, 3) of the images whose JPEG files are the ragged column `inputs`; none where it is no such column.
+        encoded: Of the ragged columns whose items are files of images: the columns' names, `jpeg` or `png` for their format, and the
+            shape (H, W, 3) of all of the images, with None for a side that differs.
         saved: What `save` of that writer gave. Examples that it appended afterwards are cut off.
 
     Raises:
@@ -51,9 +57,9 @@ class SplitWriter:
     """
 
     def __init__(
-        self, folder: Path, saved: Mapping[str, Any] | None = None, *, image_shape: Sequence[int] | None = None
+        self, folder: Path, saved: Mapping[str, Any] | None = None, *, encoded: Mapping[str, Encoded] | None = None
     ):
-        self._folder, self._image_shape = folder, image_shape
+        self._folder, self._encoded = folder, encoded or {}
         self._columns: dict[str, ColumnWriter] = {}
         self._offsets: dict[str, ColumnWriter] = {}
         if saved is None:
@@ -122,8 +128,9 @@ class SplitWriter:
         for name, offsets in self._offsets.items():
             offsets.close()
             columns[name]["ragged"] = True
-        if self._image_shape and "inputs" in columns:
-            columns["inputs"]["jpeg"] = list(self._image_shape)
+        for name, (format, shape) in self._encoded.items():
+            if name in columns:
+                columns[name][format] = list(shape)
         self._ids.close()
         text = self._folder / _IDS
         ids = np.asarray([json.loads(line) for line in text.read_bytes().splitlines()], dtype=np.str_)
@@ -144,7 +151,7 @@ class Index:
     Attributes:
         task: classification, detection or segmentation.
         classes: Class names in order, without background.
-        shape: Of one input: (H, W, 3) or (L, 1).
+        shape: Of one input: (H, W, 3), (None, None, 3) if images have any size, or (L, 1).
         mean: Per channel, over the training split, in the input's own unit (0..255 for images).
         std: Per channel, over the training split.
         splits: Per split: examples, and each column's dtype, shape and sha256.
@@ -190,11 +197,17 @@ def open_index(folder: Path) -> Index:
 
 
 class Images:
-    """A column of JPEG files that reads like the array uint8 (N, H, W, 3): rows are decoded when they are asked for."""
+    """A column of JPEG files that reads like the array uint8 (N, H, W, 3): rows are decoded when they are asked for.
+
+    Args:
+        files: The files.
+        shape: (H, W, 3) of every image; with None for the sides, if each has its own.
+        where: The column's file, for messages.
+    """
 
     dtype, ndim = np.dtype(np.uint8), 4
 
-    def __init__(self, files: Ragged, shape: Sequence[int], where: Path):
+    def __init__(self, files: Ragged, shape: Sequence[int | None], where: Path):
         self._files, self._where, self.shape = files, where, (len(files), *shape)
 
     def __len__(self) -> int:
@@ -207,20 +220,30 @@ class Images:
             InputError: A file is damaged.
         """
         if isinstance(rows, int | np.integer):
-            return self._decoded(rows)
+            return self.read(rows)
         chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
         found = np.empty((len(chosen), *self.shape[1:]), np.uint8)
         for place, row in enumerate(chosen):
-            found[place] = self._decoded(row)
+            found[place] = self.read(row)
         return found
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         """All images."""
         return self[:] if dtype is None else self[:].astype(dtype, copy=bool(copy))
 
-    def _decoded(self, row: int) -> np.ndarray:
-        image = decode_jpeg(self._files[row])
-        if image is None or image.shape != self.shape[1:]:
+    def file(self, row: int) -> np.ndarray:
+        """The file of a row, uint8 (n,)."""
+        return self._files[row]
+
+    def read(self, row: int, *, reduction: int = 1) -> np.ndarray:
+        """One image (H, W, 3) in RGB, or the same at a half, a quarter or an eighth of its sides, rounded up, which is faster.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        image = decode_jpeg(self._files[row], reduction)
+        expected = self.shape[1:] if image is None or self.shape[1] is not None else (*image.shape[:2], 3)
+        if image is None or image.shape != expected:
             received = "none" if image is None else image.shape
             raise InputError(
                 f"{self._where}: expected a JPEG file of shape {self.shape[1:]} in row {row}; received: {received}. "
@@ -229,14 +252,52 @@ class Images:
         return image
 
 
+class LabelMaps:
+    """A column of PNG files of label maps that reads like a list of uint8 (H, W)."""
+
+    def __init__(self, files: Ragged, where: Path):
+        self._files, self._where = files, where
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """One label map.
+
+        Raises:
+            InputError: Its file is damaged.
+        """
+        try:
+            return decode_png(np.asarray(self._files[row]).tobytes())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self._where}: expected a PNG file in row {row}; received: {error}. Run augment again"
+            ) from error
+
+
 def encode_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     """The JPEG file, uint8 (n,), of an image (H, W, 3) in RGB, its colours at half the resolution (4:2:0)."""
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
 
 
-def decode_jpeg(file: np.ndarray) -> np.ndarray | None:
-    """The image (H, W, 3) in RGB of a JPEG file; nothing if it is none."""
-    return cv2.imdecode(np.asarray(file), cv2.IMREAD_COLOR_RGB) if len(file) else None
+def decode_jpeg(file: np.ndarray, reduction: int = 1) -> np.ndarray | None:
+    """The image (H, W, 3) in RGB of a JPEG file; nothing if it is none.
+
+    Args:
+        file: uint8 (n,).
+        reduction: 2, 4 or 8: the image in a half, a quarter or an eighth of its rows and columns, rounded up. The file's 8 x 8 blocks are
+            then transformed at that size (libjpeg's scaled decoding), which averages them.
+    """
+    return cv2.imdecode(np.asarray(file), _DECODED[reduction]) if len(file) else None
+
+
+# OpenCV's modes of reading, by how much the image is reduced; IMREAD_COLOR_RGB decides on the channels.
+_DECODED = {
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 
 
 class Split:
@@ -251,13 +312,15 @@ class Split:
     def __contains__(self, name: str) -> bool:
         return name in self._columns
 
-    def __getitem__(self, name: str) -> "np.ndarray | Ragged | Images":
+    def __getitem__(self, name: str) -> "np.ndarray | Ragged | Images | LabelMaps":
         entry = self._columns[name]
         values = self._load(name, entry["shape"])
         if not entry.get("ragged"):
             return values
         column = Ragged(values, self._load(f"{name}.offsets", [self._examples + 1]))
-        return Images(column, entry["jpeg"], self._folder / f"{name}.npy") if "jpeg" in entry else column
+        if "jpeg" in entry:
+            return Images(column, entry["jpeg"], self._folder / f"{name}.npy")
+        return LabelMaps(column, self._folder / f"{name}.npy") if "png" in entry else column
 
     def _load(self, name: str, shape: list[int]) -> np.ndarray:
         path = self._folder / f"{name}.npy"

@@ -30,7 +30,7 @@ from albumentations.core.transforms_interface import (
     Transform3D,
 )
 
-from pipeline.images import paper_transforms
+from pipeline.images import paper_transforms, transform_sizes
 
 Transforms = Sequence[Mapping[str, Mapping[str, Any]]]
 
@@ -51,7 +51,7 @@ class Policy:
     def __init__(
         self, transforms: Transforms, where: str, *, boxes: bool, min_visible_fraction: float = MIN_VISIBLE_FRACTION
     ):
-        self._where = where
+        self._where, self._transforms = where, transforms
         built = [
             _build(name, arguments or {}, f"{where}.{position}")
             for position, transform in enumerate(transforms)
@@ -74,6 +74,10 @@ class Policy:
             if isinstance(transform, paper_transforms.PCALighting):
                 found = (read(int(position)) for position in evenly_spaced(count, transform.images))
                 transform.fit(image for image in found if image is not None)
+
+    def scaled(self, shape: tuple[int, int]) -> tuple[int, int] | None:
+        """The largest height and width that an image of `shape` is scaled to before anything else; None if it is not."""
+        return transform_sizes.scaled(self._transforms, shape)
 
     @contextmanager
     def certain(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from pipeline.params.experiments import Ensemble, Experiment, Import, Input, Pub
 from pipeline.params.loading import load_params
 from pipeline.params.testing import Predict
 from pipeline.params.training import Checkpoint, Train
-from pipeline.params.whole import Params, Repeat, output_shape
+from pipeline.params.whole import Params, Repeat, input_shape, output_shape
 from pipeline.runtime.paths import SCRATCH
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Repeat",
     "Train",
     "TrainingProposals",
+    "input_shape",
     "is_published",
     "load_params",
     "output_shape",

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cnnkeras.resizing import with_shorter_side
 from pipeline.files.published import Sha256
 from pipeline.images.transform_table import MIN_VISIBLE_FRACTION
 from pipeline.params.values import Count, Fraction, Positive, Transforms
@@ -32,12 +33,18 @@ class TrainingProposals(Entry):
 
 
 class Dataset(Entry):
-    """A source prepared for a task at a size, with an augmentation policy.
+    """A source prepared for a task, with an augmentation policy: images at one size, or each with its own sides in proportion.
+
+    Of `size`, `shorter_side` and `max_shorter_side` it has one. With one of the latter two, images are JPEG files of any size, and an
+    experiment's `input` says the size of the model's input and how an image comes to it.
 
     Attributes:
         source: Name of an entry under `sources:`.
         task: Task that the labels are prepared for.
-        size: Height and width of the model's input in pixels, or the length of a signal.
+        size: Height and width in pixels that images are stretched to, of the model's input unless an experiment says another; or the
+            length of a signal.
+        shorter_side: Length in pixels of every image's shorter side.
+        max_shorter_side: Length in pixels that a longer shorter side is reduced to; smaller images stay as they are.
         examples: `images`: one example per image; `objects`: one per annotated object, its box enlarged by `object_margin`;
             `proposals`: one per proposal in the training split, one per image in the others.
         object_margin: Border around an object's box, as a fraction of the box's longer side.
@@ -54,7 +61,11 @@ class Dataset(Entry):
 
     source: str
     task: Task
-    size: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=2)]
+    size: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=2)] | None = Field(
+        default=None, exclude_if=lambda size: size is None
+    )
+    shorter_side: Positive | None = Field(default=None, exclude_if=lambda side: side is None)
+    max_shorter_side: Positive | None = Field(default=None, exclude_if=lambda side: side is None)
     examples: Literal["images", "objects", "proposals"] = "images"
     object_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
     proposals: TrainingProposals | None = None
@@ -71,6 +82,20 @@ class Dataset(Entry):
     leaks: Literal["fail", "allow"] = "fail"
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input of the model: (H, W, 3), or (L, 1) for a signal."""
-        return (*self.size, 3 if len(self.size) == 2 else 1)
+    def is_signal(self) -> bool:
+        """Whether an example is a signal, not an image."""
+        return self.size is not None and len(self.size) == 1
+
+    @property
+    def packed_shape(self) -> tuple[int | None, ...]:
+        """Shape of one packed input: (H, W, 3), (None, None, 3) for images of any size, or (L, 1) for a signal."""
+        if self.size is None:
+            return None, None, 3
+        return (*self.size, 1 if self.is_signal else 3)
+
+    def stored_size(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width in pixels at which an image of `shape` (height, width) is packed."""
+        if self.size is not None:
+            return self.size
+        side = self.shorter_side or min(self.max_shorter_side, *shape)
+        return with_shorter_side(shape, side)

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cnnkeras.architectures import Published
+from cnnkeras.protocols import fits
 from pipeline.params.testing import Evaluate, Predict
 from pipeline.params.training import Train
 from pipeline.params.values import Positive, Rate
-from pipeline.runtime.entries import Arguments, Entry, Seed
+from pipeline.runtime.entries import Arguments, Entry, Seed, functions, one_of
 
 
 class Input(Entry):
@@ -19,6 +20,22 @@ class Input(Entry):
 
     mean: Literal["dataset"] | float | tuple[float, ...] = "dataset"
     std: Literal["dataset"] | Rate | tuple[Rate, ...] = "dataset"
+
+
+class ModelInput(Input):
+    """The input of an experiment's model: its statistics, and its size if it is not that of the packed images.
+
+    Attributes:
+        size: Height and width in pixels. None: those of the dataset.
+        fit: A function of `cnnkeras/protocols/fits.py`, by which a packed image comes to this size: in the validation, in the test, and in a
+            training without augmentation.
+    """
+
+    # Left out of the dump if they are not used, so that results without them keep their fingerprint.
+    size: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, exclude_if=lambda size: size is None
+    )
+    fit: one_of(functions(fits)) | None = Field(default=None, exclude_if=lambda fit: fit is None)
 
 
 class PublishedResult(Entry):
@@ -40,7 +57,7 @@ class Experiment(Entry):
         dataset: Name of an entry under `datasets:`.
         architecture: Name of a file of `cnnkeras/architectures/`.
         model: Keyword arguments of the architecture's `build`.
-        input: Statistics of the first layer.
+        input: Statistics of the first layer, and the size of the model's input.
         train: How the model is trained.
         predict: How the model's outputs are computed.
         postprocess: Keyword arguments of the `postprocess` of the dataset's task.
@@ -53,7 +70,7 @@ class Experiment(Entry):
     dataset: str
     architecture: str
     model: Arguments
-    input: Input
+    input: ModelInput
     train: Train
     predict: Predict
     postprocess: Arguments

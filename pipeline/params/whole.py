@@ -171,13 +171,21 @@ def _entry(entries: Mapping[str, Any], name: str, noun: str) -> Any:
     return entries[name]
 
 
-def output_shape(architecture: ModuleType, params: Params, dataset: str, model: Mapping[str, Any]) -> tuple[int, ...]:
-    """Shape of one output of an architecture for a dataset.
+def input_shape(params: Params, experiment: Experiment) -> tuple[int, ...]:
+    """Shape of one input of an experiment's model: (H, W, 3), or (L, 1) for a signal."""
+    size = experiment.input.size
+    return params.dataset(experiment.dataset).packed_shape if size is None else (*size, 3)
+
+
+def output_shape(architecture: ModuleType, params: Params, experiment: Experiment) -> tuple[int, ...]:
+    """Shape of one output of an experiment's architecture.
 
     Raises:
-        ValueError: The architecture cannot serve the dataset's task or size.
+        ValueError: The architecture cannot serve the dataset's task or the input's size.
     """
-    entry = params.dataset(dataset)
     return architecture.output_shape(
-        task=entry.task, classes=len(params.classes(dataset)), input_shape=entry.input_shape, **model
+        task=params.dataset(experiment.dataset).task,
+        classes=len(params.classes(experiment.dataset)),
+        input_shape=input_shape(params, experiment),
+        **experiment.model,
     )

@@ -4,7 +4,9 @@
 every model has the same weight. The next stages - `postprocess`, `evaluate`, `log` - read the outputs like those of an experiment.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,7 @@ class Member:
         offsets: int (N + 1,), the first row of each of N examples, and the number of rows; None if each example has one row.
         models: Names of the experiments whose models gave the outputs.
         protocol: Sentences on the views or regions of the test images that the models saw.
+        fit: How the images became inputs, as in `Facts`.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Member:
     offsets: np.ndarray | None
     models: tuple[str, ...]
     protocol: tuple[str, ...]
+    fit: Mapping[str, Any]
 
 
 def run(name: str) -> None:
@@ -58,7 +62,9 @@ def run(name: str) -> None:
         _require_equal_shapes(name, members)
         models = [model for member in members for model in member.models]
         protocol = _protocol(ensemble, members, models)
-        facts = Facts(name, ensemble.dataset, index.task, index.classes, models=models, protocol=protocol)
+        facts = Facts(
+            name, ensemble.dataset, index.task, index.classes, models=models, protocol=protocol, fit=members[0].fit
+        )
         writer = OutputsWriter(folder, facts, members[0].outputs.shape[1:])
         _write(name, writer, members, ensemble)
         writer.close(members[0].offsets)
@@ -71,7 +77,7 @@ def _read(name: str, index: Index) -> Member:
     values, offsets, facts = outputs.values, None, outputs.facts
     if isinstance(values, Ragged):
         values, offsets = values.values, values.offsets
-    return Member(name, values, offsets, tuple(facts.models) or (name,), tuple(facts.protocol))
+    return Member(name, values, offsets, tuple(facts.models) or (name,), tuple(facts.protocol), facts.fit)
 
 
 def _require_equal_shapes(name: str, members: list[Member]) -> None:

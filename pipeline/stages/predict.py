@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnkeras import tasks
-from cnnkeras.protocols import regions, views
+from cnnkeras.protocols import fits, regions, views
+from cnnkeras.protocols.fits import Fit
 from pipeline.backend import inference
+from pipeline.formats.fitted import inputs
 from pipeline.formats.outputs import Facts, OutputsWriter, split_folder
 from pipeline.formats.packed import Index, Split, open_index, open_split, split_files
 from pipeline.formats.proposals import read_proposals
@@ -54,6 +56,7 @@ def _predict(
     """Write the outputs of one of the experiment's models for some splits into a folder."""
     name = repeat.name
     model = inference.load_model(name, seed=seed, part=repeat.folder)
+    fit = experiment.input.fit and experiment.input.fit.call(fits)
     _require_inputs(model, index, name, experiment)
     facts, shape = _describe(model, index, name, experiment)
     done, total = 0, sum(map(len, splits.values()))
@@ -63,17 +66,20 @@ def _predict(
             place.mkdir(exist_ok=True)
             writer = OutputsWriter(place, facts, shape)
             writer.close(
-                _write(model, examples, experiment.predict, writer, lambda count, done=done: bar.update(done + count))
+                _write(
+                    model, examples, experiment.predict, fit, writer, lambda count, done=done: bar.update(done + count)
+                )
             )
             done += len(examples)
 
 
 def _require_inputs(model: "keras.Model", index: Index, name: str, experiment: Experiment) -> None:
-    if model.input_shape[1:] != index.shape:
+    shape = (*experiment.input.size, 3) if experiment.input.size else index.shape
+    if model.input_shape[1:] != shape:
         folder = paths.augmented(experiment.dataset).relative_to(paths.root())
         raise InputError(
             f"{folder}: expected inputs {model.input_shape[1:]}, as the model of {name} was trained with; "
-            f"received: {index.shape}. Run `cnnkeras train {name}` again"
+            f"received: {shape}. Run `cnnkeras train {name}` again"
         )
 
 
@@ -85,16 +91,24 @@ def _describe(model: "keras.Model", index: Index, name: str, experiment: Experim
     if settings.views:
         protocols = [view.call(views) for view in settings.views]
         facts |= {"views": [protocol.count for protocol in protocols]}
-        facts |= {"protocol": [protocol.describe(index.shape[:2]) for protocol in protocols]}
+        facts |= {"protocol": [protocol.describe(model.input_shape[1:3]) for protocol in protocols]}
         shape = (sum(protocol.count for protocol in protocols), *shape)
     elif settings.regions:
         facts |= {"protocol": [settings.regions.call(regions).describe()]}
         shape = shape[-1:]
+    elif experiment.input.fit:
+        size, fit = experiment.input.size, experiment.input.fit
+        facts |= {"fit": {**fit.dump(), "size": list(size)}, "protocol": [fit.call(fits).describe(size)]}
     return Facts(**facts), shape
 
 
 def _write(
-    model: "keras.Model", test: Split, settings: Predict, writer: OutputsWriter, show: Callable[[int], None]
+    model: "keras.Model",
+    test: Split,
+    settings: Predict,
+    fit: Fit | None,
+    writer: OutputsWriter,
+    show: Callable[[int], None],
 ) -> list[int] | None:
     """Append the outputs of all examples; returns the first row of each example and the number of rows, None if each has one row."""
     if settings.regions:
@@ -104,7 +118,7 @@ def _write(
         image_outputs = inference.view_outputs(model, _originals(test), protocols, settings.batch_size)
         batches = (outputs[None] for outputs in image_outputs)
     else:
-        batches = inference.batch_outputs(model, test["inputs"], settings.batch_size)
+        batches = inference.batch_outputs(model, inputs(test, fit, model.input_shape[1:3]), settings.batch_size)
     count = 0
     for outputs in batches:
         writer.append(outputs)

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import numpy as np
 
 from cnnkeras import architectures
+from cnnkeras.protocols import fits
 from pipeline.backend import environment
-from pipeline.formats import packed
+from pipeline.formats import fitted, packed
 from pipeline.formats.metrics import by_seed_of, deviations_of, read_metrics
 from pipeline.lab import numbers
 from pipeline.lab.numbers import Numbers
@@ -225,19 +226,20 @@ def _data(dataset: str) -> Data:
         digest=provenance.dvc_hash(folder),
         source=folder.relative_to(paths.root()).as_posix(),
         dtype=np.dtype(index.splits["train"]["columns"]["inputs"]["dtype"]).name,
-        shape=index.shape,
+        shape=tuple(-1 if side is None else side for side in index.shape),
         profile={split: entry["examples"] for split, entry in index.splits.items()} | {"classes": len(index.classes)},
     )
 
 
 def _model(params: Params, experiment: str, part: str = "") -> TrainedModel:
     entry = params.experiment(experiment)
-    inputs = packed.open_split(paths.augmented(entry.dataset), "test")["inputs"]
+    split, fit = packed.open_split(paths.augmented(entry.dataset), "test"), entry.input.fit
+    inputs = fitted.inputs(split, fit and fit.call(fits), entry.input.size or ())
     return TrainedModel(
         name=experiment,
         file=paths.model_file(experiment, part),
         example=np.array(inputs[:1]),
-        output_shape=output_shape(architectures.load(entry.architecture), params, entry.dataset, entry.model),
+        output_shape=output_shape(architectures.load(entry.architecture), params, entry),
     )
 
 

@@ -100,8 +100,9 @@ class Result:
     @property
     def data(self) -> str:
         """What the metrics were measured on."""
-        shape = " x ".join(map(str, self.dataset.size))
-        return f"{self.experiment.dataset}, test split, {self.metrics['examples']:,} examples, input {shape}"
+        size = None if isinstance(self.experiment, Ensemble) else self.experiment.input.size
+        shape = f", input {' x '.join(map(str, size or self.dataset.size))}" if size or self.dataset.size else ""
+        return f"{self.experiment.dataset}, test split, {self.metrics['examples']:,} examples{shape}"
 
     @property
     def protocol(self) -> list[str]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from cnnkeras import tasks
 from cnnkeras.by_name import Files
+from cnnkeras.protocols import fits
 from cnnkeras.protocols import regions as region_kinds
 from cnnkeras.protocols import views as view_kinds
 from cnnkeras.protocols.posteriors import average_views, combine
@@ -30,7 +31,7 @@ from pipeline.commands.show_inputs import Given, given
 from pipeline.drawing import overlays
 from pipeline.formats.predictions import read_chosen
 from pipeline.formats.proposals import read_proposals
-from pipeline.params import Params, load_params
+from pipeline.params import Dataset, Experiment, Params, load_params
 from pipeline.runtime import paths, places
 from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
@@ -86,10 +87,10 @@ def run(name: str, arguments: Sequence[str], *, output: Path | None = None, form
     settings = _settings(params, name)
     folder = Path(FOLDER) if output is None else output
     places.require_writable(folder)
-    images = given([str(argument) for argument in arguments], dataset=entry.dataset, size=dataset.size)
+    images = given([str(argument) for argument in arguments], dataset=entry.dataset, size=dataset.size or ())
     task = load(dataset.task)
     drawings = [
-        task.show(image.values, outputs, classes, settings)
+        task.show(image.values, outputs, classes, settings, _frame(params, name, image.values))
         for image, outputs in zip(images, _outputs(params, name, images), strict=True)
     ]
     targets = _targets(images, name, folder)
@@ -208,7 +209,7 @@ def _outputs(params: Params, name: str, images: Sequence[Given]) -> list[np.ndar
 
 def _model_outputs(params: Params, name: str, given: Sequence[Given]) -> list[np.ndarray]:
     experiment = params.experiment(name)
-    settings, size = experiment.predict, params.dataset(experiment.dataset).size
+    settings, dataset = experiment.predict, params.dataset(experiment.dataset)
     images = [each.values for each in given]
     model = inference.load_model(name, seed=params.seed)
     views = [view.call(view_kinds) for view in settings.views]
@@ -222,12 +223,28 @@ def _model_outputs(params: Params, name: str, given: Sequence[Given]) -> list[np
             for each in given
         )
     else:
-        inputs = images if len(size) == 1 else [resize(image, size) for image in images]
+        inputs = images if dataset.is_signal else [_input(dataset, experiment, image) for image in images]
         outputs = (model.predict_on_batch(item[None])[0] for item in inputs)
     # The same dtype as in the file of outputs that the stage `predict` writes.
     outputs = [np.asarray(values, tasks.load(params.task(name)).OUTPUT_DTYPE) for values in outputs]
     counts = [view.count for view in views]
     return [average_views(values[None], counts)[0] for values in outputs] if counts else outputs
+
+
+def _input(dataset: Dataset, experiment: Experiment, image: np.ndarray) -> np.ndarray:
+    """What the model gets of an image: as `augment` would pack it, and then by the fit of the experiment."""
+    packed, fit = resize(image, dataset.stored_size(image.shape[:2])), experiment.input.fit
+    return packed if fit is None else fit.call(fits).image(packed, experiment.input.size)
+
+
+def _frame(params: Params, name: str, image: np.ndarray) -> np.ndarray | None:
+    """Where an image lies in what the model gets of it, as `Fit.frame`; None: it fills it, or is seen in parts."""
+    experiment = params.first_experiment(name)
+    fit, settings = experiment.input.fit, experiment.predict
+    if fit is None or settings.views or settings.regions:
+        return None
+    shape = params.dataset(experiment.dataset).stored_size(image.shape[:2])
+    return fit.call(fits).frame(shape, experiment.input.size)
 
 
 def _targets(images: Sequence[Given], name: str, folder: Path) -> list[Path]:

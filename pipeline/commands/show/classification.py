@@ -13,7 +13,13 @@ from pipeline.formats.predictions import SCORE_DECIMALS
 COLUMNS = ("rank", "class", "probability")
 
 
-def show(image: np.ndarray, outputs: np.ndarray, classes: Sequence[str], settings: Mapping[str, Any]) -> Shown:
+def show(
+    image: np.ndarray,
+    outputs: np.ndarray,
+    classes: Sequence[str],
+    settings: Mapping[str, Any],
+    _frame: np.ndarray | None = None,
+) -> Shown:
     """Draw an image (H, W, 3) or a signal (L, 1) over bars of its most probable classes; `outputs` are logits (C,)."""
     (probabilities,), (best,) = classification.postprocess(outputs[None], **settings)
     names, values = [classes[label] for label in best], probabilities[best]

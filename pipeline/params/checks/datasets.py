@@ -6,14 +6,13 @@ from types import ModuleType
 from cnnkeras import tasks
 from cnnkeras.by_name import unknown
 from pipeline import sources
+from pipeline.params.checks.architectures import MAX_INPUT_VALUES
 from pipeline.params.checks.transforms import check_transforms, check_visible_fraction
 from pipeline.params.datasets import Dataset
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
 
-# Values of one input. In float32 they fill 1 GiB; after a first layer of 64 channels, as VGG's, they fill 21 GiB, and a training
-# keeps several such maps.
-MAX_INPUT_VALUES = 2**28
+SIZES = ("size", "shorter_side", "max_shorter_side")  # keys, of which a dataset has one
 # What no class of a label map may be called, and the key of `mask_pairs` for its values.
 _BESIDE_CLASSES = {"background": "background_values", "bg": "background_values", "void": "void_values"}
 
@@ -54,15 +53,40 @@ def _check_class_names(file: ParsedFile, dataset: Dataset, params: Params) -> No
 
 
 def _check_size(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, kind: ModuleType) -> None:
-    key, received = (*location, "size"), f"received: {list(dataset.size)}"
     length = getattr(kind, "SIGNAL_LENGTH", None)
+    given = [key for key in SIZES if getattr(dataset, key) is not None]
+    if not given:
+        others = "" if length is not None else f", or {' or '.join(map(repr, SIZES[1:]))} for images of any size"
+        raise file.error(location, f"expected the key 'size'{others}; received: none")
+    if len(given) > 1:
+        raise file.error((*location, given[1]), f"expected one of {', '.join(SIZES)}; received: {' and '.join(given)}")
+    key, value = (*location, given[0]), getattr(dataset, given[0])
+    received = f"received: {list(value) if isinstance(value, tuple) else value}"
     if length is not None and dataset.size != (length,):
-        raise file.error(key, f"expected [{length}], the signals' length; {received}")
-    if length is None and len(dataset.size) != 2:
+        raise file.error(key, f"expected {'' if dataset.size else 'size: '}[{length}], the signals' length; {received}")
+    if length is None and dataset.is_signal:
         raise file.error(key, f"expected [height, width] for images; {received}")
-    if math.prod(dataset.input_shape) > MAX_INPUT_VALUES:
+    sides = dataset.size or (value, value)
+    if math.prod(sides) * (1 if dataset.is_signal else 3) > MAX_INPUT_VALUES:
         side = math.isqrt(MAX_INPUT_VALUES // 3)
         raise file.error(key, f"expected images of at most {side:,} x {side:,} pixels in all; {received}")
+    if dataset.size is None:
+        _check_stored(file, location, dataset, given[0])
+
+
+def _check_stored(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, key: str) -> None:
+    """Refuse what images of any size cannot have: pixels in one array, and copies that were augmented ahead."""
+    if dataset.jpeg_quality is None:
+        raise file.error(
+            location, f"expected the key 'jpeg_quality' beside {key}, as such images are JPEG files; received: none"
+        )
+    for other in ("copies", "augmentation"):
+        if getattr(dataset, other):
+            raise file.error(
+                (*location, other),
+                f"expected none beside {key}, as every experiment cuts its own inputs out; received: some. "
+                "Write the transforms into train.augmentation of the experiments",
+            )
 
 
 def _check_examples(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, kind: ModuleType) -> None:
@@ -87,9 +111,9 @@ def _check_proposals(file: ParsedFile, location: tuple[str, ...], dataset: Datas
 
 
 def _check_copies(file: ParsedFile, location: tuple[str, ...], dataset: Dataset) -> None:
-    if dataset.jpeg_quality is not None and len(dataset.size) != 2:
+    if dataset.jpeg_quality is not None and dataset.is_signal:
         raise file.error((*location, "jpeg_quality"), f"expected none for signals; received: {dataset.jpeg_quality}")
-    if dataset.augmentation and len(dataset.size) != 2:
+    if dataset.augmentation and dataset.is_signal:
         raise file.error((*location, "augmentation"), "expected none for signals; received: some")
     if dataset.copies and not dataset.augmentation:
         raise file.error(

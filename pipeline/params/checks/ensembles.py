@@ -22,7 +22,10 @@ def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
     if not shared:
         known = " or ".join(name for name in tasks.names() if tasks.load(name).COMMON_KEYS)
         raise file.error(location, f"expected a dataset for {known}; received: one for {dataset.task}")
-    for member in _experiments(file, params, name, (name,)):
+    members = _experiments(file, params, name, (name,))
+    if "masks" in tasks.load(dataset.task).ANNOTATIONS:
+        _check_fits(file, params, (*location, "members"), members)
+    for member in members:
         other = params.datasets[params.experiments[member].dataset]
         for key in shared:
             if getattr(other, key) != getattr(dataset, key):
@@ -38,6 +41,17 @@ def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
             )
         }
     )
+
+
+def _check_fits(file: ParsedFile, params: Params, location: tuple[str, ...], members: list[str]) -> None:
+    """Refuse models that see an image at different places of their inputs: their score maps cannot be averaged."""
+    first, *others = ((params.experiments[name].input.size, params.experiments[name].input.fit) for name in members)
+    for name, placed in zip(members[1:], others, strict=True):
+        if placed != first:
+            raise file.error(
+                location,
+                f"expected experiments with one size and fit of their input; received: others of {name} than of {members[0]}",
+            )
 
 
 def _experiments(file: ParsedFile, params: Params, name: str, above: tuple[str, ...]) -> list[str]:

@@ -3,14 +3,14 @@
 from cnnkeras import architectures, tasks
 from cnnkeras.architectures import check_task
 from cnnkeras.by_name import unknown
-from pipeline.params.checks.architectures import check_input, checked_model, known_architecture
+from pipeline.params.checks.architectures import check_input, check_input_size, checked_model, known_architecture
 from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess, completed_predict
 from pipeline.params.checks.training import check_loss, check_normalization, check_training
-from pipeline.params.checks.transforms import check_transforms, check_visible_fraction
+from pipeline.params.checks.transforms import check_end, check_transforms, check_visible_fraction
 from pipeline.params.experiments import Experiment, is_published
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import checked_arguments
-from pipeline.params.whole import Params, output_shape
+from pipeline.params.whole import Params, input_shape, output_shape
 from pipeline.runtime import paths
 from pipeline.runtime.entries import Arguments
 from pipeline.runtime.paths import SCRATCH
@@ -26,18 +26,26 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
     if experiment.dataset not in params.datasets:
         raise file.error((*location, "dataset"), unknown(experiment.dataset, params.datasets, "dataset"))
     dataset = params.datasets[experiment.dataset]
-    check_input(file, location, experiment.input, dataset.input_shape[-1])
+    check_input(file, location, experiment.input, dataset.packed_shape[-1])
+    check_input_size(file, location, dataset, experiment)
     model = _fitting_model(file, params, location, experiment)
     check_training(file, params, name)
     check_normalization(file, params, name, model)
     check_similar_classes(file, params, location, experiment.dataset, experiment.evaluate)
-    check_predict(file, location, dataset, experiment)
-    if experiment.train.augmentation and (len(dataset.size) != 2 or not experiment.train.epochs):
+    check_predict(file, params, location, experiment)
+    if experiment.train.augmentation and (dataset.is_signal or not experiment.train.epochs):
         received = f"some for size {list(dataset.size)}" if experiment.train.epochs else "some with epochs: 0"
         raise file.error(
             (*location, "train", "augmentation"), f"expected none, or images to train on; received: {received}"
         )
     check_transforms(file, (*location, "train", "augmentation"), experiment.train.augmentation)
+    check_end(
+        file,
+        (*location, "train", "augmentation"),
+        dataset,
+        input_shape(params, experiment),
+        experiment.train.augmentation,
+    )
     check_visible_fraction(file, (*location, "train"), experiment.train, dataset.task)
     loss = checked_arguments(
         file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss
@@ -66,7 +74,7 @@ def _fitting_model(file: ParsedFile, params: Params, location: tuple[str, ...], 
         raise file.error((*location, "architecture"), f"{cannot} {experiment.dataset}: {error}") from error
     model = checked_model(file, location, experiment, architecture)
     try:
-        output_shape(architecture, params, experiment.dataset, model)
+        output_shape(architecture, params, experiment.model_copy(update={"model": model}))
     except ValueError as error:
         raise file.error((*location, "architecture"), f"{cannot} {experiment.dataset}: {error}") from error
     return model

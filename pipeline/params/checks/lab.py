@@ -9,7 +9,7 @@ from pipeline.params.checks.numbers import check_numbers
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import shown, validate
 from pipeline.params.values import MAX_COUNT
-from pipeline.params.whole import Params
+from pipeline.params.whole import Params, input_shape
 from pipeline.runtime.paths import SCRATCH
 
 
@@ -41,7 +41,10 @@ def _check_model(file: ParsedFile, params: Params, location: tuple[str, ...], cl
     if hasattr(module, "require_model"):
         try:
             module.require_model(
-                location[-1], task=entry.task, input_shape=entry.input_shape, classes=len(params.classes(dataset))
+                location[-1],
+                task=entry.task,
+                input_shape=input_shape(params, params.experiments[model]),
+                classes=len(params.classes(dataset)),
             )
         except ValueError as error:
             raise file.error(location, f"{error}, {model}") from error

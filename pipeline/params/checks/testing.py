@@ -6,12 +6,11 @@ from typing import Any
 from cnnkeras import metrics, tasks
 from cnnkeras.by_name import unknown
 from cnnkeras.protocols import views
-from pipeline.params.datasets import Dataset
 from pipeline.params.experiments import Experiment
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import checked_arguments
 from pipeline.params.testing import Evaluate, Predict
-from pipeline.params.whole import Params
+from pipeline.params.whole import Params, input_shape
 from pipeline.runtime.entries import Arguments
 
 # Views per image; the papers' densest protocol, VGG's, has 150 (section 4.4).
@@ -36,19 +35,20 @@ def checked_postprocess(
     return Arguments({key: value for key, value in arguments.items() if value is not None})
 
 
-def check_predict(file: ParsedFile, location: tuple[str, ...], dataset: Dataset, experiment: Experiment) -> None:
+def check_predict(file: ParsedFile, params: Params, location: tuple[str, ...], experiment: Experiment) -> None:
     """Refuse views or regions that the task does not use, and views with images smaller than the model's input."""
-    predict, protocol, is_signal = experiment.predict, tasks.load(dataset.task).PROTOCOL, len(dataset.size) != 2
+    dataset, size = params.datasets[experiment.dataset], input_shape(params, experiment)[:-1]
+    predict, protocol = experiment.predict, tasks.load(dataset.task).PROTOCOL
     for key, chosen in (("views", predict.views), ("regions", (predict.regions,) if predict.regions else ())):
-        if chosen and (key != protocol or is_signal):
+        if chosen and (key != protocol or dataset.is_signal):
             raise file.error(
                 (*location, "predict", key),
-                f"expected none for {dataset.task} of size {list(dataset.size)}; "
+                f"expected none for {dataset.task} of size {list(size)}; "
                 f"received: {', '.join(named.name for named in chosen)}",
             )
     for position, named in enumerate(predict.views):
         try:
-            named.call(views).require(dataset.size)
+            named.call(views).require(size)
         except ValueError as error:
             raise file.error((*location, "predict", "views", position, "scales"), str(error)) from error
     _check_extent(file, (*location, "predict", "views"), predict)

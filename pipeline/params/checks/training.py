@@ -12,7 +12,7 @@ from pipeline.backend import layer_table
 from pipeline.params.experiments import Experiment
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.training import Train
-from pipeline.params.whole import Params
+from pipeline.params.whole import Params, input_shape
 
 # Bytes of the inputs of one step, in float32. The largest published batch, 65,536 images of 160 x 160 pixels on 3,456 GPUs, has
 # 19 GiB.
@@ -24,7 +24,7 @@ def check_training(file: ParsedFile, params: Params, name: str) -> None:
     """Refuse a schedule that does not fit the epochs, a batch that does not fit the memory or the dataset, and parts or a best epoch by nothing."""
     experiment = params.experiments[name]
     location = ("experiments", name)
-    values = math.prod(params.datasets[experiment.dataset].input_shape)
+    values = math.prod(input_shape(params, experiment))
     for section in ("train", "predict"):
         batch_size = getattr(experiment, section).batch_size
         if 4 * values * batch_size > MAX_BATCH_BYTES:

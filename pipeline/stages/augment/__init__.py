@@ -1,7 +1,9 @@
 """Stage `augment`: a source's examples, decoded, augmented, resized and packed into data/augmented/DATASET.
 
 The training split holds each example plain and in `copies` augmented versions. Examples of val and test are only resized, and their
-original is kept beside. A transform sees the image at its own size; its result is stretched to the dataset's size.
+original is kept beside. A transform sees the image at its own size; its result is stretched to the dataset's size. With
+`shorter_side` or `max_shorter_side` images keep their sides in proportion, are JPEG files of any size, and have no copies: each
+training cuts its inputs out of them.
 
 Which random numbers a version gets depends on (seed, position of the example, number of the object, number of the copy)
 alone, and results are written in order, so the bytes are the same for any number of worker processes.

@@ -3,13 +3,13 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline import sources
-from pipeline.formats.packed import SplitWriter
+from pipeline.formats.packed import Encoded, SplitWriter
 from pipeline.runtime.replacing import replacing
 from pipeline.stages.augment.moments import Moments
 from pipeline.stages.augment.packer import CHUNK, Chunk
@@ -45,14 +45,14 @@ class Journal:
     dropped: Counter = field(default_factory=Counter)
 
     @classmethod
-    def open(cls, folder: Path, fingerprint: str, notes: Notes, image_shape: tuple[int, ...] | None) -> "Journal":
+    def open(cls, folder: Path, fingerprint: str, notes: Notes, encoded: Mapping[str, Encoded]) -> "Journal":
         """The journal of an earlier run with the same fingerprint, if its files are still there; otherwise a new one."""
         writers: dict[str, SplitWriter] = {}
         try:
             saved = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
             if saved["fingerprint"] == fingerprint:
                 for split in sources.SPLITS:
-                    writers[split] = SplitWriter(folder / split, saved["splits"][split], image_shape=image_shape)
+                    writers[split] = SplitWriter(folder / split, saved["splits"][split], encoded=encoded)
                 moments, dropped = Moments.restored(saved["moments"]), Counter(saved["dropped"])
                 notes.restore(saved["notes"])
                 return cls(folder, fingerprint, writers, notes, saved["chunks"], saved["examples"], moments, dropped)
@@ -62,7 +62,7 @@ class Journal:
                 writer.abandon()
         for split in sources.SPLITS:
             shutil.rmtree(folder / split, ignore_errors=True)
-        writers = {split: SplitWriter(folder / split, image_shape=image_shape) for split in sources.SPLITS}
+        writers = {split: SplitWriter(folder / split, encoded=encoded) for split in sources.SPLITS}
         return cls(folder, fingerprint, writers, notes)
 
     @contextmanager

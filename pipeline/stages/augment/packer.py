@@ -14,13 +14,13 @@ import numpy as np
 from cnnkeras import tasks
 from cnnkeras.boxes import iou
 from cnnkeras.images import said
-from cnnkeras.label_maps import VOID
+from cnnkeras.label_maps import VOID, encode_png
 from cnnkeras.protocols import windows
 from cnnkeras.resizing import resize
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.published_archives import PublishedArchives
-from pipeline.formats.packed import decode_jpeg, encode_jpeg
+from pipeline.formats.packed import Encoded, decode_jpeg, encode_jpeg
 from pipeline.formats.proposals import read_proposals
 from pipeline.images import annotated
 from pipeline.images.annotated import AnnotatedImage
@@ -30,6 +30,7 @@ from pipeline.sources import Example
 from pipeline.stages.augment import decoding, rows
 from pipeline.stages.augment.moments import Moments
 
+MAX_JPEG_SIDE = 65_500  # libjpeg's JPEG_MAX_DIMENSION
 CHUNK = 16  # examples a task: enough to make a worker's answer worth sending
 VERSIONS = ("albumentations", "numpy", "opencv-python-headless", "pillow")
 
@@ -115,6 +116,13 @@ class Packer:
             return None
         return resize(whole.image, self.dataset.size)
 
+    @property
+    def encoded(self) -> dict[str, Encoded]:
+        """The columns of image files, as `SplitWriter` takes them."""
+        shape = self.dataset.packed_shape
+        images = {} if self.dataset.jpeg_quality is None else {"inputs": ("jpeg", shape)}
+        return images if self.dataset.size else {**images, "masks": ("png", shape[:2])}
+
     def _build_policy(self) -> Any:
         from pipeline.images.augmentation import Policy  # imports albumentations: 2.4 s
 
@@ -163,7 +171,7 @@ class Packer:
 
     def _signal_rows(self, example: Example) -> Iterator[Row]:
         dataset = self.dataset
-        if dataset.input_shape != example.image.shape:
+        if dataset.packed_shape != example.image.shape:
             raise InputError(
                 f"{self.where}.size: expected [{len(example.image)}], the signals' length; "
                 f"received: {list(dataset.size)}"
@@ -175,7 +183,7 @@ class Packer:
         yield Row(example.id, {"inputs": example.image, "labels": np.int32(example.label)})
 
     def _rows(self, split: str, position: int, example: Example, whole: AnnotatedImage) -> Iterator[Row]:
-        if len(self.dataset.size) != 2:
+        if self.dataset.is_signal:
             raise InputError(
                 f"{self.where}.size: expected [height, width] for images; received: {list(self.dataset.size)}"
             )
@@ -227,9 +235,18 @@ class Packer:
             yield f"{example.id}.{number + 1}", None, AnnotatedImage(image, mask=mask)
 
     def _row(self, id: str, label: int | None, part: AnnotatedImage) -> Row:
-        size, quality = self.dataset.size, self.dataset.jpeg_quality
+        size, quality = self.dataset.stored_size(part.image.shape[:2]), self.dataset.jpeg_quality
+        if quality is not None and max(size) > MAX_JPEG_SIDE:
+            raise InputError(
+                f"{id}: expected sides of at most {MAX_JPEG_SIDE:,} pixels in a JPEG file; received: {max(size):,}"
+            )
         inputs = resize(part.image, size)
         fixed, ragged = self._task.columns(part, label, size)
+        if self.dataset.size is None:
+            fixed = {**fixed, "input_sizes": np.array(size, np.int32)}
+            ragged |= {
+                name: np.frombuffer(encode_png(fixed.pop(name)), np.uint8) for name in ("masks",) if name in fixed
+            }
         if quality is None:
             return Row(id, {"inputs": inputs, **fixed}, ragged)
         return Row(id, fixed, {"inputs": encode_jpeg(inputs, quality), **ragged})

@@ -28,8 +28,7 @@ def pack(packer: Packer, folder: Path, *, workers: int, state: str = "", notes: 
         InputError: An example is not as it has to be, or a split has none.
     """
     notes = Notes() if notes is None else notes
-    image_shape = packer.dataset.input_shape if packer.dataset.jpeg_quality is not None else None
-    journal = Journal.open(folder, f"{state} {packer.fingerprint()}", notes, image_shape)
+    journal = Journal.open(folder, f"{state} {packer.fingerprint()}", notes, packer.encoded)
     _write(packer, journal, workers)
     journal.remove()
     splits = {split: writer.close() for split, writer in journal.writers.items()}
@@ -38,7 +37,7 @@ def pack(packer: Packer, folder: Path, *, workers: int, state: str = "", notes: 
     index = Index(
         task=packer.dataset.task,
         classes=tuple(packer.source.classes),
-        shape=packer.dataset.input_shape,
+        shape=packer.dataset.packed_shape,
         mean=mean,
         std=std,
         splits=splits,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnkeras.metrics import classification as metrics
+from cnnkeras.protocols.fits import ONCE
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import RIGHT, WRONG, draw_signal, fit
 from pipeline.formats.packed import Split
@@ -32,6 +33,7 @@ def evaluate(
     )
     is_signal = split["inputs"].ndim == 3
     views = read_protocol(predictions)
+    is_one = not views or views[0].startswith(ONCE)
     true_class_probabilities = probabilities[np.arange(len(labels)), labels]
     return Evaluation(
         metrics=metrics.evaluate(probabilities, labels),
@@ -41,7 +43,7 @@ def evaluate(
             for name, accuracy, examples in zip(classes, accuracies, counts.sum(axis=1), strict=True)
         ],
         shown_per_class=("top1_accuracy", "top-1 accuracy"),
-        protocol=f"top-k accuracy of {'combined posteriors' if views else 'one view'}",
+        protocol=f"top-k accuracy of {'one view' if is_one else 'combined posteriors'}",
         conditions=views
         or ["each example is seen once, as it is" if is_signal else "each image is seen once, whole and resized"],
         unit="signals" if is_signal else "images",

@@ -16,7 +16,7 @@ from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import INK, RIGHT, WRONG, beside, draw_boxes
 from pipeline.formats.objects import read_objects
 from pipeline.formats.packed import Split
-from pipeline.formats.predictions import read_chosen, read_detections
+from pipeline.formats.predictions import read_chosen, read_detections, read_protocol
 from pipeline.images.reading import read_image
 from pipeline.stages.evaluate import Case, Evaluation, Row
 
@@ -85,6 +85,7 @@ def evaluate(
         protocol="VOC 2007, VOC 2010 and COCO average precision",
         conditions=[
             "VOC: IoU of at least 0.5, objects marked difficult count neither way; COCO: mean over IoU 0.5 to 0.95",
+            *read_protocol(predictions),
             *([CROWDS] if objects.is_crowd.any() else []),
             f"boxes of score above {postprocess['confidence_threshold']:g}, NMS per class at IoU {postprocess['nms_iou']:g}",
         ],

@@ -2,14 +2,15 @@
 
 Each task has a file with a function
 
-    write(outputs, split, classes, settings, folder) -> str
+    write(outputs, split, classes, settings, folder, frames) -> str
 
-that writes the predictions into the folder and returns in words what they are. It takes the outputs of the split's examples, the packed test split, the class names, and
-the keyword arguments of the task's `postprocess`, the section `postprocess` of the experiment.
+that writes the predictions into the folder and returns in words what they are. It takes the outputs of the split's examples, the packed test split, the class names,
+the keyword arguments of the task's `postprocess`, the section `postprocess` of the experiment, and where each image lies in the input that the model saw
+(`Fit.frame`; None: it fills it).
 
 A task of which a setting may be `best` also has
 
-    choose(outputs, split, classes, settings) -> tuple[Mapping, Mapping]
+    choose(outputs, split, classes, settings, frames) -> tuple[Mapping, Mapping]
 
 that takes the outputs for the validation split, and returns the settings that it chose and what else is worth knowing of the choice.
 """
@@ -63,7 +64,7 @@ def run(name: str) -> None:
                 write_protocol(place, outputs.facts.protocol)
             if chooses:
                 settings = _chosen(repeat, settings, index, open_split(dataset, "val"), place)
-            what = task.write(outputs.values, split, index.classes, settings, place)
+            what = task.write(outputs.values, split, index.classes, settings, place, outputs.facts.frames(split))
     outcome.say("postprocess", name, what, paths.predictions(name))
 
 
@@ -72,7 +73,9 @@ def _chosen(repeat: Repeat, settings: Mapping[str, Any], index: Index, split: Sp
     name = repeat.name
     outputs = read_outputs(name, examples=len(split), classes=index.classes, part=repeat.folder, split="val")
     try:
-        chosen, facts = load(index.task).choose(outputs.values, split, index.classes, settings)
+        chosen, facts = load(index.task).choose(
+            outputs.values, split, index.classes, settings, outputs.facts.frames(split)
+        )
     except ValueError as error:
         raise InputError(f"{paths.PARAMS}: experiments.{name}.postprocess: {error}") from error
     write_chosen(place, chosen, facts)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkeras.boxes import in_images
 from cnnkeras.metrics.detection import best_threshold, f1_over_thresholds
 from cnnkeras.tasks import detection
 from pipeline.formats.objects import read_objects
@@ -14,7 +15,7 @@ from pipeline.formats.predictions import coco_results, from_coco, write_detectio
 
 
 def choose(
-    outputs: np.ndarray, split: Split, classes: Sequence[str], settings: Mapping[str, Any]
+    outputs: np.ndarray, split: Split, classes: Sequence[str], settings: Mapping[str, Any], frames: np.ndarray | None
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """The `display_threshold` of the best F1; arguments as `pipeline.stages.postprocess` describes.
 
@@ -27,6 +28,7 @@ def choose(
             "display_threshold: expected objects in the validation split to choose it by; received: none. Give a number"
         )
     detections, _ = detection.postprocess(outputs, len(classes), **{**settings, "display_threshold": 0.0})
+    detections = in_images(detections, frames)
     # Boxes and scores as they are measured: cut at the image's edges and rounded.
     detections = from_coco(coco_results(detections, np.asarray(split["sizes"])))
     shown = detection.displayed(detections, display_threshold=0.0, display_nms_iou=settings.get("display_nms_iou"))
@@ -36,8 +38,15 @@ def choose(
     return {"display_threshold": threshold}, facts
 
 
-def write(outputs: np.ndarray, split: Split, classes: Sequence[str], settings: Mapping[str, Any], folder: Path) -> str:
+def write(
+    outputs: np.ndarray,
+    split: Split,
+    classes: Sequence[str],
+    settings: Mapping[str, Any],
+    folder: Path,
+    frames: np.ndarray | None,
+) -> str:
     """Write the predictions of grids of boxes, float (N, S, S, C + 5B), the outputs of the architecture `yolo`."""
-    detections, _ = detection.postprocess(outputs, len(classes), **settings)
+    detections = in_images(detection.postprocess(outputs, len(classes), **settings)[0], frames)
     write_detections(folder, detections, ids=split["ids"], sizes=np.asarray(split["sizes"]), classes=classes)
     return f"{len(detections):,} boxes in {len(split):,} images"

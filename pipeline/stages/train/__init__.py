@@ -174,7 +174,7 @@ def _checked_index(training: Training) -> Index:
         InputError: The dataset was packed with another task, classes or size, or a split that the training needs is empty.
     """
     index = open_index(training.folder)
-    expected = (training.task, training.classes, training.input_shape)
+    expected = (training.task, training.classes, training.packed_shape)
     received = (index.task, index.classes, index.shape)
     if expected != received:
         folder = training.folder.relative_to(paths.root())

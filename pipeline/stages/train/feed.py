@@ -28,6 +28,8 @@ def _reader(training: Training, split: str) -> Reader:
         "seed": training.seed,
         "output_shape": training.output_shape,
         "classes": len(training.classes),
+        "fit": training.fit,
+        "size": training.input_shape[:2] if len(training.input_shape) == 3 else None,
     }
     transforms = training.settings.augmentation
     if split != "train" or not transforms:

@@ -1,5 +1,8 @@
 """Inputs and targets of rows of a packed split, augmented anew in each epoch if the experiment has an augmentation.
 
+Packed images may have any size: the augmentation, or else the experiment's fit, ends at the size of the model's input. A JPEG file is decoded
+in no more pixels than the first transform or the fit scales it to.
+
 An image's random numbers depend only on the seed, the epoch and its row in the split, so batches are the same for any number of worker
 processes, whichever epoch is read first.
 """
@@ -10,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkeras import tasks
-from pipeline.formats.packed import Images, Split
+from cnnkeras.label_maps import resize_labels
+from cnnkeras.protocols.fits import Fit, Size
+from pipeline.formats.fitted import PackedImages, inputs
+from pipeline.formats.packed import Split
 from pipeline.images.annotated import AnnotatedImage
 from pipeline.images.principal_components import evenly_spaced
 from pipeline.images.transform_table import MIN_VISIBLE_FRACTION
@@ -36,9 +42,11 @@ class Reader:
         classes: Number of classes, without background.
         policy: Augments the images; None leaves them as packed.
         location: File and key of the policy, for messages: `params.yaml: experiments.yolo.train.augmentation`.
+        fit: How an image becomes an input where there is no policy; None: it is packed as an input.
+        size: Height and width of an input; None: of the packed images, or signals.
 
     Attributes:
-        inputs: Column of packed inputs (N, ...).
+        inputs: Inputs (N, ...) without augmentation.
     """
 
     def __init__(
@@ -51,8 +59,12 @@ class Reader:
         classes: int,
         policy: "Policy | None" = None,
         location: str = "",
+        fit: Fit | None = None,
+        size: Size | None = None,
     ):
-        self.inputs, self._task, self._seed = columns["inputs"], tasks.load(task), seed
+        self.inputs, self._task, self._seed = inputs(columns, fit, size or ()), tasks.load(task), seed
+        self._images, self._fit = PackedImages(columns), fit
+        self._size = size or self.inputs.shape[1:3]
         self._annotations = {name: columns[name] for name in self._task.ANNOTATIONS}
         self._output_shape, self._classes = output_shape, classes
         self._policy, self._location = policy, location
@@ -71,7 +83,7 @@ class Reader:
         """Shape and type of the inputs and of the targets of so many examples, but of at most as many as there are."""
         examples = min(examples, len(self.inputs))
         targets = self.targets(np.zeros(1, np.int64), 0)
-        inputs = (examples, *self.inputs.shape[1:])
+        inputs = (examples, *self._size, *self.inputs.shape[3:])
         return [(inputs, np.dtype(self.inputs.dtype)), ((examples, *targets.shape[1:]), targets.dtype)]
 
     def into(self, parts: Sequence[np.ndarray], indices: np.ndarray, epoch: int) -> None:
@@ -99,10 +111,13 @@ class Reader:
     @property
     def is_slow(self) -> bool:
         """Whether reading is more than copying: images are augmented or decoded."""
-        return self._policy is not None or isinstance(self.inputs, Images)
+        return self._policy is not None or not isinstance(self.inputs, np.ndarray)
 
     def targets(self, indices: np.ndarray, epoch: int) -> np.ndarray:
         """Targets (batch, ...) of the rows `indices`, without augmentation."""
+        if self._fit is not None:
+            rows = [self._fitted(index) for index in indices]
+            return self._encode({name: [row[name] for row in rows] for name in self._annotations}, indices, epoch)
         annotations = {
             name: column[indices] if isinstance(column, np.ndarray) else [column[index] for index in indices]
             for name, column in self._annotations.items()
@@ -117,22 +132,37 @@ class Reader:
 
     def example(self, index: int, epoch: int) -> tuple[np.ndarray, Row]:
         """The image of a row and its annotations in an epoch, augmented if there is a policy."""
-        row = {name: column[index] for name, column in self._annotations.items()}
-        # A copy: an image mapped from the disk cannot be written to, as some transforms do.
-        image = np.array(self.inputs[index])
         if self._policy is None:
-            return image, row
-        packed = _annotated(image, row)
+            return np.array(self.inputs[index]), self._row(index) if self._fit is None else self._fitted(index)
+        row = self._row(index)
+        packed = _annotated(self._images.read(index, self._policy.scaled(self._images.size(index))), row)
         # `spawn_key` keeps this stream apart from that of the batches' order, (seed, epoch), and that of the shuffled objects.
         augmented = self._policy.apply(packed, np.random.SeedSequence([self._seed, epoch, index], spawn_key=(1,)))
-        (height, width), size = augmented.image.shape[:2], packed.image.shape[:2]
+        (height, width), size = augmented.image.shape[:2], self._size
         if (height, width) != size:
             raise InputError(
-                f"{self._location}: expected transforms that leave {size[0]} x {size[1]} pixels, the dataset's size; "
+                f"{self._location}: expected transforms that end at {size[0]} x {size[1]} pixels, the size of the model's input; "
                 f"received: {height} x {width}. End with RandomResizedCrop or Resize to that "
                 "size, or enlarge the image (PadIfNeeded, Resize) before a RandomCrop of it"
             )
         return augmented.image, row | _row(augmented)
+
+    def image(self, index: int) -> np.ndarray:
+        """The packed image of a row, whole."""
+        return self._images.read(index)
+
+    def _row(self, index: int) -> Row:
+        """The annotations of a packed image."""
+        return {name: column[index] for name, column in self._annotations.items()}
+
+    def _fitted(self, index: int) -> Row:
+        """The annotations of an input that the fit has made."""
+        row = self._row(index)
+        if "boxes" in row:
+            row["boxes"] = self._fit.boxes(row["boxes"], self._images.size(index), self._size)
+        if "masks" in row:
+            row["masks"] = self._fit.labels(row["masks"], self._size)
+        return row
 
 
 def _sides(image: np.ndarray) -> list[int]:
@@ -148,8 +178,13 @@ def _annotated(image: np.ndarray, row: Row) -> AnnotatedImage:
         boxes=row["boxes"].astype(np.float64) * _sides(image) if "boxes" in row else None,
         labels=row.get("box_labels"),
         difficult=row.get("difficult"),
-        mask=np.array(row["masks"]) if "masks" in row else None,
+        mask=_same_size(row["masks"], image) if "masks" in row else None,
     )
+
+
+def _same_size(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """A copy of a label map, in as many pixels as its image was decoded in."""
+    return np.array(labels) if labels.shape == image.shape[:2] else resize_labels(labels, image.shape[:2])
 
 
 def _row(image: AnnotatedImage) -> Row:
@@ -188,7 +223,7 @@ def augmenting_reader(
     )
     read = Reader(columns, task, policy=policy, location=location, **settings)
     count = len(read.inputs)
-    policy.fit(count, lambda row: np.asarray(read.inputs[row]))
+    policy.fit(count, read.image)
     rows = evenly_spaced(count, TRIED)
     with policy.certain():
         read(rows, 0)

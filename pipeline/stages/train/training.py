@@ -7,7 +7,9 @@ from types import ModuleType
 from typing import Any
 
 from cnnkeras import architectures
-from pipeline.params import SCRATCH, Input, Repeat, Train, output_shape
+from cnnkeras.protocols import fits
+from cnnkeras.protocols.fits import Fit
+from pipeline.params import SCRATCH, Input, Repeat, Train, input_shape, output_shape
 from pipeline.runtime import paths
 
 
@@ -24,6 +26,8 @@ class Training:
         input_shape: Shape of one input of the model.
         output_shape: Shape of one output of the model.
         architecture: Module of the architecture, whose `build` makes the model.
+        packed_shape: Shape of one packed input of the dataset.
+        fit: How a packed image becomes an input without augmentation; None: it is packed as an input.
         model: Keyword arguments of `build`, besides the shapes and the input's statistics.
         input: Mean and standard deviation that the first layer subtracts and divides by.
         initial_model: File of the model that layers are copied from; None to start from scratch.
@@ -39,6 +43,8 @@ class Training:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     architecture: ModuleType
+    packed_shape: tuple[int | None, ...]
+    fit: Fit | None
     model: Mapping[str, Any]
     input: Input
     initial_model: Path | None
@@ -72,9 +78,11 @@ def resolve(repeat: Repeat) -> Training:
         dataset=experiment.dataset,
         task=params.task(name),
         classes=params.classes(experiment.dataset),
-        input_shape=params.dataset(experiment.dataset).input_shape,
-        output_shape=output_shape(architecture, params, experiment.dataset, experiment.model),
+        input_shape=input_shape(params, experiment),
+        output_shape=output_shape(architecture, params, experiment),
         architecture=architecture,
+        packed_shape=params.dataset(experiment.dataset).packed_shape,
+        fit=experiment.input.fit and experiment.input.fit.call(fits),
         model=experiment.model,
         input=experiment.input,
         initial_model=None if start == SCRATCH else paths.model_file(start),
