@@ -123,7 +123,7 @@ def add_and_die(journal, chunk):
     if journal.chunks == 3:
         for writer in journal.writers.values():
             for column in writer._columns.values():
-                column._file.flush()
+                column._shard._file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
 progress.Journal.add = add_and_die
 augment.run("{name}", workers={workers})

@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from cnnkeras.label_maps import decode_png
-from pipeline.formats.columns import ColumnWriter, Ragged
+from pipeline.formats.columns import ColumnWriter, Ragged, ShardedColumnWriter, Shards, shard_file
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.reading import read_object, reading
 
@@ -60,7 +60,7 @@ class SplitWriter:
         self, folder: Path, saved: Mapping[str, Any] | None = None, *, encoded: Mapping[str, Encoded] | None = None
     ):
         self._folder, self._encoded = folder, encoded or {}
-        self._columns: dict[str, ColumnWriter] = {}
+        self._columns: dict[str, ShardedColumnWriter] = {}
         self._offsets: dict[str, ColumnWriter] = {}
         if saved is None:
             folder.mkdir(parents=True)
@@ -78,10 +78,12 @@ class SplitWriter:
             raise EOFError(f"{self._folder / _IDS}: expected {saved['ids_bytes']:,} bytes; received: fewer")
         self._ids.seek(saved["ids_bytes"])
         self._ids.truncate()
-        for columns, key, ending in ((self._columns, "columns", ""), (self._offsets, "offsets", ".offsets")):
-            for name, (dtype, item_shape, count) in saved[key].items():
-                path = self._folder / f"{name}{ending}.npy"
-                columns[name] = ColumnWriter(path, np.dtype(dtype), tuple(item_shape), kept=count)
+        for name, (dtype, item_shape, shards) in saved["columns"].items():
+            path = self._folder / f"{name}.npy"
+            self._columns[name] = ShardedColumnWriter(path, np.dtype(dtype), tuple(item_shape), saved=shards)
+        for name, count in saved["offsets"].items():
+            path = self._folder / f"{name}.offsets.npy"
+            self._offsets[name] = ColumnWriter(path, np.dtype(np.int64), (), kept=count)
 
     def abandon(self) -> None:
         """Leave the files as they are."""
@@ -105,22 +107,22 @@ class SplitWriter:
             column.append(values)
             self._offsets[name].append(np.array([column.count], np.int64))
 
-    def _column(self, name: str, dtype: np.dtype, item_shape: tuple[int, ...]) -> ColumnWriter:
+    def _column(self, name: str, dtype: np.dtype, item_shape: tuple[int, ...]) -> ShardedColumnWriter:
         if name not in self._columns:
-            self._columns[name] = ColumnWriter(self._folder / f"{name}.npy", dtype, item_shape)
+            self._columns[name] = ShardedColumnWriter(self._folder / f"{name}.npy", dtype, item_shape)
         return self._columns[name]
 
     def save(self) -> dict[str, Any]:
         """Write everything to the disk; returns what another writer needs to continue from here, as JSON can hold it."""
         self._ids.flush()
         os.fsync(self._ids.fileno())
-        saved: dict[str, Any] = {"ids_bytes": self._ids.tell()}
-        for key, columns in (("columns", self._columns), ("offsets", self._offsets)):
-            saved[key] = {}
-            for name, column in columns.items():
-                column.sync()
-                saved[key][name] = [column.dtype.str, list(column.item_shape), column.count]
-        return saved
+        columns = {
+            name: [column.dtype.str, list(column.item_shape), column.saved()] for name, column in self._columns.items()
+        }
+        for offsets in self._offsets.values():
+            offsets.sync()
+        counts = {name: offsets.count for name, offsets in self._offsets.items()}
+        return {"ids_bytes": self._ids.tell(), "columns": columns, "offsets": counts}
 
     def close(self) -> dict[str, Any]:
         """Finish the split; returns its entry in the index: examples and columns."""
@@ -312,9 +314,11 @@ class Split:
     def __contains__(self, name: str) -> bool:
         return name in self._columns
 
-    def __getitem__(self, name: str) -> "np.ndarray | Ragged | Images | LabelMaps":
+    def __getitem__(self, name: str) -> "np.ndarray | Shards | Ragged | Images | LabelMaps":
         entry = self._columns[name]
-        values = self._load(name, entry["shape"])
+        shards = [[shard["items"], *entry["shape"][1:]] for shard in entry.get("shards", ())]
+        arrays = [self._load(shard_file(Path(name), number).name, shape) for number, shape in enumerate(shards)]
+        values = Shards(arrays) if arrays else self._load(name, entry["shape"])
         if not entry.get("ragged"):
             return values
         column = Ragged(values, self._load(f"{name}.offsets", [self._examples + 1]))
