@@ -16,6 +16,11 @@ Format = Literal["xyxy", "xywh", "cxcywh"]
 
 # Pairs of boxes that NMS compares in one NumPy call: enough to hide the call, few enough to stay in a core's cache.
 NMS_BLOCK = 1 << 15
+NMS_PAIRS = 1 << 16  # likewise, of boxes that all classes share
+NMS_IMAGES, NMS_BITS = (
+    256,
+    1 << 25,
+)  # images whose boxes are suppressed at once; fewer if they have more pairs of boxes than this
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,126 @@ def non_maximum_suppression(
         order[places[exists]] = rows[exists]
         kept[places[exists]] = _survivors(boxes[rows], exists, iou_threshold)[exists]
     return order[kept]
+
+
+def suppress_by_class(
+    boxes: np.ndarray, scores: np.ndarray, *, score_threshold: float, iou_threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Greedy non-maximum suppression in each image and class, of boxes that all classes of an image share.
+
+    It keeps what `non_maximum_suppression` keeps of the boxes with a score above the threshold. Which boxes overlap is computed once
+    for all classes of an image, and is a bit for each pair of its boxes.
+
+    Args:
+        boxes: (n, K, 4) xyxy.
+        scores: float32 (n, K, C).
+        score_threshold: at least 0; a box is one of a class if its score is greater.
+        iou_threshold: between 0 and 1.
+
+    Returns:
+        Images, boxes and classes of what is kept, int (m,) each, by image, class and falling score; of equal scores the earlier box first.
+    """
+    count, classes = scores.shape[1:]
+    # As many images as the numbers that are sorted have bits for, too.
+    fits = (1 << 32 - count.bit_length()) // classes, NMS_BITS // max(count, 1) ** 2
+    step = max(1, min(NMS_IMAGES, *fits))
+    starts = range(0, max(len(boxes), 1), step)
+    found = [
+        _suppress_some(boxes[start : start + step], scores[start : start + step], score_threshold, iou_threshold)
+        for start in starts
+    ]
+    images, candidates, labels = (np.concatenate(values) for values in zip(*found, strict=True))
+    return images + np.repeat(starts, [len(each[0]) for each in found]), candidates, labels
+
+
+def _suppress_some(
+    boxes: np.ndarray, scores: np.ndarray, score_threshold: float, iou_threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `suppress_by_class`, of a few images: all their groups, an image's boxes of a class, at once, rank by rank."""
+    classes, is_candidate = scores.shape[2], scores > score_threshold
+    images, candidates, labels = np.nonzero(is_candidate)
+    # Boxes of no class are left out: those of an image that are of one come first, and are numbered anew.
+    is_used = is_candidate.any(axis=2)
+    count = int(is_used.sum(axis=1).max(initial=0))
+    chosen = np.argsort(~is_used, axis=1, kind="stable")[:, :count]
+    numbers = np.cumsum(is_used, axis=1) - 1
+    # One number for group, falling score (the bits of positive floats are in their order) and box, so that any sort gives one order.
+    falling = 0xFFFFFFFF - scores[is_candidate].view(np.uint32).astype(np.uint64)
+    shift, box_bits = np.uint64(32), np.uint64(max(count - 1, 1).bit_length())
+    keys = (images * classes + labels).astype(np.uint64) << shift | falling
+    keys = np.sort(keys << box_bits | numbers[images, candidates].astype(np.uint64))
+    number = (keys & (np.uint64(1) << box_bits) - np.uint64(1)).astype(np.int64)
+    groups = (keys >> (shift + box_bits)).astype(np.int64)
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    sizes = np.diff(starts, append=len(groups))
+    # The boxes of rank 0 of all groups, the largest group's first, then those of rank 1 of groups that have one, and so on.
+    by_size = np.empty(len(sizes), np.int64)
+    by_size[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    ranks = np.arange(len(groups)) - np.repeat(starts, sizes)
+    counts = np.bincount(ranks)
+    places = (np.cumsum(counts) - counts)[ranks] + np.repeat(by_size, sizes)
+    order = np.empty(len(places), np.int64)
+    order[places] = np.arange(len(places))
+    overlapping = _overlap_bits(np.take_along_axis(boxes, chosen[:, :, None], axis=1), iou_threshold)
+    survives = _survivors_by_rank(overlapping, groups[order] // classes, number[order], counts)[places]
+    groups, number = groups[survives], number[survives]
+    return groups // classes, chosen[groups // classes, number], groups % classes
+
+
+def _survivors_by_rank(
+    overlapping: np.ndarray, images: np.ndarray, boxes: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Which boxes survive, rank by rank: bool (m,).
+
+    Args:
+        overlapping: As `_overlap_bits` returns it.
+        images: int (m,), those of `counts[0]` groups' boxes of rank 0, then of the first `counts[1]` groups' boxes of rank 1, and so on.
+        boxes: int (m,), likewise.
+        counts: int (ranks,), falling.
+    """
+    words = range(overlapping.shape[2])
+    own_bits = np.uint64(1) << (boxes & 63).astype(np.uint64)
+    own = [np.where(boxes >> 6 == word, own_bits, np.uint64(0)) for word in words]
+    others = [overlapping[images, boxes, word] for word in words]
+    suppressed = [np.zeros(counts[0] if len(counts) else 0, np.uint64) for _ in words]
+    survives, stop = np.empty(len(boxes), bool), 0
+    for count in counts:
+        start, stop = stop, stop + count
+        hits = suppressed[0][:count] & own[0][start:stop]
+        for word in words[1:]:
+            hits |= suppressed[word][:count] & own[word][start:stop]
+        survives[start:stop] = hits == 0
+        for word in words:
+            suppressed[word][:count] |= others[word][start:stop] * survives[start:stop]
+    return survives
+
+
+def _overlap_bits(boxes: np.ndarray, iou_threshold: float) -> np.ndarray:
+    """Of boxes (n, K, 4) whether their IoU is greater than the threshold: uint64 (n, K, words), a bit for each box of the image."""
+    n, count = boxes.shape[:2]
+    words = -(-count // 64)
+    bits = np.zeros((n, count, words * 8), np.uint8)
+    left, top, right, bottom = np.moveaxis(np.asarray(boxes, np.float64), -1, 0)
+    areas = (right - left) * (bottom - top)
+    step = max(1, NMS_PAIRS // max(count, 1) ** 2)
+    width, height, other = (np.empty((step, count, count)) for _ in range(3))
+    for start in range(0, n, step):
+        some = slice(start, min(start + step, n))
+        w, h, o = (array[: some.stop - start] for array in (width, height, other))
+        for low, high, side in ((left[some], right[some], w), (top[some], bottom[some], h)):
+            np.minimum(high[:, :, None], high[:, None], out=side)
+            np.maximum(low[:, :, None], low[:, None], out=o)
+            np.subtract(side, o, out=side)
+            np.maximum(side, 0, out=side)
+        shared = np.multiply(w, h, out=w)
+        union = np.add(areas[some, :, None], areas[some, None], out=h)
+        union -= shared
+        with np.errstate(invalid="ignore", divide="ignore"):
+            np.divide(shared, union, out=shared)
+        overlaps = ~(shared <= iou_threshold) & (union > 0)
+        packed = np.packbits(overlaps, axis=-1, bitorder="little")
+        bits[some, :, : packed.shape[-1]] = packed
+    return bits.view("<u8")
 
 
 def _blocks_of_similar_size(sizes: np.ndarray) -> Iterator[np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnkeras import boxes
-from cnnkeras.boxes import clip_boxes, convert_boxes, iou, non_maximum_suppression
+from cnnkeras.boxes import clip_boxes, convert_boxes, iou, non_maximum_suppression, suppress_by_class
 
 FORMATS = ("xyxy", "xywh", "cxcywh")
 
@@ -108,6 +108,39 @@ def test_suppression_equals_the_textbooks(iou_threshold, block, monkeypatch):
     given, scores = random_boxes(len(groups), seed=8), rng.integers(0, 10, len(groups)) / 10
     kept = non_maximum_suppression(given, scores, groups, iou_threshold=iou_threshold)
     assert kept.tolist() == suppressed_one_by_one(given, scores, groups, iou_threshold)
+
+
+@pytest.mark.parametrize("iou_threshold", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("count", "limits"), [(1, {}), (9, {"NMS_BITS": 1}), (70, {"NMS_IMAGES": 2}), (130, {"NMS_PAIRS": 1})]
+)
+def test_suppression_of_shared_boxes_equals_the_textbooks(iou_threshold, count, limits, monkeypatch):
+    """Five images, of 1 to 130 boxes (bits of one to three numbers), one with no score above the threshold: each class by itself, however divided."""
+    for name, value in limits.items():
+        monkeypatch.setattr(boxes, name, value)
+    rng = np.random.default_rng(count)
+    given = random_boxes(5 * count, seed=9).reshape(5, count, 4).astype(np.float32)
+    scores = (rng.integers(0, 10, (5, count, 3)) / 10).astype(np.float32)  # many are equal, or the threshold itself
+    scores[2] = 0
+    images, candidates, labels = np.nonzero(scores > np.float32(0.3))
+    expected = suppressed_one_by_one(
+        given[images, candidates].astype(np.float64),
+        scores[images, candidates, labels],
+        images * 3 + labels,
+        iou_threshold,
+    )
+    found = suppress_by_class(given, scores, score_threshold=np.float32(0.3), iou_threshold=iou_threshold)
+    for values, rows in zip(found, (images, candidates, labels), strict=True):
+        assert values.tolist() == rows[expected].tolist()
+
+
+def test_no_image_has_nothing_to_suppress():
+    """Neither has an image whose scores are all below the threshold."""
+    for n in (0, 2):
+        found = suppress_by_class(
+            np.zeros((n, 4, 4)), np.zeros((n, 4, 3), np.float32), score_threshold=0.1, iou_threshold=0.5
+        )
+        assert [values.tolist() for values in found] == [[], [], []]
 
 
 def test_suppression_by_hand():

@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from cnnkeras import losses
-from cnnkeras.boxes import Detections, convert_boxes, non_maximum_suppression
+from cnnkeras.boxes import Detections, convert_boxes, non_maximum_suppression, suppress_by_class
 
 keras = lazy_loader.load("keras")
 
@@ -185,10 +185,10 @@ def detect(outputs: np.ndarray, *, classes: int, confidence_threshold: float, nm
     Args, returns: as `postprocess`.
     """
     boxes, scores = decode_outputs(outputs, classes=classes)
-    images, candidates, labels = np.nonzero(scores > confidence_threshold)
-    boxes, scores = boxes[images, candidates], scores[images, candidates, labels]
-    chosen = non_maximum_suppression(boxes, scores, images * classes + labels, iou_threshold=nms_iou)
-    return Detections(images[chosen], labels[chosen], boxes[chosen], scores[chosen])
+    images, candidates, labels = suppress_by_class(
+        boxes, scores, score_threshold=confidence_threshold, iou_threshold=nms_iou
+    )
+    return Detections(images, labels, boxes[images, candidates], scores[images, candidates, labels])
 
 
 def displayed(detections: Detections, *, display_threshold: float, display_nms_iou: float | None = None) -> Detections:
