@@ -4,7 +4,9 @@ Loading calls whatever classes and functions the file names. Keras' own safe mod
 model of ours.
 """
 
+import importlib
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -19,13 +21,13 @@ _MODULES = (
     "keras.activations",
 )
 _MODULES += ("keras.src.models.functional", "keras.src.models.sequential")
-_OWN = "cnnkeras."
+_OWN, _ARCHITECTURES = "cnnkeras.", "cnnkeras.architectures."
 # Layers that hold code or name other files, and Keras' words for a function.
 _CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "function", "__lambda__", "__typespec__")
 
 
 def check(file: BinaryIO) -> None:
-    """Check a file without loading a model.
+    """Check a file without loading a model, and import the architectures that have layers of their own in it.
 
     Args:
         file: Opened for reading bytes, seekable.
@@ -36,12 +38,24 @@ def check(file: BinaryIO) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             _check_members(archive)
-            _check_config(json.loads(archive.read(CONFIG)))
+            config = json.loads(archive.read(CONFIG))
+            _check_config(config)
             _check_weights(archive)
     except ValueError as error:
         raise ValueError(_one_line(error)) from error
     except Exception as error:  # zipfile and h5py raise anything on damaged files
         raise ValueError(f"expected a .keras file; received: {_one_line(error)}") from error
+    _import_layers(config)
+
+
+def _import_layers(config: Any) -> None:
+    """Import the architectures whose files have layers of their own, so that Keras knows these: the module of a layer is one of ours."""
+    for module in sorted({str(node.get("module")) for node in _objects(config)}):
+        if re.fullmatch(rf"{re.escape(_ARCHITECTURES)}\w+", module):
+            try:
+                importlib.import_module(module)
+            except ModuleNotFoundError as error:
+                raise ValueError(f"expected layers that are there; received: one of {module}, which is not") from error
 
 
 def _one_line(error: Exception) -> str:

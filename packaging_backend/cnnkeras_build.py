@@ -33,6 +33,7 @@ SHIPPED = (
     ".dvcignore",
     ".gitignore",
     "dvc.yaml",
+    "plugins/README.md",
     "results/scratch",
 )
 # `from pipeline.runtime import paths`, `import pipeline`; "pipeline.stages.train", pipeline/cli.py. Not the English word.

@@ -242,6 +242,21 @@ def inspect(path: str, name: str | None, task: str | None, output: Path | None, 
     inspect.run(path, name=name, task=task, output=output, add=write)
 
 
+@main.command(name="check-plugin")
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path))
+def check_plugin(files: tuple[Path, ...]) -> None:
+    """Check architectures and other files of your own.
+
+    FILE is in plugins/architectures, sources, claims or weights of this project; without any, all are checked and listed. They have to keep
+    the contract that ours keep: plugins/README.md says what that is.
+
+    Example: cnnkeras check-plugin plugins/architectures/mobilenet.py
+    """
+    from pipeline.commands import check_plugin
+
+    check_plugin.run(files)
+
+
 @main.command()
 def plan() -> None:
     """List what `dvc repro` would run, and why.

@@ -16,6 +16,7 @@ COPIED = (
     ".dvcignore",
     ".gitignore",
     "dvc.yaml",
+    "plugins/README.md",
     "results/scratch",
     "cnnkeras",
     "pipeline",

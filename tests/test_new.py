@@ -17,7 +17,18 @@ from pipeline.runtime import paths
 from tests.copied_project import COPIED, REPOSITORY, environment
 from tests.test_inspect import class_folders, write_files
 
-FILES = {".dvc", ".dvcignore", ".git", ".gitignore", "README.md", "data", "dvc.yaml", "params.yaml", "results"}
+FILES = {
+    ".dvc",
+    ".dvcignore",
+    ".git",
+    ".gitignore",
+    "README.md",
+    "data",
+    "dvc.yaml",
+    "params.yaml",
+    "plugins",
+    "results",
+}
 
 
 def run_new(*arguments: str, code: int = 0) -> str:

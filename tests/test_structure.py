@@ -125,6 +125,7 @@ def test_help_lists_stages_then_commands():
     assert {
         "new",
         "inspect",
+        "check-plugin",
         "plan",
         "repro",
         "verify",

@@ -7,6 +7,7 @@ cannot be read: it has no names of layers.
 """
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
 import h5py
@@ -49,18 +50,32 @@ def read(file: BinaryIO, network: "keras.Model", *, classes: int) -> Values:  # 
     Raises:
         ValueError: The file is not such a file, or it holds another network.
     """
+    values = read_named(file, network, their_name)
+    first = values[first_kernel(network)]
+    first["kernel"] = first["kernel"][:, :, ::-1]  # BGR to RGB
+    return values
+
+
+def read_named(file: BinaryIO, network: "keras.Model", their_name: Callable[[str], str]) -> Values:
+    """Read the weights of a network whose layers have other names in the file; nothing is turned round.
+
+    Args:
+        file: Binary and seekable.
+        network: The expected network.
+        their_name: Gives the name in the file for a layer's.
+
+    Raises:
+        ValueError: As `read`.
+    """
     _check_container(file)
     hdf5.require_harmless(file, __name__)
     try:
         with h5py.File(file, "r") as content:
-            values = _converted(network, _layers(content))
+            return _converted(network, _layers(content), their_name)
     except ValueError:
         raise
     except Exception as error:  # h5py raises anything on damaged files
         raise ValueError(f"expected an HDF5 file of a network; received: {' '.join(str(error).split())}") from None
-    first = values[first_kernel(network)]
-    first["kernel"] = first["kernel"][:, :, ::-1]  # BGR to RGB
-    return values
 
 
 def read_all(file: BinaryIO) -> None:
@@ -71,7 +86,9 @@ def read_all(file: BinaryIO) -> None:
                 np.asarray(weight, "float32")
 
 
-def _converted(network: "keras.Model", layers: dict[str, list[h5py.Dataset]]) -> Values:
+def _converted(
+    network: "keras.Model", layers: dict[str, list[h5py.Dataset]], their_name: Callable[[str], str]
+) -> Values:
     """The values of a network's weights; no weight is read before all names and shapes are checked."""
     weighted = [layer for layer in network.layers if layer.weights]
     expected = {their_name(layer.name) for layer in weighted}

@@ -43,7 +43,7 @@ def _section(name: str) -> str:
     parts = [f"\n## `{name}`\n\n{first}\n"]
     if rest.strip():
         parts.append(f"```text\n{rest.strip(chr(10))}\n```\n")
-    parts.append(f"Tasks: {', '.join(kind.TASKS)}.\n")
+    parts.append(f"Tasks: {', '.join(kind.TASKS) or 'none'}.\n")
     parts.append(_table(kind.Source, common))
     inner = (
         f"\n`{each.__name__}`: {inspect.getdoc(each).splitlines()[0]}\n\n{_table(each, ())}" for each in _inner(kind)

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.runtime import definition, paths, source_text
+from pipeline.runtime import definition, paths, plugins, source_text
 from pipeline.runtime.loaded import PACKAGES
 from pipeline.runtime.replacing import replacing
 from pipeline.runtime.source_text import ANY, Source, hash_of, hash_of_text, read_source
@@ -122,6 +122,8 @@ class Code:
         source = self._source(module)
         if source.loads and source.finds_files:
             yield from self._found(module, words)
+        if module == _LOADS_MODELS:
+            yield from ((f"{package}.{name}", ()) for package, name in plugins.with_layers() if name in words)
         for imported, name in source.imports:
             if self._file(imported) is None:
                 continue
@@ -144,11 +146,9 @@ class Code:
 
     def _found(self, package: str, words: Set[str]) -> list[tuple[str, Iterable[str]]]:
         """The modules of a package that an entry names; all of them, if it names none."""
-        folder = self._file(package).parent
-        names = {path.stem for path in folder.glob("*.py")} | {
-            path.parent.name for path in folder.glob("*/__init__.py")
-        }
-        names.discard("__init__")
+        names = plugins.names(self._file(package).parent)
+        if own := plugins.folder(package):
+            names |= plugins.names(own)
         return [(f"{package}.{name}", ()) for name in names & words or names]
 
     def _digest(self, module: str, taken: Set[str], words: Set[str]) -> str:
@@ -166,7 +166,10 @@ class Code:
 
     def _source(self, module: str) -> Source:
         if module not in self._sources:
-            text = self._texts.get(module) or self._file(module).read_text(encoding="utf-8")
+            file = self._file(module)
+            text = self._texts.get(module) or file.read_text(encoding="utf-8")
+            if file == plugins.file_of(module):
+                plugins.require_followable(file, text)
             key = hash_of_text(text)
             if key not in self._known:
                 self._known[key], self._has_new = _parsed(text), True
@@ -174,6 +177,8 @@ class Code:
         return self._sources[module]
 
     def _path(self, module: str) -> str:
+        if (file := self._file(module)) == plugins.file_of(module):
+            return plugins.shown(file)
         path = module.replace(".", "/")
         return f"{path}/__init__.py" if self._file(module).name == "__init__.py" else f"{path}.py"
 
@@ -182,11 +187,20 @@ class Code:
         if module not in self._files:
             path = SOURCES.joinpath(*module.split("."))
             candidates = (path / "__init__.py", path.with_suffix(".py")) if module.split(".")[0] in PACKAGES else ()
-            self._files[module] = next((file for file in candidates if file.is_file()), None)
+            ours = next((file for file in candidates if file.is_file()), None)
+            self._files[module] = ours or (plugins.file_of(module) if candidates else None)
         return self._files[module]
 
 
 _parsed = cache(read_source)
+_LOADS_MODELS = (
+    "pipeline.backend.model_files"  # which imports an architecture with layers of its own (`cnnkeras/keras_file.py`)
+)
+
+
+def file_of(path: str) -> Path:
+    """The file of a path that `dependencies` names: ours, or a plugin of the project."""
+    return (paths.root() if path.startswith(f"{paths.plugins().name}/") else SOURCES) / path
 
 
 def _root(stage: str) -> tuple[str, str]:

@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from pipeline.runtime import definition, durations, dvc_files, loaded, paths, places, publishing
-from pipeline.runtime.code import SOURCES, Code
+from pipeline.runtime.code import Code, file_of
 from pipeline.runtime.digests import Digests, digest, files_of, join, sha256, stamp
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
 from pipeline.runtime.replacing import partial_path, remove
@@ -223,7 +223,7 @@ class _Run:
         self._arguments, self._label = (name, entry, inputs, params), definition.label(name, entry)
         self._has_seal = _has_seal(name)
         self._origin = _origin(*self._arguments)
-        code = [SOURCES / path for path in self._origin.code]
+        code = [file_of(path) for path in self._origin.code]
         self._watched = [paths.params_file(), paths.root() / paths.DEFINITION, *inputs, *code]
         self._stamps = _stamps(self._watched)
         if params and params.text_sha256 != sha256(paths.params_file()):

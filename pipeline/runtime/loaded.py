@@ -11,6 +11,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +30,16 @@ class _Loader(SourceFileLoader):
         number = int.from_bytes(hashlib.sha256(content).digest()[:4], "little")
         return {"mtime": number, "size": len(content)}
 
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module; what a plugin raises is one line that names its file."""
+        try:
+            super().exec_module(module)
+        except Exception as error:
+            from pipeline.runtime import plugins
+
+            plugins.blame(self.name, error)
+            raise
+
 
 class _Finder:
     """Finds our modules as the other finders do, and has them loaded by `_Loader`."""
@@ -44,8 +55,21 @@ class _Finder:
             if spec:
                 if type(spec.loader) is SourceFileLoader:
                     spec.loader = _Loader(spec.loader.name, spec.loader.path)
+                    _add_plugins(spec)
                 return spec
         return None
+
+
+def _add_plugins(spec: ModuleSpec) -> None:
+    """Have a package that finds its files by name look into the project's folder of plugins, too."""
+    if spec.submodule_search_locations is None or spec.name.partition(".")[2] == "":
+        return
+    if f"{__name__.rpartition('.')[0]}." in f"{spec.name}.":
+        return  # what knows plugins
+    from pipeline.runtime import plugins
+
+    if found := plugins.place(spec.name, Path(spec.origin).parent):
+        spec.submodule_search_locations.append(str(found))
 
 
 if not any(isinstance(finder, _Finder) for finder in sys.meta_path):

@@ -50,6 +50,11 @@ def params_file() -> Path:
     return root() / PARAMS
 
 
+def plugins() -> Path:
+    """Folder of the project's own architectures, sources, claims and formats of weights (`runtime/plugins.py`)."""
+    return root() / "plugins"
+
+
 def raw(source: str) -> Path:
     """Folder of a source's published or generated archives."""
     return root() / "data" / "raw" / source

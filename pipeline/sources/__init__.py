@@ -85,20 +85,20 @@ class SourceEntry(Entry):
 
     @model_validator(mode="after")
     def _has_distinct_files(self) -> "SourceEntry":
-        distinct_files(_published(self))
+        distinct_files(published(self))
         return self
 
 
-def _published(value: Any) -> Iterator[PublishedFile | LocalFile]:
+def published(value: Any) -> Iterator[PublishedFile | LocalFile]:
     """The files of an entry, wherever its kind has them."""
     if isinstance(value, PublishedFile | LocalFile):
         yield value
     elif isinstance(value, Entry):
         for name in type(value).model_fields:
-            yield from _published(getattr(value, name))
+            yield from published(getattr(value, name))
     elif isinstance(value, tuple):
         for item in value:
-            yield from _published(item)
+            yield from published(item)
 
 
 def distinct(names: Sequence[str]) -> Sequence[str]:

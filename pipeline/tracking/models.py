@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 import cnnkeras
 from pipeline.backend import devices
+from pipeline.runtime import plugins
 from pipeline.runtime.replacing import link_or_copy
 from pipeline.tracking import serving
 
@@ -61,11 +62,13 @@ def save_model(folder: Path, trained: TrainedModel) -> None:
 
 
 def _zip_library(file: Path) -> None:
-    """Write the code of `cnnkeras` as one file: a tracking server takes a request for each file."""
+    """Write the code of `cnnkeras`, and the project's plugins of it, as one file: a tracking server takes a request for each file."""
     library = Path(cnnkeras.__file__).parent
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
         for module in sorted(library.rglob("*.py")):
             zipped.write(module, module.relative_to(library.parent))
+        for module, name in plugins.below(library.name):
+            zipped.write(module, name)
 
 
 def forget_sources(folder: Path, location: str = "") -> None:

@@ -19,12 +19,18 @@ from pipeline.runtime.errors import InputError
 from pipeline.runtime.replacing import partial_path, remove
 
 _FOLDER = Path(__file__).parent
-_COPIED = (".dvc", ".dvcignore", ".gitignore", "results/scratch")  # as they are; of .dvc, what git has
+_COPIED = (
+    ".dvc",
+    ".dvcignore",
+    ".gitignore",
+    "plugins/README.md",
+    "results/scratch",
+)  # as they are; of .dvc, what git has
 _DVC_FILES = (".gitignore", "config", "plots", "plots.html")
 # In the repository DVC compares the folders with the code. Installed code lies outside of the project, so there `check`, which takes half
 # a second, runs each time; what it writes is the same unless code that is used has changed.
-_CODE = "    deps:\n      - cnnkeras\n      - params.yaml\n      - pipeline\n"
-_INSTALLED_CODE = "    always_changed: true # the code is the installed package: `check` looks at it each time\n    deps:\n      - params.yaml\n"
+_CODE = "    deps:\n      - cnnkeras\n      - params.yaml\n      - pipeline\n      - plugins\n"
+_INSTALLED_CODE = "    always_changed: true # the code is the installed package: `check` looks at it each time\n    deps:\n      - params.yaml\n      - plugins\n"
 _NO_GIT = "[core]\n    no_scm = true\n"
 
 

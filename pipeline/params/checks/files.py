@@ -8,6 +8,7 @@ from pipeline.files.local import LocalFile
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
 from pipeline.runtime import paths
+from pipeline.sources import published
 
 Location = tuple[str | int, ...]
 # Folders of the project whose content stages and DVC write, beside data that may lie in data/.
@@ -30,8 +31,11 @@ def check_paths(file: ParsedFile, params: Params) -> None:
 
 
 def check_files(file: ParsedFile, params: Params) -> None:
-    """Refuse a file that does not exist."""
+    """Refuse a file that neither exists nor is fetched by a source."""
+    fetched = {f"data/raw/{name}/{each.name}" for name, source in params.sources.items() for each in published(source)}
     for location, name in _named(params):
+        if name in fetched:
+            continue
         if not os.path.isfile(paths.root() / name):  # noqa: PTH113 - false, and no error, for a name that cannot be
             raise file.error(location, f"expected a file in the project; received: {name!r}, which is not there")
     for location, source, local in _local(params):
