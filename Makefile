@@ -21,7 +21,7 @@ MB_TO_DOWNLOAD_cpu := 600
 MB_ON_DISK_cpu := 2670
 MB_TO_DOWNLOAD_cuda := 3710
 MB_ON_DISK_cuda := 7670
-MB_TO_DEVELOP := 103
+MB_TO_DEVELOP := 141
 # The TensorFlows of the two locks are one folder of Python's: the other one goes before this one comes.
 OTHER_cpu := $(if $(filter cuda,$(DEVICES)),tensorflow)
 OTHER_cuda := tensorflow-cpu

@@ -334,6 +334,25 @@ def show(experiment: str, images: tuple[str, ...], output: Path | None, format: 
 
 
 @main.command()
+@click.argument("experiment")
+@click.option("--format", type=click.Choice(["onnx", "tflite", "saved_model", "keras"]), required=True)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="The model's path. Default: export/EXPERIMENT.FORMAT here."
+)
+def export(experiment: str, format: str, output: Path | None) -> None:
+    """Write a trained model for other programs.
+
+    It takes RGB images of any size as they are, uint8, and gives probabilities, boxes after suppression in pixels of the image, or label
+    maps of the image's size. A JSON file beside it has the classes, the thresholds, and what goes in and comes out.
+
+    Example: cnnkeras export yolo --format onnx
+    """
+    from pipeline.commands import export
+
+    export.run(experiment, format=format, output=output)
+
+
+@main.command()
 @click.option("--output", type=click.Path(path_type=Path), help="The report's file. Default: results/README.md.")
 @click.option(
     "--html", is_flag=True, help="Write results/report.html too, a page for a browser, with diagrams and a comparison."

@@ -15,6 +15,7 @@ FOLDERS = (
     "pipeline/stages/augment/rows",
     "pipeline/stages/postprocess",
     "pipeline/stages/evaluate",
+    "pipeline/commands/export",
     "pipeline/commands/show",
     "pipeline/commands/inspect/first",
 )

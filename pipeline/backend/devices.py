@@ -87,7 +87,7 @@ def set_up(
             f"expected `profile: deterministic` or `precision: float32` on several GPUs; received: {profile} with {precision} on {gpus}, "
             "which hangs (keras-team/keras#20763). Or set CUDA_VISIBLE_DEVICES to a single one"
         )
-    with _quiet():  # Keras imports TensorFlow here, on any backend
+    with quiet():  # Keras imports TensorFlow here, on any backend
         keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(precision)
     return _mirrored() if gpus > 1 else contextlib.nullcontext()
@@ -110,7 +110,7 @@ def import_keras(profile: Profile = "deterministic") -> str:
     os.environ.setdefault(_ONEDNN, "1")  # also beside JAX, where Keras imports TensorFlow
     os.environ.update({name: value for name, value in switches(chosen, profile).items() if value})
     optional = _OPTIONAL if chosen != "tensorflow" else _OPTIONAL + _OPTIONAL_TO_TENSORFLOW
-    with _quiet(), _packages_hidden(optional):
+    with quiet(), _packages_hidden(optional):
         import keras
 
         backend = keras.backend.backend()  # a lazily loaded Keras is imported by this line
@@ -162,7 +162,8 @@ def switches(backend: str, profile: Profile = "deterministic") -> dict[str, str]
     return {**own, _XLA_FLAGS: flags}
 
 
-def _quiet() -> AbstractContextManager[None]:
+def quiet() -> AbstractContextManager[None]:
+    """Hold back what TensorFlow says on the terminal, unless TF_CPP_MIN_LOG_LEVEL asks for it or the block fails."""
     if os.environ.setdefault(_LOG_LEVEL, _FATAL_ONLY) == _FATAL_ONLY:
         return _stderr_held()
     return contextlib.nullcontext()
@@ -322,7 +323,7 @@ def describe() -> str:
     import_keras()
     import keras
 
-    with _quiet():  # the backend starts here, unless it has
+    with quiet():  # the backend starts here, unless it has
         accelerators = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
     return ", ".join([processor(), f"{os.cpu_count()} cores", *accelerators])
 

@@ -25,18 +25,16 @@ from cnnkeras.protocols import regions as region_kinds
 from cnnkeras.protocols import views as view_kinds
 from cnnkeras.protocols.posteriors import average_views, combine
 from cnnkeras.resizing import resize
-from cnnkeras.tasks import BEST
 from pipeline.backend import inference
 from pipeline.commands.show_inputs import Given, given
+from pipeline.commands.trained import chosen_settings, require_trained
 from pipeline.drawing import overlays
-from pipeline.formats.predictions import read_chosen
 from pipeline.formats.proposals import read_proposals
 from pipeline.params import Dataset, Experiment, Params, load_params
-from pipeline.runtime import paths, places
+from pipeline.runtime import places
 from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.replacing import replacing
-from pipeline.runtime.seals import Seals
 
 _files = Files(__name__, "a task")
 names, load = _files.names, _files.load
@@ -83,8 +81,9 @@ def run(name: str, arguments: Sequence[str], *, output: Path | None = None, form
     entry = params.measured(name)
     dataset, classes = params.dataset(entry.dataset), params.classes(entry.dataset)
     for model in params.models(name):
-        _check_model(params, model, has_proposals=not arguments)
-    settings = _settings(params, name)
+        require_trained(params, model)
+        _require_regions(params, model, has_proposals=not arguments)
+    settings = chosen_settings(params, name)
     folder = Path(FOLDER) if output is None else output
     places.require_writable(folder)
     images = given([str(argument) for argument in arguments], dataset=entry.dataset, size=dataset.size or ())
@@ -147,34 +146,8 @@ def as_text(
     return json.dumps({"experiment": name, "images": entries}, indent=2, ensure_ascii=False) + "\n"
 
 
-def _settings(params: Params, name: str) -> Mapping[str, Any]:
-    """The section `postprocess`, with the numbers that were chosen on the validation split.
-
-    Raises:
-        InputError: They have not been chosen yet, or are damaged.
-    """
-    settings, folder = params.measured(name).postprocess, paths.predictions(name)
-    if BEST not in settings.values():
-        return settings
-    _require_whole(params, name, folder, "the choice on the validation split")
-    chosen = read_chosen(folder)
-    if missing := [key for key, value in settings.items() if value == BEST and key not in chosen]:
-        raise InputError(
-            f"experiments.{name}.postprocess.{missing[0]}: expected a number that was chosen on the validation split; received: none "
-            f"in {folder.relative_to(paths.root())}. Run `dvc repro postprocess@{name}` first"
-        )
-    return {**settings, **chosen}
-
-
-def _check_model(params: Params, name: str, *, has_proposals: bool) -> None:
-    """Refuse a model that is not trained, is damaged, or needs proposals, which exist only for the images of the dataset."""
-    if not paths.model_file(name).is_file():
-        file = paths.model_file(name).relative_to(paths.root())
-        raise InputError(
-            f"expected the trained model {file}; received: no such file. "
-            f"Run `cnnkeras train {name}` or `dvc repro train@{name}` first"
-        )
-    _require_whole(params, name, paths.model_file(name), "the model")
+def _require_regions(params: Params, name: str, *, has_proposals: bool) -> None:
+    """Refuse a model that needs proposals, which exist only for the images of the dataset."""
     settings = params.experiment(name).predict.regions
     regions = settings.call(region_kinds) if settings else None
     if regions and regions.file and not has_proposals:
@@ -182,15 +155,6 @@ def _check_model(params: Params, name: str, *, has_proposals: bool) -> None:
             f"experiments.{name}.predict.regions: expected regions that every image has; received: proposals, and "
             f"{regions.file} has none for your images. Choose boxes or sliding_windows to show them"
         )
-
-
-def _require_whole(params: Params, name: str, path: Path, what: str) -> None:
-    """Refuse a damaged result, and say if it is from before a change."""
-    seals = Seals(params)
-    if change := seals.require_whole(path):
-        note = f"{name}: {what} is from before a change, {change.text}"
-        Console(stderr=True, soft_wrap=True).print(note)
-    seals.save()
 
 
 def _outputs(params: Params, name: str, images: Sequence[Given]) -> list[np.ndarray]:
