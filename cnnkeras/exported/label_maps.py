@@ -26,7 +26,10 @@ class LabelMaps(keras.layers.Layer):
         """Scores (batch, h, w, C + 1) and images (batch, H, W, 3) to label maps (batch, H, W)."""
         rounded = ops.cast(ops.cast(scores, "float16"), "float32")
         stretched = stretching.stretch(rounded, ops.shape(images)[1:3], self._weights)
-        return ops.cast(ops.argmax(stretched, axis=-1), "uint8")
+        # Keras' arg-max looks at the bits of floats, for which ONNX has no operation.
+        is_best = ops.equal(stretched, ops.max(stretched, axis=-1, keepdims=True))
+        classes = ops.arange(scores.shape[-1], dtype="int32")
+        return ops.cast(ops.min(ops.where(is_best, classes, scores.shape[-1]), axis=-1), "uint8")
 
     def compute_output_spec(self, _scores, images):
         """Label maps of the images' size."""
