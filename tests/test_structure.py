@@ -132,6 +132,7 @@ def test_help_lists_stages_then_commands():
         "show",
         "report",
         "ui",
+        "export",
         "summary",
         "output-size",
         "tour",
@@ -151,7 +152,7 @@ def test_the_command_runs_the_code_of_the_project_it_is_in(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("cnnkeras", ()), ("pipeline", TENSORFLOW), ("tests", ("dev", *TENSORFLOW))]
+    ("folder", "extras"), [("cnnkeras", ()), ("pipeline", ("onnx", *TENSORFLOW)), ("tests", ("dev", *TENSORFLOW))]
 )
 def test_what_is_imported_is_declared(folder, extras):
     """pyproject.toml names every package that the code imports, so that none is there only by another one's grace."""

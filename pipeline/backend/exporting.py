@@ -8,6 +8,7 @@
 Each takes a model of one input, whose outputs have names, a path, and a description in JSON for the formats that hold one.
 """
 
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,8 +42,17 @@ def onnx(model: "keras.Model", path: Path, description: str) -> None:
 
 
 def tflite(model: "keras.Model", path: Path, _description: str) -> None:
-    """A TensorFlow Lite file of float32, with one signature, `serving_default`."""
+    """A TensorFlow Lite file of float32, with one signature, `serving_default`.
+
+    Raises:
+        InputError: TensorFlow Lite lacks an operation of the model: numbers of one byte are not added there, as in DeconvNet's unpooling.
+    """
     model.export(path, format="litert", verbose=False)
+    if foreign := sorted(set(re.findall(rb"Flex[A-Z][A-Za-z0-9]{2,}(?=\0)", path.read_bytes()))):
+        raise InputError(
+            "--format tflite: expected a model of TensorFlow Lite's own operations; received: "
+            f"{', '.join(name.decode() for name in foreign)}. Use --format onnx or saved_model"
+        )
 
 
 def saved_model(model: "keras.Model", path: Path, _description: str) -> None:
