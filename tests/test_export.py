@@ -23,6 +23,7 @@ from pipeline.formats.predictions import (
     read_probabilities,
 )
 from pipeline.images.reading import read_image
+from pipeline.params import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 
@@ -273,7 +274,7 @@ def test_label_maps_are_resized_as_in_postprocess(resize):
 
 
 def test_what_cannot_be_exported_is_one_line(project):
-    """Views, regions and greedy inference are not in the model; a format has its ending; nothing is overwritten that is no model."""
+    """A format has its ending; nothing is overwritten that is no model."""
     with pytest.raises(InputError, match=r"results/crops/model/model.keras.*cnnkeras train crops"):
         export.run("crops", format="keras")
     with pytest.raises(InputError, match=r"--output: expected a name that ends with .keras; received: model.onnx"):
@@ -283,10 +284,20 @@ def test_what_cannot_be_exported_is_one_line(project):
     (folder / "thesis.txt").write_text("")
     with pytest.raises(InputError, match="expected a folder with a SavedModel, or nothing yet"):
         export.run("crops", format="saved_model", output=folder)
+    assert {path.name for path in project.folder.iterdir()} <= {"params.yaml", "mine.saved_model", ".cnnkeras"}
+
+
+def test_a_model_measured_by_several_looks_says_so(project):
+    """The exported one looks once: other figures than those of `evaluate` are to be expected."""
+    assert export._other_protocol(load_params(), "crops") == ""
     project.edit("    dataset: signals\n", "    dataset: signals\n    predict: {}\n")
     project.edit("predict: {batch_size: 1}", "predict: {batch_size: 1, views: [{name: centre_crop, scales: [64]}]}")
     for name in ("boxes", "masks"):
-        project.edit(f"  {name}:\n    <<: *experiment\n", f"  {name}:\n    <<: *experiment\n    predict: {{}}\n")
-    with pytest.raises(InputError, match=r"experiments.crops.predict.views: .*received: centre_crop"):
-        export.run("crops", format="keras")
-    assert {path.name for path in project.folder.iterdir()} <= {"params.yaml", "mine.saved_model", ".cnnkeras"}
+        regions = ", regions: {name: boxes, fractions: [0.9]}" if name == "masks" else ""
+        project.edit(
+            f"  {name}:\n    <<: *experiment\n",
+            f"  {name}:\n    <<: *experiment\n    predict: {{batch_size: 1{regions}}}\n",
+        )
+    params = load_params()
+    assert export._other_protocol(params, "crops").startswith("centre crop of")
+    assert export._other_protocol(params, "masks").startswith("boxes of 0.9 of the image's sides")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkeras import __version__
 from cnnkeras.by_name import Files
+from cnnkeras.protocols import regions, views
 from pipeline.backend import exporting, inference
 from pipeline.commands.trained import chosen_settings, require_trained
 from pipeline.params import Params, load_params
@@ -63,7 +64,7 @@ def run(name: str, *, format: str, output: Path | None = None) -> None:
     params = load_params()
     target = output or Path(FOLDER) / f"{name}{exporting.FORMATS[format][0]}"
     description = target.with_name(f"{target.name}.json")
-    _require_one_look(params, name)
+    _require_one_model(params, name)
     exporting.require(format, target)
     require_trained(params, name)
     settings = chosen_settings(params, name)
@@ -71,16 +72,22 @@ def run(name: str, *, format: str, output: Path | None = None) -> None:
     places.require_replaceable(description)
     trained = inference.load_model(name, seed=params.seed)
     model, outputs = _build(params, name, trained, settings)
-    facts = _describe(params, name, settings, model, outputs) | {"format": format}
+    protocol = _other_protocol(params, name)
+    facts = _describe(params, name, settings, model, outputs) | {
+        "format": format,
+        "measured_by": protocol or "the same look",
+    }
     exporting.write(format, model, target, json.dumps(facts, ensure_ascii=False))
     with replacing(description) as partial:
         partial.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     console = Console(soft_wrap=True)
     console.print(f"model in {target}, what it takes and gives in {description}")
+    if protocol:
+        console.print(f"it looks once at the whole image; the figures of {name} are of: {protocol}")
 
 
-def _require_one_look(params: Params, name: str) -> None:
-    """Refuse what is measured by several looks at an image: the exported model looks once."""
+def _require_one_model(params: Params, name: str) -> None:
+    """Refuse what is no model that looks at a stretched image."""
     if name in params.ensembles:
         raise InputError(
             f"ensembles.{name}: expected an experiment, whose model is one; received: an ensemble. Export each of its models: "
@@ -91,14 +98,16 @@ def _require_one_look(params: Params, name: str) -> None:
             f"experiments.{name}.input.fit: expected none, as an exported model stretches each image to the size of its input; received: "
             f"{fit.name}. Export an experiment on a dataset with `size`"
         )
-    for key in ("views", "regions"):
-        if setting := getattr(params.experiment(name).predict, key):
-            received = ", ".join(part.name for part in (setting if key == "views" else (setting,)))
-            raise InputError(
-                f"experiments.{name}.predict.{key}: expected a model that sees the whole image once, as an exported one does; received: "
-                f"{received}. Add an experiment without {key} that is this model: "
-                f'`epochs: 0`, `initial_weights: {{experiment: {name}, layers: ["*"]}}`'
-            )
+
+
+def _other_protocol(params: Params, name: str) -> str:
+    """How the experiment's figures were measured, if by more than the one look that the exported model takes; else an empty string."""
+    settings = params.experiment(name).predict
+    protocols = [view.call(views) for view in settings.views]
+    if protocols:
+        size = params.dataset(params.experiment(name).dataset).size
+        return "; ".join(protocol.describe(size) for protocol in protocols)
+    return settings.regions.call(regions).describe() if settings.regions else ""
 
 
 def _build(
