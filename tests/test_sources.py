@@ -16,8 +16,6 @@ import scipy.sparse
 from PIL import Image
 
 from cnnkeras.label_maps import VOID, decode_png, encode_png, palette
-from pipeline import sources
-from pipeline.commands import write_kinds
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
 from pipeline.sources import SPLITS, digit_scenes, idx, mnist1d, voc
@@ -559,13 +557,3 @@ def test_real_fashion_mnist_is_read():
     assert np.bincount([example.label for example in test]).tolist() == [1000] * 10
     train, val = (idx.examples(source, MIRROR, masks=False, split=split) for split in ("train", "val"))
     assert (len(train), len(val)) == (54000, 6000)
-
-
-def test_the_page_of_kinds_is_that_of_their_docstrings():
-    """Each key of each kind, with what its class says of it. `python -m pipeline.commands.write_kinds` writes it again."""
-    text = write_kinds.PAGE.read_text(encoding="utf-8")
-    assert text == write_kinds.page()
-    for name in sources.names():
-        section = text.partition(f"\n## `{name}`\n")[2].partition("\n## ")[0]
-        own = set(sources.load(name).Source.model_fields) - {"kind", "license", "citation", "files"}
-        assert all(f"| `{key}` |" in section for key in own)
