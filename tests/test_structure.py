@@ -152,7 +152,8 @@ def test_the_command_runs_the_code_of_the_project_it_is_in(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("cnnkeras", ()), ("pipeline", ("onnx", *TENSORFLOW)), ("tests", ("dev", *TENSORFLOW))]
+    ("folder", "extras"),
+    [("cnnkeras", ()), ("pipeline", ("onnx", *TENSORFLOW)), ("pages_of_code", ()), ("tests", ("dev", *TENSORFLOW))],
 )
 def test_what_is_imported_is_declared(folder, extras):
     """pyproject.toml names every package that the code imports, so that none is there only by another one's grace."""
@@ -160,7 +161,7 @@ def test_what_is_imported_is_declared(folder, extras):
     lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
     declared = {canonicalize_name(Requirement(line).name) for line in lines} | {"cnnkeras"}
     providers = packages_distributions()
-    for module in imported_modules(REPOSITORY / folder) - sys.stdlib_module_names - {"tests"}:
+    for module in imported_modules(REPOSITORY / folder) - sys.stdlib_module_names - {"tests", "pages_of_code"}:
         assert declared & set(map(canonicalize_name, providers.get(module, []))), module
 
 
