@@ -317,6 +317,12 @@ def test_alexnet_initializers():
     assert not any(np.asarray(layer.bias).any() for layer in he.layers if hasattr(layer, "bias"))
     # He: sqrt(2 / inputs); fc6 sees 32 values at this size and width.
     assert np.asarray(he.get_layer("fc6").kernel).std() == pytest.approx((2 / 32) ** 0.5, rel=0.05)
+    mixed = alexnet.build(input_shape=(64, 64, 3), output_shape=(5,), width=1 / 8, initializer="paper_conv1")
+    deviations = {
+        name: np.asarray(mixed.get_layer(name).kernel).std() for name in ("conv1", "conv2", "fc6")
+    }  # conv1 sees 363 values: He's would be 0.074
+    assert deviations == pytest.approx({"conv1": 0.01, "conv2": (2 / 150) ** 0.5, "fc6": (2 / 32) ** 0.5}, rel=0.05)
+    assert not any(np.asarray(layer.bias).any() for layer in mixed.layers if hasattr(layer, "bias"))
 
 
 @pytest.mark.parametrize(("variant", "bias"), [("caffe", 0.1), ("caffenet", 1.0)])

@@ -238,7 +238,8 @@ def test_imagenet_is_told_where_to_be_put_and_packed_from_there(tmp_path, monkey
     for file in entry["files"]:
         file["md5"] = hashlib.md5((published / file["name"]).read_bytes()).hexdigest()
     assert recipe["sources"]["imagenet"]["splits"]["test"] == source.splits.test
-    dataset = {**recipe["datasets"]["imagenet"], "size": [8, 8]}
+    dataset = {key: value for key, value in recipe["datasets"]["imagenet"].items() if key != "shorter_side"}
+    dataset["size"] = [8, 8]
     params = {"seed": 1, "sources": {"imagenet": entry}, "datasets": {"imagenet": dataset}, "experiments": {}}
     (tmp_path / "params.yaml").write_text(json.dumps(params), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -11,7 +11,8 @@ Departures from the paper:
 - Local response normalisation extends across the border between the two towers, as in Caffe; the paper does not say. The constants
   are those of the paper's text; the authors' code and Caffe divide alpha by the window of 5.
 - With `initializer: he` the weights are He normal and all biases 0. The paper's N(0, 0.01^2) with biases of 1 is for inputs of 0..255
-  less their mean and for layers of full width; with fewer channels or standardised inputs the signal vanishes in the deeper layers.
+  less their mean and for layers of full width; with fewer channels or standardised inputs the signal vanishes in the deeper layers. With
+  `initializer: paper_conv1` conv1 alone has the paper's: its filters then show what was learned, not what they began with.
 """
 
 from dataclasses import dataclass
@@ -152,7 +153,7 @@ def build(
     variant: Literal["two_tower", "one_tower", "caffe", "caffenet"] = "two_tower",
     width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
     dropout: Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.5,
-    initializer: Literal["paper", "he"] = "paper",
+    initializer: Literal["paper", "he", "paper_conv1"] = "paper",
     input_mean=0.0,
     input_std=1.0,
 ) -> "keras.Model":
@@ -166,7 +167,7 @@ def build(
         width: Factor on the channels of the hidden layers, which are rounded to a multiple of the towers, at least one a tower.
         dropout: Fraction of fc6's and fc7's outputs dropped in training.
         initializer: "paper": N(0, 0.01^2), biases 1 in conv2, conv4, conv5, fc6, fc7 ("caffe": 0.1; both of Caffe's:
-            N(0, 0.005^2) in fc6 and fc7). "he": He normal, biases 0.
+            N(0, 0.005^2) in fc6 and fc7). "he": He normal, biases 0. "paper_conv1": the same, but N(0, 0.01^2) in conv1.
         input_mean: Subtracted from the images; one number or one a channel.
         input_std: The images are divided by it; 1.0 in the paper.
 
@@ -197,7 +198,10 @@ def _convolution(x, row: Convolution, variant: Variant, width: float, initialize
         "padding": "same" if row.stride == 1 else "valid",
         "activation": "relu",
         "name": row.name,
-        **_initializers(initializer, bias=variant.bias if row.positive_bias else 0.0),
+        **_initializers(
+            "paper" if row.name == "conv1" and initializer == "paper_conv1" else initializer,
+            bias=variant.bias if row.positive_bias else 0.0,
+        ),
     }
     if row.within_tower and variant.towers > 1:
         x = layers.GroupedConv2D(filters, groups=variant.towers, **arguments)(x)
@@ -214,7 +218,7 @@ def _convolution(x, row: Convolution, variant: Variant, width: float, initialize
 
 
 def _initializers(initializer: str, stddev: float = 0.01, bias: float = 0.0) -> dict:
-    if initializer == "he":
+    if initializer != "paper":
         return {"kernel_initializer": "he_normal", "bias_initializer": "zeros"}
     return {
         "kernel_initializer": keras.initializers.RandomNormal(stddev=stddev),
