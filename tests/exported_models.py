@@ -46,7 +46,9 @@ def keras(path):
 if __name__ == "__main__":
     target, format, folder, inputs = sys.argv[1:]
     models, results = {}, {}
-    for key, values in np.load(inputs).items():
+    with np.load(inputs) as loaded:
+        given_inputs = dict(loaded)
+    for key, values in given_inputs.items():
         name = key.split(" ")[0]
         if name not in models:
             models[name] = globals()[format](f"{folder}/{name}.{format}")
