@@ -8,7 +8,7 @@ import pytest
 
 from cnnkeras.boxes import Detections, Objects
 from cnnkeras.metrics.detection import THRESHOLDS, best_threshold, f1_over_thresholds
-from pipeline.commands import show
+from pipeline.commands import trained
 from pipeline.formats.packed import Index, SplitWriter
 from pipeline.params import load_params
 from pipeline.runtime import paths
@@ -142,7 +142,7 @@ def test_what_was_chosen_decides_what_is_drawn(monkeypatch):
     assert [scores.round(2).tolist() for (scores,) in filter(None, drawn)] == [[0.7], [0.65]]
     assert (paths.figures("boxes") / "f1.png").is_file()
     assert read_rows(paths.plots("boxes") / "per_class/per_class.csv")
-    assert show._settings(load_params(), "boxes")["display_threshold"] == 0.6
+    assert trained.chosen_settings(load_params(), "boxes")["display_threshold"] == 0.6
 
 
 @pytest.mark.usefixtures("best")
@@ -151,7 +151,7 @@ def test_without_a_choice_show_says_which_stage_makes_it():
     with pytest.raises(
         InputError, match=r"postprocess.display_threshold: expected a number that was chosen.*postprocess@boxes"
     ):
-        show._settings(load_params(), "boxes")
+        trained.chosen_settings(load_params(), "boxes")
 
 
 def test_a_validation_split_without_objects_cannot_choose(best):

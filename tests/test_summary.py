@@ -1,6 +1,7 @@
 """The layer table, and the two commands that print the arithmetic of networks."""
 
 import json
+from types import SimpleNamespace
 
 import keras
 import pytest
@@ -198,3 +199,20 @@ def test_output_size_refuses(arguments, message):
     """What is no number, or fits nowhere, is one line that says so."""
     with pytest.raises(InputError, match=message):
         output_size.run(**arguments)
+
+
+def test_an_architecture_without_a_width_has_a_summary(monkeypatch, capsys):
+    """As a plugin may have none; a width is refused then."""
+
+    def build(*, input_shape, output_shape, variant="fixed"):  # noqa: ARG001 - as of architectures
+        return mnist1d_conv.build(input_shape=input_shape, output_shape=output_shape)
+
+    shapes = {"fixed": next(iter(mnist1d_conv.PAPER_SHAPES.values()))}
+    module = SimpleNamespace(build=build, VARIANTS=shapes, PAPER_SHAPES=shapes)
+    monkeypatch.setattr(summary.architectures, "load", lambda _name: module)
+    summary.run("mnist1d_conv")
+    printed = capsys.readouterr().out
+    assert "mnist1d_conv fixed" in printed
+    assert "width" not in printed
+    with pytest.raises(InputError, match=r"expected no --width, which this architecture does not have; received: 0.5"):
+        summary.run("mnist1d_conv", width=0.5)

@@ -38,26 +38,26 @@ def run(architecture: str, *, variant: str | None = None, width: float | None = 
     if architecture not in architectures.names():
         raise InputError(unknown(architecture, architectures.names(), "architecture"))
     module = architectures.load(architecture)
-    facts = summarize(module, _variant(module, variant), _width(width))
+    facts = summarize(module, _variant(module, variant), _width(module, width))
     if as_json:
         rows = [asdict(row) for row in facts["layers"]]
         print(json.dumps(facts | {"architecture": architecture, "layers": rows}, indent=2))
         return
     console = Console()
-    console.print(_table(f"{architecture} {facts['variant']}, width {facts['width']:g}", facts["layers"]))
+    width_words = "" if facts["width"] is None else f", width {facts['width']:g}"
+    console.print(_table(f"{architecture} {facts['variant']}{width_words}", facts["layers"]))
     for line in _totals(facts):
         console.print(line)
 
 
-def summarize(module: ModuleType, variant: str, width: float) -> dict[str, Any]:
-    """The table's rows (`layers`) and their sums, for a variant at the paper's input and output sizes."""
+def summarize(module: ModuleType, variant: str, width: float | None) -> dict[str, Any]:
+    """The table's rows (`layers`) and their sums, for a variant at the paper's input and output sizes; `width` None: it has none."""
     devices.import_keras()
     from cnnkeras.summary import build_outline, layer_table
 
     input_shape, output_shape = module.PAPER_SHAPES[variant]
-    model = build_outline(
-        module.build, input_shape=input_shape, output_shape=output_shape, variant=variant, width=width
-    )
+    options = {} if width is None else {"width": width}
+    model = build_outline(module.build, input_shape=input_shape, output_shape=output_shape, variant=variant, **options)
     rows = layer_table(model)
     parameters = sum(row.parameters for row in rows)
     return {
@@ -82,7 +82,12 @@ def _variant(module: ModuleType, variant: str | None) -> str:
     return variant
 
 
-def _width(width: float | None) -> float:
+def _width(module: ModuleType, width: float | None) -> float | None:
+    """The width, 1 where none is given; None for an architecture without that option."""
+    if "width" not in inspect.signature(module.build).parameters:
+        if width is not None:
+            raise InputError(f"expected no --width, which this architecture does not have; received: {width:g}")
+        return None
     if width is None:
         return 1.0
     if not 0 < width <= 1:
