@@ -7,7 +7,6 @@ import click
 
 from pages_of_code import tables
 from pipeline.cli import main
-from pipeline.runtime.terminal import STAGES
 
 _HEAD = """\
 # Commands
@@ -22,15 +21,13 @@ _EXAMPLE = re.compile(r"^Examples?: ")
 
 def page() -> str:
     """The page's text."""
-    stages = {path.stem.replace("_", "-") for path in STAGES.iterdir()}
     parts = [_HEAD]
-    for heading, is_stage in (("Stages, in the order in which `dvc repro` runs them", True), ("Other commands", False)):
-        named = [(name, command) for name, command in main.commands.items() if (name in stages) == is_stage]
+    for heading, commands in main.sections().items():
         listed = (
             f"- [`{name}`]({tables.anchor(f'cnnkeras {name}')}): {command.get_short_help_str(200)}"
-            for name, command in named
+            for name, command in commands.items()
         )
-        parts += [f"## {heading}\n", *listed, "", *(_section(name, command) for name, command in named)]
+        parts += [f"## {heading}\n", *listed, "", *(_section(name, command) for name, command in commands.items())]
     return "\n".join(parts)
 
 

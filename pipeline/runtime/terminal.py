@@ -49,17 +49,23 @@ class Group(click.Group):
         """Names of the commands, in the order of their definition."""
         return list(self.commands)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
-        """Write the help's two lists of commands: stages, then the others."""
+    def sections(self) -> dict[str, dict[str, click.Command]]:
+        """The commands by name, under the headings of the two lists: stages, then the others."""
         stages = {path.stem.replace("_", "-") for path in STAGES.iterdir()}
+        return {
+            heading: {name: command for name, command in self.commands.items() if (name in stages) == is_stage}
+            for heading, is_stage in (
+                ("Stages, in the order in which `dvc repro` runs them", True),
+                ("Other commands", False),
+            )
+        }
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """Write the help's lists of commands."""
         width = formatter.width - 6 - max(map(len, self.commands))
-        rows = [(name, command.get_short_help_str(width)) for name, command in self.commands.items()]
-        for title, is_stage in (
-            ("Stages, in the order in which `dvc repro` runs them", True),
-            ("Other commands", False),
-        ):
-            with formatter.section(title):
-                formatter.write_dl([row for row in rows if (row[0] in stages) == is_stage])
+        for heading, commands in self.sections().items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, command.get_short_help_str(width)) for name, command in commands.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         """Find a command by its name; the error for an unknown name suggests the nearest one."""
