@@ -55,7 +55,14 @@ from pipeline.params import load_params
 history, curves = Path("history.csv"), live.Mirror(load_params(), "small")
 with curves.outcome(), curves.shown(history), history.open("w") as file:
     print("epoch,loss", "1,2.5", sep="\\n", file=file, flush=True)
-    time.sleep(60)
+    time.sleep(600)
+"""
+DIES = """
+import os, signal, sys
+import mlflow
+from pipeline.cli import main
+setattr(mlflow.MlflowClient, sys.argv[1], lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+main(["log", "small"])
 """
 
 
@@ -323,15 +330,12 @@ def test_two_processes_that_log_the_same_make_one_run(project):
     assert (project / "mlartifacts").is_dir()
 
 
-def test_an_interrupted_log_is_completed(project):
-    """SIGKILL in the middle leaves an unfinished run; logging again completes that one."""
+@pytest.mark.parametrize("step", ["log_artifact", "log_model_artifact", "set_terminated"])
+def test_an_interrupted_log_is_completed(project, step):
+    """SIGKILL at the first file, within the model or before the last step leaves an unfinished run; logging again completes that one."""
     store = _store()
-    process = subprocess.Popen([sys.executable, "-m", "pipeline.cli", "log", EXPERIMENT], env=environment({}))
-    try:
-        until(lambda: list(project.glob("mlartifacts/*/artifacts/metrics.json")), seconds=300)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    ended = subprocess.run([sys.executable, "-c", DIES, step], env=environment({}), check=False)
+    assert ended.returncode == -signal.SIGKILL
     (interrupted,) = _runs(store)
     assert interrupted.info.status == "RUNNING"
     log.run(EXPERIMENT)
