@@ -243,6 +243,27 @@ def test_background_pixels_can_weigh_less():
     assert again.background_weight == 0.25
 
 
+def test_the_pixels_of_a_class_can_weigh_more():
+    """-1/S sum_i w(y_i) log p_i(y_i) with S the sum of the weights, by loops in float64, and its gradient w (p - y) / S."""
+    labels, scores = segmentation_batch()
+    weights, total, loss = {0: 0.5, 1: 3.0, 2: 0.25}, 0.0, 0.0
+    expected = np.zeros(scores.shape)
+    for place in np.ndindex(*labels.shape):
+        if (label := int(labels[place])) != 255:
+            powers = np.exp(scores[place].astype(float))
+            total += weights[label]
+            loss -= weights[label] * np.log(powers[label] / powers.sum())
+            expected[place] = weights[label] * (powers / powers.sum() - np.eye(3)[label])
+    built = SegmentationCrossEntropy(0.5, (3.0, 0.25))
+    value, gradient = loss_and_gradient(built, labels, scores)
+    assert value == pytest.approx(loss / total, rel=1e-5)
+    np.testing.assert_allclose(gradient, expected / total, atol=1e-6)
+    again = SegmentationCrossEntropy.from_config(built.get_config())
+    assert float(again(labels, scores)) == value
+    ones, without = SegmentationCrossEntropy(0.5, (1.0, 1.0)), SegmentationCrossEntropy(0.5)
+    assert float(ones(labels, scores)) == float(without(labels, scores))
+
+
 def test_pixels_without_a_label_cost_nothing():
     """A batch of void alone has the loss 0 and no gradient."""
     labels, scores = segmentation_batch()

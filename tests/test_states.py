@@ -93,6 +93,30 @@ def test_a_training_goes_on_from_each_of_its_states_with_the_same_bits(options):
             np.testing.assert_array_equal(got, wanted)
 
 
+def test_a_segmentation_with_class_weights_goes_on_with_the_same_bits():
+    """From each state; and without the weights the bits are others."""
+    images = np.random.default_rng(2).normal(size=(8, 6, 6, 3)).astype("float32")
+    masks = np.random.default_rng(3).choice(np.array([0, 1, 2, 255], np.uint8), (8, 6, 6))
+
+    def trained(loss: keras.losses.Loss, **options) -> list[np.ndarray]:
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input((6, 6, 3)), keras.layers.Dropout(0.3), keras.layers.Conv2D(3, 3, padding="same")]
+        )
+        given = Batches(images, lambda indices, _: masks[indices], batch_size=2, seed=0)
+        train(
+            model, train=given, validation=given, epochs=2, loss=loss, metrics=[losses.ValidPixelAccuracy()], **options
+        )
+        return model.get_weights()
+
+    kept, weighted = Kept(), losses.SegmentationCrossEntropy(0.5, (3.0, 0.25))
+    expected = trained(weighted, checkpoints=kept)
+    for state in kept.states[::2]:
+        for got, wanted in zip(trained(weighted, start=state), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    assert not np.array_equal(trained(losses.SegmentationCrossEntropy(0.5))[0], expected[0])
+
+
 def test_a_state_of_another_network_is_refused():
     """Never half of it is taken."""
     kept = Kept()

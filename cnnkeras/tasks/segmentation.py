@@ -19,7 +19,7 @@ OUTPUT_DTYPE = np.dtype(np.float16)
 ANNOTATIONS = ("masks",)
 METRICS = ("pixel_accuracy",)
 LOSS_IS_MEAN_OF_EXAMPLES = False
-LOSS_PER_CLASS = ()
+LOSS_PER_CLASS = ("class_weights",)
 PROTOCOL = "regions"
 COMMON_KEYS = ("source", "task", "examples", "size", "shorter_side", "max_shorter_side")
 soft_targets = None  # a mixture of two label maps has no class for a pixel
@@ -35,13 +35,18 @@ def encode_examples(annotations: Mapping[str, Sequence[np.ndarray]], **_grid: ob
     return encode_targets(annotations["masks"])
 
 
-def build_loss(*, background_weight: Annotated[float, Gt(0), Le(1)] = 1.0) -> "keras.losses.Loss":
+def build_loss(
+    *,
+    background_weight: Annotated[float, Gt(0), Le(1)] = 1.0,
+    class_weights: tuple[Annotated[float, Gt(0)], ...] | None = None,
+) -> "keras.losses.Loss":
     """`SegmentationCrossEntropy`: softmax cross-entropy over the batch's pixels that are not void.
 
     Args:
         background_weight: Weight of a background pixel, relative to 1 for the pixels of objects; 1 in the paper.
+        class_weights: Weight of a pixel of each class of the dataset, in its order, without the background; None: 1 for each.
     """
-    return losses.SegmentationCrossEntropy(background_weight)
+    return losses.SegmentationCrossEntropy(background_weight, class_weights)
 
 
 def build_metrics() -> "list[keras.metrics.Metric]":
