@@ -330,8 +330,9 @@ def test_two_processes_that_log_the_same_make_one_run(project):
     assert (project / "mlartifacts").is_dir()
 
 
+@pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("step", ["log_artifact", "log_model_artifact", "set_terminated"])
-def test_an_interrupted_log_is_completed(project, step):
+def test_an_interrupted_log_is_completed(step):
     """SIGKILL at the first file, within the model or before the last step leaves an unfinished run; logging again completes that one."""
     store = _store()
     ended = subprocess.run([sys.executable, "-c", DIES, step], env=environment({}), check=False)

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from cnnkeras import architectures, keras_file, metrics
 from pipeline.commands import report
@@ -289,11 +290,18 @@ def test_equal_results_give_equal_pages(capsys):
     report.run()
     assert tracked() == first
     worst = paths.small_figure("boxes", "worst")
-    Image.open(worst).save(worst, compress_level=1)
+    small = Image.open(worst)
+    text = PngInfo()
+    text.add_text("figure", small.info["figure"])
+    small.save(worst, compress_level=1, pnginfo=text)
     compressed_otherwise = worst.read_bytes()
     assert compressed_otherwise != first[worst]
     report.run()
     assert worst.read_bytes() == compressed_otherwise
+    for damaged in (compressed_otherwise[:-500], compressed_otherwise.replace(b"IDAT", b"IDAU"), b"", b"other"):
+        worst.write_bytes(damaged)
+        report.run()
+        assert worst.read_bytes() == first[worst]
     draw(paths.figures("boxes") / "worst.png", seed=1)
     report.run()
     assert worst.read_bytes() not in (first[worst], compressed_otherwise)

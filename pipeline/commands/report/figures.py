@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.drawing import small_figures
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.replacing import remove, replacing
+from pipeline.runtime.replacing import remove
 
 # In the order of the story: what it does, how well, how it learned; then where it fails.
 SHOWN = (
@@ -60,19 +60,16 @@ def update_claim(name: str) -> None:
 
 
 def _update(figure: Path, copy: Path) -> None:
-    """Write a figure's small copy as PNG. One that shows the same stays as it is: other versions of Pillow compress otherwise."""
+    """Make the small copy that of a figure; without the figure there is none."""
     if not figure.is_file():
         copy.unlink(missing_ok=True)
         return
     try:
-        small = small_figures.read(figure)
+        small_figures.update(figure, copy)
     except OSError as error:
         raise InputError(
             f"{figure}: expected a figure; received: {error}. Make it again by the stage that draws it"
         ) from error
-    if not small_figures.is_shown(small, copy):
-        with replacing(copy) as partial:
-            small.save(partial, format="PNG", optimize=True)
 
 
 def remove_others(shown: Collection[str], claims: Collection[str]) -> None:
