@@ -5,41 +5,42 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from pipeline.runtime.replacing import replacing
-
 WIDTH = 1000  # pixels at most: the column of text of a hosting page is narrower
 COLORS = 256  # a palette: a byte for each pixel before compression
-_OF = "figure"  # text within a copy: SHA-256 of the figure's width, height and pixels
+_OF = "figure"  # text within a copy: digest of the figure
 
 
-def update(figure: Path, copy: Path) -> None:
-    """Make a PNG file the small copy of a figure: at most `WIDTH` wide, with a palette of `COLORS`. Equal figures have equal copies.
-
-    A copy of the same pixels stays as it is: to choose the colours takes long, and other versions of Pillow compress otherwise.
+def read(figure: Path) -> Image.Image:
+    """A figure, in RGB.
 
     Raises:
-        OSError: The figure is no image.
+        OSError: The file is no image.
     """
     with Image.open(figure) as image:
-        large = image.convert("RGB")
-    of = hashlib.sha256(f"{large.width} {large.height} ".encode() + large.tobytes()).hexdigest()
-    if _is_copy(copy, of):
-        return
-    small = large
-    if large.width > WIDTH:
-        small = large.resize((WIDTH, round(large.height * WIDTH / large.width)), Image.Resampling.LANCZOS)
-    small = small.quantize(COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        return image.convert("RGB")
+
+
+def write(figure: Image.Image, file: Path) -> None:
+    """Write the small copy of a figure as PNG: at most `WIDTH` wide, with a palette of `COLORS`. Equal figures have equal copies."""
+    small = figure
+    if figure.width > WIDTH:
+        small = figure.resize((WIDTH, round(figure.height * WIDTH / figure.width)), Image.Resampling.LANCZOS)
     text = PngImagePlugin.PngInfo()
-    text.add_text(_OF, of)
-    with replacing(copy) as partial:
-        small.save(partial, format="PNG", optimize=True, pnginfo=text)
+    text.add_text(_OF, _digest(figure))
+    small = small.quantize(COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    small.save(file, format="PNG", optimize=True, pnginfo=text)
 
 
-def _is_copy(file: Path, of: str) -> bool:
-    """Whether a file is the whole copy of the figure with the digest `of`."""
+def is_copy(file: Path, figure: Image.Image) -> bool:
+    """Whether a file is the whole small copy of a figure, however its bytes were compressed: without choosing the colours, which takes long."""
     try:
         with Image.open(file) as there:
             there.load()
-            return there.info.get(_OF) == of
+            return there.info.get(_OF) == _digest(figure)
     except (OSError, SyntaxError):  # the second is how Pillow reports a damaged part of a PNG file
         return False
+
+
+def _digest(figure: Image.Image) -> str:
+    """SHA-256 of a figure's width, height and pixels."""
+    return hashlib.sha256(f"{figure.width} {figure.height} ".encode() + figure.tobytes()).hexdigest()

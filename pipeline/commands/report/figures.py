@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.drawing import small_figures
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.replacing import remove
+from pipeline.runtime.replacing import remove, replacing
 
 # In the order of the story: what it does, how well, how it learned; then where it fails.
 SHOWN = (
@@ -60,16 +60,19 @@ def update_claim(name: str) -> None:
 
 
 def _update(figure: Path, copy: Path) -> None:
-    """Make the small copy that of a figure; without the figure there is none."""
+    """Make the small copy that of a figure; without the figure there is none. One of the same pixels stays as it is."""
     if not figure.is_file():
         copy.unlink(missing_ok=True)
         return
     try:
-        small_figures.update(figure, copy)
+        large = small_figures.read(figure)
     except OSError as error:
         raise InputError(
             f"{figure}: expected a figure; received: {error}. Make it again by the stage that draws it"
         ) from error
+    if not small_figures.is_copy(copy, large):
+        with replacing(copy) as partial:
+            small_figures.write(large, partial)
 
 
 def remove_others(shown: Collection[str], claims: Collection[str]) -> None:
