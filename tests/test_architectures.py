@@ -408,6 +408,18 @@ def test_yolo_variants_bring_their_own_options():
     assert told.get_layer("drop25").rate == 0.1
 
 
+def test_a_convolutional_yolo_gives_the_same_for_the_same_thing_elsewhere():
+    """Moved by a stride, an image has its outputs moved by a cell, in the cells whose receptive field of 125 pixels the border does not touch."""
+    model = yolo.build(
+        input_shape=(256, 256, 3), output_shape=(16, 16, 13), variant="small_convolutional", width=0.2, input_std=255.0
+    )
+    image = np.random.default_rng(0).uniform(0, 255, (256, 272, 3)).astype(np.float32)
+    here, moved = (np.asarray(model(image[None, :, start : start + 256]))[0] for start in (0, 16))
+    assert model.get_layer("grid").count_params() == 26 * 13 + 13  # 0.2 x 128 channels in, one bias for each output
+    np.testing.assert_allclose(here[5:11, 6:11], moved[5:11, 5:10], atol=1e-5)
+    assert np.abs(here[5:11, 6:11] - moved[5:11, 6:11]).max() > 0.1
+
+
 def test_hidden_units_of_yolo_change_the_two_layers_around_them():
     # Figure 3's last two layers: 7 x 7 x 1024 = 50,176 inputs of the hidden layer, 7 x 7 x 30 = 1,470 outputs after it.
     before, after = 50_176 * 4096 + 4096 + 4096 * 1470, 50_176 * 1000 + 1000 + 1000 * 1470

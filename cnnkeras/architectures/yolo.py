@@ -14,6 +14,9 @@ Departures from the paper:
 - The 3x3 convolutions of stride 1 have padding "same", which equals darknet's padding of 1.
 - `batch_norm: true` adds batch normalisation after each convolution, which then has no biases, as in the re-release; the paper's
   networks have none.
+- "small_convolutional" has small's convolutions and no fully connected layer: each cell's outputs are a 1x1 convolution of its own
+  features, as in the authors' next system (Redmon & Farhadi 2017, YOLO9000, section 2, "we remove the fully connected layers"), here
+  without its anchor boxes. Objects of all places teach the same weights, so that a few hundred images with many objects are enough.
 - "small" is not published; it is for training on a CPU: the paper's plan (7x7 stem of stride 2, 1x1 reductions, two fully connected
   layers) in nine convolutions of few channels, stride 16.
 """
@@ -61,6 +64,7 @@ class Network:
         pretrained_convolutions: Number of convolutions that are pre-trained as a classifier.
         fully_connected: Units and activation of the hidden layers after the trunk.
         local: Filters of the 3x3 locally connected layer after the trunk; 0: no such layer.
+        convolutional: The outputs are a 1x1 convolution of the trunk's last map, in place of a fully connected layer.
         batch_norm, boxes_per_cell, dropout: Defaults of the arguments of `build`.
     """
 
@@ -68,6 +72,7 @@ class Network:
     pretrained_convolutions: int
     fully_connected: tuple[tuple[int, str], ...] = ()
     local: int = 0
+    convolutional: bool = False
     batch_norm: bool = False
     boxes_per_cell: int = 2
     dropout: float = 0.5
@@ -116,6 +121,7 @@ _FULL = (
     + " 3x3-1024 3x3-1024/2 3x3-1024 3x3-1024"
 )
 _FAST = "3x3-16 pool 3x3-32 pool 3x3-64 pool 3x3-128 pool 3x3-256 pool 3x3-512 pool 3x3-1024"  # as in cfg/darknet.cfg
+_SMALL = "7x7-24/2 pool 3x3-48 pool 1x1-24 3x3-64 1x1-32 3x3-96 pool 1x1-48 3x3-128 3x3-128"
 VARIANTS = {
     "full": Network(_FULL, pretrained_convolutions=20, fully_connected=((4096, "leaky"),)),
     "fast": Network(
@@ -123,11 +129,8 @@ VARIANTS = {
     ),
     "rerelease": Network(_FULL, pretrained_convolutions=20, local=256, batch_norm=True, boxes_per_cell=3),
     "rerelease_fast": Network(f"{_FAST} 3x3-256", pretrained_convolutions=7, batch_norm=True, dropout=0.0),
-    "small": Network(
-        "7x7-24/2 pool 3x3-48 pool 1x1-24 3x3-64 1x1-32 3x3-96 pool 1x1-48 3x3-128 3x3-128",
-        pretrained_convolutions=9,
-        fully_connected=((512, "leaky"),),
-    ),
+    "small": Network(_SMALL, pretrained_convolutions=9, fully_connected=((512, "leaky"),)),
+    "small_convolutional": Network(_SMALL, pretrained_convolutions=9, convolutional=True, dropout=0.0),
 }
 PARAMETERS = {
     "full": 271_703_550,
@@ -135,6 +138,7 @@ PARAMETERS = {
     "rerelease": 197_301_875,
     "rerelease_fast": 27_095_374,
     "small": 3_981_036,
+    "small_convolutional": 269_100,
 }
 PAPER_SHAPES = {
     "full": ((448, 448, 3), (7, 7, 30)),
@@ -142,6 +146,7 @@ PAPER_SHAPES = {
     "rerelease": ((448, 448, 3), (7, 7, 35)),
     "rerelease_fast": ((448, 448, 3), (7, 7, 30)),
     "small": ((112, 112, 3), (7, 7, 20)),
+    "small_convolutional": ((224, 224, 3), (14, 14, 20)),
 }
 TINY = {"input_shape": (32, 32, 3), "output_shape": (2, 2, 13), "variant": "small", "width": 1 / 4}
 _VOC_2007 = "VOC2007 test, trained on 07+12 trainval"
@@ -193,7 +198,7 @@ def build(
     *,
     input_shape: tuple[int, ...],
     output_shape: tuple[int, ...],
-    variant: Literal["full", "fast", "rerelease", "rerelease_fast", "small"] = "full",
+    variant: Literal["full", "fast", "rerelease", "rerelease_fast", "small", "small_convolutional"] = "full",
     width: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0,
     boxes_per_cell: Annotated[int, annotated_types.Ge(1)] | None = None,
     hidden_units: Annotated[int, annotated_types.Ge(1)] | None = None,
@@ -208,15 +213,17 @@ def build(
     detector's first convolutions, with the same names, average pooling, and one fully connected layer to logits.
 
     Args:
-        input_shape: (side, side, channels), side a multiple of the variant's stride (64; "small" 16); (448, 448, 3) in the paper,
+        input_shape: (side, side, channels), side a multiple of the variant's stride (64; the small ones 16); (448, 448, 3) in the paper,
             (224, 224, 3) for the classifier, which takes any height and width from the stride of its layers on.
         output_shape: The result of `output_shape`.
-        variant: "full" and "fast" (the paper's), "rerelease" and "rerelease_fast" (the authors' later ones), or "small".
+        variant: "full" and "fast" (the paper's), "rerelease" and "rerelease_fast" (the authors' later ones), "small", or
+            "small_convolutional" (ours).
         width: Factor on the channels of the hidden layers, rounded, at least 1.
         boxes_per_cell: B, the number of boxes that each cell predicts; by default the variant's: 2, "rerelease" 3.
         hidden_units: Units of the last hidden fully connected layer, before `width`; by default the variant's: 4096, "small" 512. With
             fewer, Adam's steps of equal size in each of the many weights before the layer disturb it less.
-        dropout: Fraction of the last hidden layer's outputs dropped in training; by default the variant's: 0.5, "rerelease_fast" 0.
+        dropout: Fraction of the last hidden layer's outputs dropped in training; by default the variant's: 0.5, "rerelease_fast" and
+            "small_convolutional" 0.
         batch_norm: Batch normalisation after each convolution; by default the variant's: true for the re-release.
         input_mean: Subtracted from the images; one number or one a channel. Darknet in 2015: 127.5.
         input_std: The images are divided by it. Darknet in 2015: 127.5.
@@ -272,6 +279,9 @@ def _pool(x, step: Step):
 def _head(x, network: Network, output_shape: tuple[int, ...], width: float):
     """The layers after the trunk: (batch, S, S, channels) to (batch, S, S, C + 5 B)."""
     number = network.steps()[-1].number
+    if network.convolutional:
+        x = keras.layers.Dropout(network.dropout, name=f"drop{number}")(x)
+        return keras.layers.Conv2D(output_shape[-1], 1, dtype="float32", name="grid")(x)
     if network.local:
         number += 1
         inputs = LOCAL_KERNEL**2 * x.shape[-1]
