@@ -83,6 +83,57 @@ def read_labels(content: bytes) -> Upright:
     Raises:
         ValueError: It is no image, damaged, too large, of a format that changes values, or its pixels are colours or no labels.
     """
+    values = read_values(content)
+    wrong = values.pixels[(values.pixels < 0) | (values.pixels > 255)]
+    if wrong.size:
+        raise ValueError(f"expected labels from 0 to 255; received: {wrong[0]}")
+    return Upright(values.pixels.astype(np.uint8), values.orientation)
+
+
+def read_values(content: bytes) -> Upright:
+    """The values of a palette or grayscale file as its author wrote them, whole numbers of any size: `pixels` is int32 (H, W).
+
+    Raises:
+        ValueError: It is no image, damaged, too large, of a format that changes values, or its pixels are colours or no whole numbers.
+    """
+    loaded = _load_exact(content)
+    image = loaded.image
+    if image.mode[0] not in "1LPIF" or image.mode in ("LA", "La", "PA", "LAB"):
+        raise ValueError(
+            f"expected a palette or grayscale image of labels; received: mode {image.mode}. Save labels, not colours"
+        )
+    if loaded.rawmode.startswith("L;") and "I" in loaded.rawmode:
+        raise ValueError("expected a label map whose 0 is black; received: a TIFF whose 0 is white. Save it as PNG")
+    return _upright(loaded, whole_numbers(_as_written(np.asarray(image), loaded)))
+
+
+def read_colors(content: bytes) -> Upright:
+    """The colours of a file that keeps each value, uint8 (H, W, 3) RGB; a palette's are those that it names, and transparency is none.
+
+    Raises:
+        ValueError: It is no image, damaged, too large, of a format that changes values, or of more than 8 bits a channel.
+    """
+    loaded = _load_exact(content)
+    if loaded.image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX") or ";16" in loaded.rawmode:
+        raise ValueError(f"expected a label map of colours with 8 bits a channel; received: mode {loaded.image.mode}")
+    return _upright(loaded, np.array(loaded.image.convert("RGBA" if "A" in loaded.image.mode else "RGB"))[..., :3])
+
+
+def whole_numbers(values: np.ndarray) -> np.ndarray:
+    """Values as int32.
+
+    Raises:
+        ValueError: One is no whole number, or too large.
+    """
+    with np.errstate(invalid="ignore"):
+        is_whole = (np.abs(values) < 2**31) & (values == np.floor(values)) if values.dtype != bool else np.True_
+    if not np.all(is_whole):
+        raise ValueError(f"expected labels that are whole numbers; received: {values[~is_whole][0]:g}")
+    return values.astype(np.int32)
+
+
+def _load_exact(content: bytes) -> _Loaded:
+    """A file of one label map, of a format that keeps each value."""
     loaded = _load(content, "a label map")
     image = loaded.image
     if getattr(image, "n_frames", 1) > 1 and image.format != "TIFF":
@@ -95,17 +146,7 @@ def read_labels(content: bytes) -> Upright:
             f"expected a label map in a format that keeps each value, such as PNG; received: {image.format}{inside}. "
             "Draw the labels again: a lossy file has others at every edge"
         )
-    if image.mode[0] not in "1LPIF" or image.mode in ("LA", "La", "PA", "LAB"):
-        raise ValueError(
-            f"expected a palette or grayscale image of labels; received: mode {image.mode}. Save labels, not colours"
-        )
-    if loaded.rawmode.startswith("L;") and "I" in loaded.rawmode:
-        raise ValueError("expected a label map whose 0 is black; received: a TIFF whose 0 is white. Save it as PNG")
-    values = _as_written(np.asarray(image), loaded)
-    if not np.all((values >= 0) & (values <= 255) & (values == np.floor(values))):
-        wrong = values[~((values >= 0) & (values <= 255) & (values == np.floor(values)))][0]
-        raise ValueError(f"expected labels from 0 to 255; received: {wrong:g}")
-    return _upright(loaded, values.astype(np.uint8))
+    return loaded
 
 
 def size(content: bytes) -> tuple[int, int]:

@@ -3,8 +3,10 @@
 import inspect
 from types import ModuleType
 
-from pages_of_code.tables import of_entry
+from pages_of_code.tables import of_entry, text
 from pipeline import sources
+from pipeline.files import classes
+from pipeline.files.classes import Classified
 from pipeline.files.local import LocalFile
 from pipeline.files.published import PublishedFile
 from pipeline.files.published_archives import PublishedArchives
@@ -29,6 +31,7 @@ def page() -> str:
     parts += ["\nOf kinds that are published as archives or lie in a folder, besides:\n", of_entry(PublishedArchives)]
     parts += ["\nA published file:\n", of_entry(PublishedFile)]
     parts += ["\nA folder or an archive on this disk; links in it are not followed:\n", of_entry(LocalFile)]
+    parts += [f"\nOf kinds whose data say classes, besides:\n\n{of_entry(Classified)}\n\n{text(classes)}"]
     parts += ["\nKeys of `splits`:\n", of_entry(Splits)]
     return "\n".join([*parts, *map(_section, sources.names())])
 
@@ -36,7 +39,7 @@ def page() -> str:
 def _section(name: str) -> str:
     kind = sources.load(name)
     first, _, rest = inspect.getdoc(kind).partition("\n")
-    common = (sources.SourceEntry, PublishedArchives)
+    common = (sources.SourceEntry, PublishedArchives, Classified)
     parts = [f"\n## `{name}`\n\n{first}\n"]
     if rest.strip():
         parts.append(f"```text\n{rest.strip(chr(10))}\n```\n")

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from pipeline.files.archives import Archives
+from pipeline.files.classes import Classes
 from pipeline.runtime.errors import InputError
 from pipeline.sources import coco
 from pipeline.sources.coco.instances import read_instances
@@ -227,7 +228,7 @@ def test_reading_instances_is_fast(tmp_path):
     write_archive(tmp_path / "x.zip", {"ann.json": json.dumps(document(annotations=[entry] * 20_000)).encode()})
     archives = Archives([tmp_path / "x.zip"])
     start = time.process_time()
-    instances = read_instances(archives, "ann.json", CLASSES)
+    instances = read_instances(archives, "ann.json", Classes.of(CLASSES))
     assert len(instances.objects[3]) == 20_000
     assert time.process_time() - start < 20_000 * 70e-6
 
@@ -246,7 +247,7 @@ def declared(encoding, text, written=None):
 
 
 def objects(content):
-    example = read_annotation(content, "a.xml", ["cat", "猫", "Äpfel", "ネコ"], lambda: (10, 8))
+    example = read_annotation(content, "a.xml", Classes.of(["cat", "猫", "Äpfel", "ネコ"]), lambda: (10, 8))
     return example.boxes.tolist(), example.labels.tolist(), example.difficult.tolist()
 
 
@@ -281,7 +282,7 @@ def test_an_annotation_is_decoded_as_it_declares(content, label):
 def test_gb2312_is_read_as_what_programs_write():
     """They declare GB2312 and write its extension: 镕 is in GBK alone."""
     content = declared("gb2312", xml("镕"), written="gbk")
-    assert read_annotation(content, "a.xml", ["镕"], lambda: (10, 8)).labels.tolist() == [0]
+    assert read_annotation(content, "a.xml", Classes.of(["镕"]), lambda: (10, 8)).labels.tolist() == [0]
 
 
 @pytest.mark.parametrize(

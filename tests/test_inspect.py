@@ -132,6 +132,25 @@ def label_map(values):
     return encode_png(labels)
 
 
+def rows_of(values, *shape):
+    labels = np.zeros((40, 48, *shape), np.int16)
+    for number, value in enumerate(values):
+        labels[5 * number : 5 * number + 5] = value
+    return labels
+
+
+def color_map(values):
+    stream = io.BytesIO()
+    Image.fromarray(rows_of(values, 3).astype(np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def array_map(values):
+    stream = io.BytesIO()
+    np.save(stream, rows_of(values))
+    return stream.getvalue()
+
+
 def mask_files():
     images = {f"photos/{n}.png": noise(n) for n in range(10)}
     return images | {f"masks/{n}.png": label_map((0, 4, 9, 255)) for n in range(10)}
@@ -242,6 +261,42 @@ LAYOUTS = {
         {"classes": ["nut"], "splits": {"train": ".", "val": 0.15, "test": 0.15}},
         "10 images: 6 train, 2 val, 2 test",
     ),
+    "voc_beside": (
+        yolo_files("{}/{}.png", "{}/{}.xml", xml(("nut", 3), ("bolt", 20)).decode(), parts=("train", "valid", "test")),
+        "voc",
+        {"root": "", "classes": ["bolt", "nut"], "splits": {split: {"images": part, "annotations": part} for split, part in (("train", "train"), ("val", "valid"), ("test", "test"))}},
+        "2 classes: bolt 16, nut 16",
+    ),
+    "voc_apart": (
+        {f"top/images/{n}.png": noise(n) for n in range(10)} | {f"top/annotations/{n}.xml": xml(("nut", 3)) for n in range(10)},
+        "voc",
+        {"root": "top", "classes": ["nut"], "splits": {"train": {"images": "images", "annotations": "annotations"}, "val": 0.15, "test": 0.15}},
+        "10 images: 6 train, 2 val, 2 test",
+    ),
+    "masks_beside": (
+        {f"{n}.png": noise(n) for n in range(10)} | {f"{n}_mask.png": label_map((0, 1)) for n in range(10)},
+        "mask_pairs",
+        {"classes": ["class_1"], "class_values": [1], "splits": {"train": {"images": ".", "masks": ".", "mask_names": "{}_mask"}, "val": 0.15, "test": 0.15}},
+        "10 images: 6 train, 2 val, 2 test",
+    ),
+    "masks_templates": (
+        {f"img/{place}_{n}_rgb.png": noise(n) for n, place in enumerate("aabbccddee")} | {f"gt/{place}_{n}_labelIds.png": label_map((0, 1)) for n, place in enumerate("aabbccddee")},
+        "mask_pairs",
+        {"classes": ["class_1"], "class_values": [1], "splits": {"train": {"images": "img", "masks": "gt", "image_names": "{}_rgb", "mask_names": "{}_labelIds"}, "val": 0.15, "test": 0.15}},
+        "10 images: 6 train, 2 val, 2 test",
+    ),
+    "masks_colors": (
+        {f"photos/{n}.png": noise(n) for n in range(10)} | {f"masks/{n}.png": color_map(((0, 0, 0), (128, 64, 0), (255, 255, 255), (7, 8, 9))) for n in range(10)},
+        "mask_pairs",
+        {"classes": ["class_070809", "class_804000"], "class_values": [[7, 8, 9], [128, 64, 0]], "splits": {"train": {"images": "photos", "masks": "masks"}, "val": 0.15, "test": 0.15}},
+        "2 classes: class_070809 10, class_804000 10",
+    ),
+    "masks_arrays": (
+        {f"photos/{n}.png": noise(n) for n in range(10)} | {f"masks/{n}.npy": array_map((0, 300, -1)) for n in range(10)},
+        "mask_pairs",
+        {"classes": ["class_-1", "class_300"], "class_values": [-1, 300], "splits": {"train": {"images": "photos", "masks": "masks"}, "val": 0.15, "test": 0.15}},
+        "2 classes: class_-1 10, class_300 10",
+    ),
     "idx": (idx_files(), "idx", {}, "60 images: 36 train, 4 val, 20 test"),
 }  # fmt: skip
 
@@ -343,7 +398,14 @@ def test_what_is_odd_is_named_and_the_entries_allow_for_it(tmp_path):
             {"a.png": noise(1), "b.png": noise(2)},
             "received: 2 images without labels that are recognised, such as a.png, b.png",
         ),
-        ({"JPEGImages/1.png": noise(1), "Annotations/1.xml": xml()}, "expected lists in ImageSets/Main/"),
+        (
+            {"JPEGImages/1.png": noise(1), "Annotations/1.xml": xml()},
+            "expected objects in the annotation files; received: none in 1",
+        ),
+        (
+            {"a/1.png": noise(1), "b/2.xml": xml(("nut", 3))},
+            "expected images of the annotation files in b; received: none of these names",
+        ),
         (
             class_folders(("train/", "val/")) | {"val/birds/1.png": noise(99)},
             "expected images of each class; received: none of birds",

@@ -512,7 +512,7 @@ def test_idx_files_are_read(tmp_path):
     ("name", "content", "message"),
     [
         ("test_labels", idx_bytes(np.zeros((3,), np.uint8)), "expected 4 labels"),
-        ("test_labels", idx_bytes(np.full((4,), 7, np.uint8)), "expected labels below 3"),
+        ("test_labels", idx_bytes(np.full((4,), 7, np.uint8)), "unknown class .7. .known: 0, 1, 2"),
         ("test_labels", idx_bytes(np.zeros((4,), np.uint8))[:-1], "expected 4 bytes, as its header says; received: 3"),
         ("test_labels", b"PK..", "received: it starts with 504b2e2e"),
         (

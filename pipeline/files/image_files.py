@@ -36,8 +36,8 @@ def below(root: str) -> str:
     return f"{root}/" if root not in ("", ".") else ""
 
 
-def images(archives: Archives, folder: str) -> list[str]:
-    """Names of the images anywhere in a folder of the archives, in alphabetical order.
+def images(archives: Archives, folder: str, *, also: tuple[str, ...] = ()) -> list[str]:
+    """Names of the images anywhere in a folder of the archives, and of files with another ending of `also`, in alphabetical order.
 
     They are what `cnnkeras.images` reads, by their endings. What is hidden, and what systems and tools leave behind, is none: a Mac adds
     a hidden file for each image that it packs, Jupyter a folder of copies, a Synology one of thumbnails.
@@ -46,7 +46,7 @@ def images(archives: Archives, folder: str) -> list[str]:
         InputError: There are none.
     """
     beginning = below(folder)
-    names = sorted(name for name in _visible(archives, folder) if is_image(name))
+    names = sorted(name for name in _visible(archives, folder) if is_image(name) or name.lower().endswith(also))
     if not names:
         some = sorted({"/".join(PurePosixPath(name).parts[: beginning.count("/") + 1]) for name in archives})[:12]
         raise InputError(

@@ -12,7 +12,7 @@ or as the keyword arguments of an architecture's `build`, of a task's `build_los
 
 from pipeline.params.datasets import Dataset, TrainingProposals
 from pipeline.params.experiments import Ensemble, Experiment, Import, Input, PublishedResult, is_published
-from pipeline.params.loading import load_params
+from pipeline.params.loading import check_found_classes, load_params
 from pipeline.params.testing import Predict
 from pipeline.params.training import Checkpoint, Train
 from pipeline.params.whole import Params, Repeat, input_shape, output_shape
@@ -32,6 +32,7 @@ __all__ = [
     "Repeat",
     "Train",
     "TrainingProposals",
+    "check_found_classes",
     "input_shape",
     "is_published",
     "load_params",

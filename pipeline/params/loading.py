@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.params.checks.datasets import check_dataset
+from pipeline.params.checks.datasets import check_class_names, check_dataset
 from pipeline.params.checks.ensembles import checked_ensemble
 from pipeline.params.checks.experiments import check_published, checked_experiment
 from pipeline.params.checks.files import check_files, check_paths
@@ -51,3 +51,17 @@ def load_params(path: Path | None = None, *, with_files: bool = False) -> Params
             check_published(file, params, (section, name))
     check_numbers(file, file.plain)
     return params.model_copy(update={"lab": {name: checked_claim(file, params, name) for name in params.lab}})
+
+
+def check_found_classes(params: Params, name: str) -> None:
+    """Check what depends on the classes of data that say themselves which there are, as a stage of an experiment or ensemble starts.
+
+    Raises:
+        InputError: A setting does not fit the classes, or `download` has not written them down.
+    """
+    for model in params.models(name):
+        dataset = params.experiment(model).dataset
+        if params.known_classes(dataset) is None:
+            file, there = ParsedFile(paths.params_file()), params.where_there_is(dataset)
+            check_class_names(file, there, dataset)
+            checked_experiment(file, there, model)

@@ -16,7 +16,7 @@ from pipeline.params.values import Name
 from pipeline.runtime import paths
 from pipeline.runtime.entries import Entry, Seed
 from pipeline.runtime.errors import InputError
-from pipeline.sources import SourceEntry, Task
+from pipeline.sources import SourceEntry, Task, class_names, listed_class_names
 
 
 class Params(Entry):
@@ -49,6 +49,7 @@ class Params(Entry):
     lab: dict[Name, Any] = Field(default_factory=dict)
     imports: dict[Name, Import] = Field(default_factory=dict)
     _text_sha256: str = PrivateAttr("")
+    _datasets_there: frozenset[str] = PrivateAttr(frozenset())
 
     def read_from(self, text_sha256: str) -> "Params":
         """These params, which remember the SHA-256 (hexadecimal) of the file that they were read from."""
@@ -131,8 +132,25 @@ class Params(Entry):
         return self.dataset(self.measured(experiment).dataset).task
 
     def classes(self, dataset: str) -> tuple[str, ...]:
-        """Class names of a dataset, in order, without background."""
-        return tuple(self.source(self.dataset(dataset).source).classes)
+        """Class names of a dataset, in order, without background.
+
+        Raises:
+            InputError: The data say which classes there are, and `download` has not written them down.
+        """
+        source = self.dataset(dataset).source
+        return class_names(self.source(source), paths.raw(source))
+
+    def known_classes(self, dataset: str) -> tuple[str, ...] | None:
+        """The same before anything ran: None where the data say which classes there are, unless these params are those of a dataset that is there."""
+        if dataset in self._datasets_there:
+            return self.classes(dataset)
+        return listed_class_names(self.source(self.dataset(dataset).source))
+
+    def where_there_is(self, dataset: str) -> "Params":
+        """These params, of a run for which a dataset's files are there."""
+        params = self.model_copy()
+        params._datasets_there = frozenset([dataset])
+        return params
 
 
 @dataclass(frozen=True)
@@ -182,10 +200,16 @@ def output_shape(architecture: ModuleType, params: Params, experiment: Experimen
 
     Raises:
         ValueError: The architecture cannot serve the dataset's task or the input's size.
+        InputError: The data say which classes there are, and `download` has not written them down.
     """
+    return output_shape_of(architecture, params, experiment, len(params.classes(experiment.dataset)))
+
+
+def output_shape_of(architecture: ModuleType, params: Params, experiment: Experiment, classes: int) -> tuple[int, ...]:
+    """The same for a number of classes."""
     return architecture.output_shape(
         task=params.dataset(experiment.dataset).task,
-        classes=len(params.classes(experiment.dataset)),
+        classes=classes,
         input_shape=input_shape(params, experiment),
         **experiment.model,
     )

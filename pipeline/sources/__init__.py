@@ -3,7 +3,8 @@
 A kind's file defines
 
 - `TASKS`: the tasks that its examples can serve;
-- `class Source(SourceEntry)`: the keys of its entry in params.yaml, with `classes` (the class names, in order);
+- `class Source(SourceEntry)`: the keys of its entry in params.yaml. It extends `Classified` where the data say classes and the entry lists
+  them; otherwise it has `classes`, the class names, in order;
 - `fetch(source, folder, *, mirrors)`: put the archives, as published, into the empty `folder`; `mirrors` are folders
   and URLs to look for each file before its own addresses (a kind that generates its data has no use for them);
 - `examples(source, folder, *, masks, split)`: that split's `Example`s as a sequence, with label maps if `masks` says so, always in the
@@ -11,27 +12,30 @@ A kind's file defines
 
 It may define, so that params.yaml can be checked against the data before they are downloaded,
 
+- `labels_in(source, folder)`: the labels that the training part has, in order, each with the name of its class, of a kind that takes
+  `classes: all`; `download` writes them down;
 - `HAS_OBJECTS`: whether its examples have objects with boxes, and then no class of their own;
 - `SIGNAL_LENGTH`: values of a signal, of a kind that has signals;
 - `max_training_examples(source, *, examples)`: how many the training split has at most; `examples` as in a dataset's entry.
 
-What kinds have in common: `ClassNames`, `Objects` and `Examples` here, `PublishedArchives` (files/published_archives.py) for data that are
-published as archives, and `Splits` (files/splits.py), the key that says which published part serves which split.
+What kinds have in common: `Examples` here, `Classified` (files/classes.py), which listed class a label of the data is, `PublishedArchives`
+(files/published_archives.py) for data that are published as archives, and `Splits` (files/splits.py), the key that says which published part
+serves which split.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import model_validator
 
 from cnnkeras import tasks
 from cnnkeras.by_name import Files
+from pipeline.files.classes import Classes, Classified
 from pipeline.files.local import LocalFile
 from pipeline.files.published import PublishedFile, distinct_files
-from pipeline.files.texts import composed
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 
@@ -101,45 +105,40 @@ def published(value: Any) -> Iterator[PublishedFile | LocalFile]:
             yield from published(item)
 
 
-def distinct(names: Sequence[str]) -> Sequence[str]:
-    """The names, if no two are equal.
+# Why something was left out: an object, a value of a label map, an image.
+OTHER, OTHER_AREAS, OTHER_IMAGES = "objects of other classes", "areas of other classes", "images of other classes"
+
+
+def class_names(source: SourceEntry, folder: Path) -> tuple[str, ...]:
+    """Class names of a source, in order, without background.
+
+    Args:
+        source: Its entry.
+        folder: Its files, as `download` puts them there, of which a source of `classes: all` needs one.
 
     Raises:
-        ValueError: Two are.
+        InputError: The data say which classes there are, and `download` has not written them down.
     """
-    if len(set(names)) != len(names):
-        raise ValueError(f"expected distinct names; received: {', '.join(names)}")
-    return names
+    return source.table(folder).names if isinstance(source, Classified) else tuple(source.classes)
 
 
-ClassNames = Annotated[
-    tuple[Annotated[str, AfterValidator(composed)], ...], Field(min_length=1), AfterValidator(distinct)
-]
+def listed_class_names(source: SourceEntry) -> tuple[str, ...] | None:
+    """The same by the entry alone; None where the data say which classes there are."""
+    return None if isinstance(source, Classified) and source.takes_all else class_names(source, Path())
 
 
-class Objects(Entry):
-    """What the entry of a source of objects has.
-
-    Attributes:
-        other_classes: What becomes of an object whose class is not listed: `error` names it, `drop` leaves it out and counts it.
-    """
-
-    other_classes: Literal["error", "drop"] = "error"
-
-
-OTHER = "objects of other classes"  # why an object was left out
-
-
-def check_labels(labels: np.ndarray, classes: Sequence[str], where: str) -> None:
-    """Check that each label has a class.
+def numbered_labels(labels: np.ndarray, classes: Classes, where: str) -> np.ndarray:
+    """The class of each label, -1 of one that is left out; int (n,) both.
 
     Raises:
-        InputError: One has none.
+        InputError: One has no class, and the entry does not say that it is left out.
     """
-    if labels.size and labels.max() >= len(classes):
-        raise InputError(
-            f"{where}: expected labels below {len(classes)}, the number of classes; received: {labels.max()}"
-        )
+    indices = classes.indices()
+    values, inverse = np.unique(labels, return_inverse=True)
+    for value in values:
+        if str(value) not in indices and not classes.drops_others:
+            raise classes.refused(str(value), where)
+    return np.array([indices.get(str(value), -1) for value in values], np.int64)[inverse]
 
 
 def refuse_fractions(boxes: np.ndarray, where: str) -> None:
@@ -173,10 +172,18 @@ class Examples(Sequence[Example], Generic[Item]):
         items: One for each example, in order: a position, a member's name, whatever `read` takes.
         read: Reads the example of an item.
         left_out: Names of the files that lie where examples are looked for and are none of them.
+        others: Names of the images whose class is not listed, which are left out.
     """
 
-    def __init__(self, items: Sequence[Item], read: Callable[[Item], Example], left_out: Iterable[str] = ()):
-        self._items, self._read, self.left_out = items, read, frozenset(left_out)
+    def __init__(
+        self,
+        items: Sequence[Item],
+        read: Callable[[Item], Example],
+        left_out: Iterable[str] = (),
+        others: Iterable[str] = (),
+    ):
+        self._items, self._read = items, read
+        self.left_out, self.others = frozenset(left_out), frozenset(others)
 
     def __len__(self) -> int:
         return len(self._items)

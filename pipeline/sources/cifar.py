@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
+from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.files.archives import Archives
+from pipeline.files.classes import ALL, Classes, Classified, Listed
 from pipeline.files.published import PublishedFile
 from pipeline.files.splits import Splits
 from pipeline.runtime.errors import InputError
@@ -65,24 +68,39 @@ VARIANTS = {
 }
 
 
-class Source(sources.SourceEntry):
+class Source(Classified, sources.SourceEntry):
     """Entry of a `cifar` source.
 
     Attributes:
         variant: `cifar10`, or CIFAR-100 with its 100 classes or their 20 superclasses.
         file: The archive.
+        classes: Names of the published classes that count, in order, or with names of our own: `{airplane: vehicle, ship: vehicle, cat: animal}`.
         splits: Which of the two published parts, `train` and `test`, serves which split.
     """
 
     kind: Literal["cifar"]
     variant: Literal["cifar10", "cifar100", "cifar100_coarse"]
     file: PublishedFile
+    classes: Listed = Field(default=ALL, exclude_if=lambda classes: classes == ALL)
     splits: Splits[Part] = Splits[Part](train="train", val=0.1, test="test")
 
+    @model_validator(mode="after")
+    def _has_published_classes(self) -> "Source":
+        published = VARIANTS[self.variant].classes
+        if self.classes != ALL and (wrong := [label for label in self.classes if label not in published]):
+            raise ValueError(f"classes: {unknown(wrong[0], published, 'class')}")
+        return self
+
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of the labels."""
-        return VARIANTS[self.variant].classes
+    def takes_all(self) -> bool:
+        """Whether the data say which classes there are: they are known without them."""
+        return False
+
+    def table(self, folder: Path) -> Classes:
+        """The classes."""
+        if self.classes != ALL:
+            return super().table(folder)
+        return Classes.of(VARIANTS[self.variant].classes)
 
 
 def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:
@@ -101,7 +119,20 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     variant, archives = VARIANTS[source.variant], Archives([folder / source.file.name])
     part = source.splits.part(split)
     records = np.concatenate([read_records(archives, member, variant) for member in getattr(variant, part)])
-    return sources.Examples(source.splits.positions(split, len(records)), partial(_read, records, variant, part))
+    labels = _classes_of(records, variant, source.table(folder), part)
+    listed, others = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+    chosen = listed[source.splits.positions(split, len(listed))]
+    return sources.Examples(
+        chosen, partial(_read, records, variant, labels, part), others=[_id(part, position) for position in others]
+    )
+
+
+def _classes_of(records: np.ndarray, variant: Variant, classes: Classes, part: str) -> np.ndarray:
+    """The class of each record, -1 of one that is left out."""
+    indices, published = classes.indices(), variant.classes
+    if not classes.drops_others and (other := next((name for name in published if name not in indices), None)):
+        raise classes.refused(other, part)
+    return np.array([indices.get(name, -1) for name in published])[records[:, variant.label]]
 
 
 def read_records(archives: Archives, member: str, variant: Variant) -> np.ndarray:
@@ -114,15 +145,22 @@ def read_records(archives: Archives, member: str, variant: Variant) -> np.ndarra
     if not data or len(data) % length:
         raise InputError(f"{member}: expected records of {length:,} bytes; received: {len(data):,} bytes")
     records = np.frombuffer(data, np.uint8).reshape(-1, length)
-    sources.check_labels(records[:, variant.label], variant.classes, member)
+    if (label := records[:, variant.label].max()) >= len(variant.classes):
+        raise InputError(
+            f"{member}: expected labels below {len(variant.classes)}, the number of classes; received: {label}"
+        )
     return records
 
 
-def _read(records: np.ndarray, variant: Variant, part: str, position: int) -> sources.Example:
+def _id(part: str, position: int) -> str:
+    return f"{part}_{position:05d}"
+
+
+def _read(records: np.ndarray, variant: Variant, labels: np.ndarray, part: str, position: int) -> sources.Example:
     record = records[position]
     planes = record[variant.label_bytes :].reshape(3, SIDE, SIDE)
     return sources.Example(
-        id=f"{part}_{position:05d}",
+        id=_id(part, position),
         image=np.ascontiguousarray(planes.transpose(1, 2, 0)),
-        label=int(record[variant.label]),
+        label=int(labels[position]),
     )

@@ -12,6 +12,7 @@ one without area or outside the image is dropped and counted, one that sticks ou
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,10 +20,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
-from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.files import image_files, texts
 from pipeline.files.archives import Archives
+from pipeline.files.classes import ALL, Classes, Classified, Listed, in_order
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.files.tables import Delimiter, Row, read_rows
@@ -38,7 +39,7 @@ _EMPTY = frozenset(("", "nan", "null", "none", "[]", "no_box"))
 Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
 
 
-class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
+class Source(PublishedArchives, Classified, sources.SourceEntry):
     """Entry of a `csv_boxes` source.
 
     Attributes:
@@ -46,7 +47,7 @@ class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
         images: Folder of the images, below the root.
         image_column: The column that names the images.
         label_column: The column that has the boxes' classes; left out where there is one class.
-        classes: Class names, the values of that column, in order.
+        classes: The values of that column, in the order of the classes; as a mapping, with the name of each class; or `all`.
         box_columns: The four columns of a box, or the one that has four numbers: `[281, 187, 327, 223]`.
         box_format: What the four numbers are: `corners` x0, y0, x1, y1; `corner_and_size` x0, y0, width, height; `centre_and_size`.
         box_units: `pixels`, or `fractions` of the image's width and height.
@@ -59,7 +60,7 @@ class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
     images: str = "."
     image_column: str
     label_column: str | None = None
-    classes: sources.ClassNames
+    classes: Listed
     box_columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=4)]
     box_format: Literal["corners", "corner_and_size", "centre_and_size"] = "corners"
     box_units: Literal["pixels", "fractions"] = "pixels"
@@ -70,8 +71,9 @@ class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
     def _fits_together(self) -> "Source":
         if len(self.box_columns) not in (1, 4):
             raise ValueError(f"box_columns: expected one column or four; received: {len(self.box_columns)}")
-        if self.label_column is None and len(self.classes) > 1:
-            raise ValueError(f"classes: expected one class without label_column; received: {len(self.classes)}")
+        if self.label_column is None and (self.takes_all or len(self.classes) > 1):
+            received = ALL if self.takes_all else len(self.classes)
+            raise ValueError(f"classes: expected one class without label_column; received: {received}")
         return self
 
 
@@ -86,19 +88,18 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     """
     archives, start = source.open(folder), image_files.below(source.root)
     member = start + source.splits.part(split)
-    columns = (source.image_column, *source.box_columns, *([source.label_column] if source.label_column else []))
-    below = start + image_files.below(source.images)
-    paths = image_files.Paths(archives, below)
+    below, classes = start + image_files.below(source.images), source.table(folder)
+    labels, paths = classes.indices(), image_files.Paths(archives, below)
     objects: dict[str, list[tuple[tuple[float, ...], int | None]]] = {}
     problems: dict[str, str] = {}
-    for row in read_rows(archives, member, columns, source.delimiter):
+    for row in _rows(source, archives, member):
         image = row.values[0]
         name = (paths.find(image) if image else None) or image
         if name not in objects and name not in archives:
             problems[name] = (
                 f"{row.where}: expected an image in {below or './'}; received: {image!r}{archives.note_on_names}"
             )
-        objects.setdefault(name, []).extend(_object(row, source))
+        objects.setdefault(name, []).extend(_object(row, source, classes, labels))
     if source.box_units == "pixels":
         corners = [_corners(box, source.box_format) for each in objects.values() for box, _ in each]
         sources.refuse_fractions(np.array(corners, np.float64).reshape(-1, 4), member)
@@ -109,10 +110,27 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     return sources.Examples(list(zip(ids, names, strict=True)), reader.read)
 
 
-def _object(row: Row, source: Source) -> list[tuple[tuple[float, ...], int | None]]:
+def labels_in(source: Source, folder: Path) -> dict[str, str]:
+    """The values in the column of classes of the training table, of rows that have a box."""
+    rows = _rows(source, source.open(folder), image_files.below(source.root) + source.splits.train)
+    return in_order(row.values[-1] for row in rows if not _is_empty(row, source))
+
+
+def _rows(source: Source, archives: Archives, member: str) -> list[Row]:
+    columns = (source.image_column, *source.box_columns, *([source.label_column] if source.label_column else []))
+    return read_rows(archives, member, columns, source.delimiter)
+
+
+def _is_empty(row: Row, source: Source) -> bool:
+    return all(value.lower() in _EMPTY for value in row.values[1 : 1 + len(source.box_columns)])
+
+
+def _object(
+    row: Row, source: Source, classes: Classes, labels: Mapping[str, int]
+) -> list[tuple[tuple[float, ...], int | None]]:
     """The box and the class of a row, None of another class that is left out; nothing of a row whose box is empty."""
     values = row.values[1 : 1 + len(source.box_columns)]
-    if all(value.lower() in _EMPTY for value in values):
+    if _is_empty(row, source):
         return []
     if len(values) == 1:
         values = tuple(re.split(r"[\s,;]+", values[0].strip("[](){} ")))
@@ -128,13 +146,10 @@ def _object(row: Row, source: Source) -> list[tuple[tuple[float, ...], int | Non
         raise InputError(
             f"{row.where}: expected fractions of the image, from 0 to 1; received: {max(box, key=abs):g}. Say box_units: pixels"
         )
-    value = row.values[-1] if source.label_column else source.classes[0]
-    if value not in source.classes and source.other_classes == "drop":
-        return [(box, None)]
-    if value not in source.classes:
-        reason = unknown(value, source.classes, "class")
-        raise InputError(f"{row.where}: {reason}. Name it under `classes`, or say other_classes: drop")
-    return [(box, source.classes.index(value))]
+    value = row.values[-1] if source.label_column else next(iter(labels))
+    if value not in labels and not classes.drops_others:
+        raise classes.refused(value, row.where)
+    return [(box, labels.get(value))]
 
 
 def _corners(box: tuple[float, ...], box_format: str) -> tuple[float, float, float, float]:

@@ -7,15 +7,15 @@
 An image is named by its file, with or without its ending, or by a path whose end is below the folder of images.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.files import image_files, texts
+from pipeline.files.archives import Archives
+from pipeline.files.classes import Classified, Listed, in_order
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.files.tables import Delimiter, Row, read_rows
@@ -27,12 +27,7 @@ HAS_OBJECTS = False
 Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
 
 
-def _distinct_classes(values: Mapping[str, str]) -> Mapping[str, str]:
-    sources.distinct(tuple(values.values()))
-    return values
-
-
-class Source(PublishedArchives, sources.SourceEntry):
+class Source(PublishedArchives, Classified, sources.SourceEntry):
     """Entry of a `csv_labels` source.
 
     Attributes:
@@ -40,24 +35,21 @@ class Source(PublishedArchives, sources.SourceEntry):
         images: Folder of the images, below the root.
         image_column: The column that names the images.
         label_column: The column that has their classes.
-        labels: The values of that column, in the order of the classes; as a mapping, with the name of each class: `{0: healthy, 1: scab}`.
+        labels: The values of that column, in the order of the classes; as a mapping, with the name of each class: `{0: healthy, 1: scab}`; or `all`.
         delimiter: What is between two values.
         splits: Which table serves which split, its path below the root.
     """
+
+    CLASSES = "labels"
 
     kind: Literal["csv_labels"]
     root: str = ""
     images: str = "."
     image_column: str
     label_column: str
-    labels: sources.ClassNames | Annotated[dict[str, str], Field(min_length=1), AfterValidator(_distinct_classes)]
+    labels: Listed
     delimiter: Delimiter = ","
     splits: Splits[Part]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in order."""
-        return tuple(self.labels.values()) if isinstance(self.labels, dict) else self.labels
 
 
 fetch = fetch_archives
@@ -70,16 +62,19 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         InputError: A table is missing or none, an image is in two rows, or a class is not named.
     """
     archives, start = source.open(folder), image_files.below(source.root)
-    member = start + source.splits.part(split)
-    rows = read_rows(archives, member, (source.image_column, source.label_column), source.delimiter)
+    rows = _rows(source, archives, source.splits.part(split))
     below = start + image_files.below(source.images)
     paths = image_files.Paths(archives, below)
-    labels = {value: label for label, value in enumerate(source.labels)}
+    classes = source.table(folder)
+    labels, others = classes.indices(), []
     found: dict[str, tuple[Row, int]] = {}
     for row in rows:
         image, value = row.values
+        if value not in labels and not classes.drops_others:
+            raise classes.refused(value, row.where)
         if value not in labels:
-            raise InputError(f"{row.where}: {unknown(value, labels, 'class')}. Name it under `labels`")
+            others.append(row.where)
+            continue
         name = paths.find(image) if image else None
         if (name or row.where) in found:
             raise InputError(
@@ -99,4 +94,14 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
             )
         return sources.Example(id=id, image=archives[name], label=label)
 
-    return sources.Examples(list(zip(ids, names, strict=True)), read)
+    return sources.Examples(list(zip(ids, names, strict=True)), read, others=others)
+
+
+def labels_in(source: Source, folder: Path) -> dict[str, str]:
+    """The values in the column of classes of the training table."""
+    return in_order(row.values[1] for row in _rows(source, source.open(folder), source.splits.train))
+
+
+def _rows(source: Source, archives: Archives, part: str) -> list[Row]:
+    member = image_files.below(source.root) + part
+    return read_rows(archives, member, (source.image_column, source.label_column), source.delimiter)

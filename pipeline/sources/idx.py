@@ -17,6 +17,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from pipeline import sources
+from pipeline.files.classes import Classified, Listed, in_order
 from pipeline.files.published import PublishedFile
 from pipeline.files.splits import Splits
 from pipeline.runtime.entries import Entry
@@ -39,18 +40,20 @@ class Files(Entry):
     test_labels: PublishedFile
 
 
-class Source(sources.SourceEntry):
+class Source(Classified, sources.SourceEntry):
     """Entry of an `idx` source.
 
     Attributes:
         files: The four files.
-        classes: Class names, in the order of the labels.
+        classes: Class names, in the order of the labels, or by label: `{1: A, 2: B}`.
         splits: Which of the two published parts, `train` and `test`, serves which split.
     """
 
+    NUMBERED = True
+
     kind: Literal["idx"]
     files: Files
-    classes: sources.ClassNames
+    classes: Listed
     splits: Splits[Part] = Splits[Part](train="train", val=0.1, test="test")
 
 
@@ -69,17 +72,35 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         InputError: A file is not in the idx format, the files do not belong together, or a label has no class.
     """
     part = source.splits.part(split)
-    images_file, labels_file = (folder / getattr(source.files, f"{part}_{what}").name for what in ("images", "labels"))
+    images_file, labels_file = _files(source, folder, part)
     images, labels = read_idx(images_file, dimensions=3), read_idx(labels_file, dimensions=1)
     if len(images) != len(labels):
         raise InputError(f"{labels_file}: expected {len(images):,} labels, one an image; received: {len(labels):,}")
-    sources.check_labels(labels, source.classes, str(labels_file))
-    return sources.Examples(source.splits.positions(split, len(images)), partial(_read, images, labels, part))
+    labels = sources.numbered_labels(labels, source.table(folder), str(labels_file))
+    listed, others = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+    chosen = listed[source.splits.positions(split, len(listed))]
+    return sources.Examples(
+        chosen, partial(_read, images, labels, part), others=[_id(part, position) for position in others]
+    )
+
+
+def labels_in(source: Source, folder: Path) -> dict[str, str]:
+    """The labels of the training part."""
+    return in_order(map(str, np.unique(read_idx(_files(source, folder, source.splits.train)[1], dimensions=1))))
+
+
+def _files(source: Source, folder: Path, part: str) -> tuple[Path, ...]:
+    """The images and the labels of a part."""
+    return tuple(folder / getattr(source.files, f"{part}_{what}").name for what in ("images", "labels"))
+
+
+def _id(part: str, position: int) -> str:
+    return f"{part}_{position:06d}"
 
 
 def _read(images: np.ndarray, labels: np.ndarray, part: str, position: int) -> sources.Example:
     return sources.Example(
-        id=f"{part}_{position:06d}",
+        id=_id(part, position),
         image=np.repeat(images[position][..., None], 3, axis=2),
         label=int(labels[position]),
     )

@@ -18,17 +18,17 @@ order of its own, and `meta.mat` beside the list says which folder (WNID) each i
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.files import image_files, texts
 from pipeline.files.archives import Archives
+from pipeline.files.classes import Classes, Classified, Name, distinct, in_order
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.runtime.errors import InputError
@@ -39,8 +39,11 @@ LIST_ENDING, NESTED = ".txt", ".tar"
 GROUND_TRUTH = re.compile(r"(ILSVRC\d{4})_validation_ground_truth\.txt")
 
 Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
-Name = Annotated[str, Field(min_length=1), AfterValidator(texts.composed)]
-Folders = tuple[Part, ...] | dict[Part, Name]
+Folders = (
+    Annotated[tuple[Part, ...], Field(min_length=1), AfterValidator(distinct)]
+    | Annotated[dict[Part, Name], Field(min_length=1)]
+    | Literal["all"]
+)
 
 
 class Labelled(NamedTuple):
@@ -48,42 +51,35 @@ class Labelled(NamedTuple):
 
     Attributes:
         name: Of the member.
-        label: The class.
+        folder: The class's folder.
+        where: Names in messages what says so.
         problem: Why there is no such image; it is said when the example is read.
     """
 
     name: str
-    label: int
+    folder: str
+    where: str
     problem: str = ""
 
 
-def _has_distinct_classes(folders: Folders) -> Folders:
-    for names in (tuple(folders), tuple(folders.values()) if isinstance(folders, dict) else ()):
-        sources.distinct(names)
-    return folders
-
-
-class Source(PublishedArchives, sources.SourceEntry):
+class Source(PublishedArchives, Classified, sources.SourceEntry):
     """Entry of an `image_folder` source.
 
     Attributes:
         root: Folder inside the archives that everything else is below; empty where that is the archive itself.
         folders: The classes' folders, in the order of the classes; as a mapping, with the name of each class:
-            `{n01440764: tench, n02102040: springer}`.
+            `{n01440764: tench, n02102040: springer}`; or `all`.
         splits: Which images serve which split: those of a folder below the root that holds the classes' folders (`.` for the root
             itself), of a list, `NAME.txt`, or of the list of ImageNet's development kit,
             `ILSVRC2012_validation_ground_truth.txt`.
     """
 
+    CLASSES = "folders"
+
     kind: Literal["image_folder"]
     root: str = ""
-    folders: Annotated[Folders, Field(min_length=1), AfterValidator(_has_distinct_classes)]
+    folders: Folders
     splits: Splits[Part]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in order."""
-        return tuple(self.folders.values()) if isinstance(self.folders, dict) else self.folders
 
 
 fetch = fetch_archives
@@ -95,11 +91,18 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     Raises:
         InputError: A folder or list is missing or empty, a folder is none of the classes', or a class has no image to train on.
     """
-    archives, part = source.open(folder), source.splits.part(split)
-    labelled = _labelled(archives, source, part)
-    left_out = [] if part.lower().endswith(LIST_ENDING) else _beside_images(archives, source, part)
+    archives, part, classes = source.open(folder), source.splits.part(split), source.table(folder)
+    indices, labelled, others = classes.indices(), [], []
+    for image in _labelled(archives, source, part, tuple(indices)):
+        if image.folder in indices or image.problem:
+            labelled.append(image)
+        elif classes.drops_others:
+            others.append(image.name)
+        else:
+            raise InputError(f"{classes.refused(image.folder, image.where, 'class folder')}{archives.note_on_names}")
+    left_out = [] if part.lower().endswith(LIST_ENDING) else _beside_images(archives, source, part, indices)
     if source.splits.is_drawn(split):
-        _check_each_class(source, part, labelled, left_out)
+        _check_each_class(source, classes, part, labelled, left_out)
     labelled = [labelled[position] for position in source.splits.positions(split, len(labelled))]
     start = len(image_files.below(source.root))
     ids = image_files.ids(image.name[start:] for image in labelled)
@@ -108,27 +111,35 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         id, image = item
         if image.problem:
             raise InputError(image.problem)
-        return sources.Example(id=id, image=archives[image.name], label=image.label)
+        return sources.Example(id=id, image=archives[image.name], label=indices[image.folder])
 
-    return sources.Examples(list(zip(ids, labelled, strict=True)), read, left_out)
+    return sources.Examples(list(zip(ids, labelled, strict=True)), read, left_out, others)
 
 
-def _check_each_class(source: Source, part: str, labelled: Sequence[Labelled], left_out: Sequence[str]) -> None:
-    if missing := sorted(set(range(len(source.folders))) - {image.label for image in labelled}):
+def labels_in(source: Source, folder: Path) -> dict[str, str]:
+    """The folders that the images of the training part are in, or that its list says."""
+    labelled = _labelled(source.open(folder), source, source.splits.train, ())
+    return in_order(image.folder for image in labelled if not image.problem)
+
+
+def _check_each_class(
+    source: Source, classes: Classes, part: str, labelled: Sequence[Labelled], left_out: Sequence[str]
+) -> None:
+    present = {classes.labels[image.folder] for image in labelled if image.folder in classes.labels}
+    if missing := [folder for folder, name in classes.labels.items() if name not in present]:
         if problem := next((image.problem for image in labelled if image.problem), ""):
             raise InputError(problem)  # of such a line nobody knows the class
         others = f", but {image_files.by_ending(left_out)}" if left_out else ""
         raise InputError(
             f"{image_files.below(source.root)}{part}: expected images of each class; "
-            f"received: none of {', '.join(tuple(source.folders)[label] for label in missing[:8])}{others}"
+            f"received: none of {', '.join(missing[:8])}{others}"
         )
 
 
-def _beside_images(archives: Archives, source: Source, part: str) -> list[str]:
+def _beside_images(archives: Archives, source: Source, part: str, folders: Container[str]) -> list[str]:
     """The files in the classes' folders that are no images."""
-    folder, classes = image_files.below(source.root) + image_files.below(part), set(source.folders)
-    files = image_files.left_out(archives, folder)
-    return [name for name in files if _class_folder(name[len(folder) :]) in classes]
+    start = image_files.below(source.root) + image_files.below(part)
+    return [name for name in image_files.left_out(archives, start) if _class_folder(name[len(start) :]) in folders]
 
 
 def _class_folder(path: str) -> str:
@@ -137,11 +148,12 @@ def _class_folder(path: str) -> str:
     return folders[0].removesuffix(NESTED) if folders else ""
 
 
-def _labelled(archives: Archives, source: Source, part: str) -> list[Labelled]:
+def _labelled(archives: Archives, source: Source, part: str, folders: Sequence[str]) -> list[Labelled]:
+    """The images of a part, each with its class's folder, whether that is listed or not."""
     if _is_ground_truth(part):
         return _of_devkit(archives, source, part)
     if part.lower().endswith(LIST_ENDING):
-        return _listed(archives, source, part)
+        return _in_list(archives, source, part, folders)
     return _in_folders(archives, source, part)
 
 
@@ -154,20 +166,15 @@ def _of_devkit(archives: Archives, source: Source, part: str) -> list[Labelled]:
     member = image_files.below(source.root) + part
     year = GROUND_TRUTH.fullmatch(PurePosixPath(part).name)[1]
     folders = _folders_of_ids(archives, f"{member.removesuffix(PurePosixPath(part).name)}meta.mat", f"{year}_ID")
-    labels, labelled = {name: label for label, name in enumerate(source.folders)}, []
-    paths = image_files.Paths(archives, source.root)
+    paths, labelled = image_files.Paths(archives, source.root), []
     for number, line in enumerate(image_files.read_lines(archives, member), start=1):
         id = line.split()[0]
         if id not in folders:
             raise InputError(f"{member}: expected an {year}_ID of meta.mat in line {number}; received: {id!r}")
-        if folders[id] not in labels:
-            raise InputError(
-                f"{member}: line {number}: {unknown(folders[id], labels, 'class folder')}. Name it under `folders`"
-            )
         file = f"{year}_val_{number:08d}.JPEG"
         name = paths.find(file)
         problem = f"{member}: expected {file}, which line {number} labels; received: no such image"
-        labelled.append(Labelled(name or file, labels[folders[id]], "" if name else problem))
+        labelled.append(Labelled(name or file, folders[id], f"{member}: line {number}", "" if name else problem))
     return labelled
 
 
@@ -183,8 +190,7 @@ def _folders_of_ids(archives: Archives, member: str, key: str) -> dict[str, str]
 
 def _in_folders(archives: Archives, source: Source, part: str) -> list[Labelled]:
     """The images of a folder with a folder a class, but for those that a development kit labels."""
-    folder = image_files.below(source.root) + image_files.below(part)
-    labels, labelled = {name: label for label, name in enumerate(source.folders)}, []
+    folder, labelled = image_files.below(source.root) + image_files.below(part), []
     kits = [kit for kit in source.splits.parts() if _is_ground_truth(kit)]
     of_kits = {image.name for kit in kits for image in _of_devkit(archives, source, kit)}
     for name in image_files.images(archives, folder):
@@ -193,34 +199,27 @@ def _in_folders(archives: Archives, source: Source, part: str) -> list[Labelled]
         class_folder = _class_folder(name[len(folder) :])
         if not class_folder:
             raise InputError(f"{name}: expected images in a folder per class; received: one right in {folder or './'}")
-        if class_folder not in labels:
-            raise InputError(
-                f"{folder}: {unknown(class_folder, labels, 'class folder')}. Name it under `folders`{archives.note_on_names}"
-            )
-        labelled.append(Labelled(name, labels[class_folder]))
+        labelled.append(Labelled(name, class_folder, folder))
     return labelled
 
 
-def _listed(archives: Archives, source: Source, part: str) -> list[Labelled]:
-    """The images of a list, in its order."""
-    member, folders = image_files.below(source.root) + part, list(source.folders)
-    labels = {name: label for label, name in enumerate(folders)}
-    labels |= {str(label): label for label in range(len(folders)) if str(label) not in labels}
+def _in_list(archives: Archives, source: Source, part: str, folders: Sequence[str]) -> list[Labelled]:
+    """The images of a list, in its order. A class is its folder, or its position among the `folders`."""
+    member = image_files.below(source.root) + part
+    known = {name: name for name in folders}
+    known |= {str(position): name for position, name in enumerate(folders) if str(position) not in known}
     paths, labelled = image_files.Paths(archives, source.root), []
     for line in image_files.read_lines(archives, member):
         ways = [(line, ""), *image_files.columns(line)]
         found = ((paths.find(path), path, column) for path, column in ways)
         name, path, column = next((way for way in found if way[0] is not None), (None, line, ""))
         if name is None:
-            path, column = next((way for way in ways if way[1] in labels), (line, next(iter(labels))))
+            path, column = next((way for way in ways if way[1] in known), (line, ""))
             problem = f"{member}: expected images that are in the archive; received: {path!r}{archives.note_on_names}"
-            labelled.append(Labelled(path, labels[column], problem))
+            labelled.append(Labelled(path, known.get(column, ""), member, problem))
             continue
         label = texts.normal_path(column or PurePosixPath(texts.normal_path(path)).parent.name)
-        if label not in labels:
-            raise InputError(
-                f"{member}: expected a class behind {path!r}, or a folder before it, of {', '.join(folders[:8])}, ... or "
-                f"its position from 0 to {len(folders) - 1}; received: {label!r}"
-            )
-        labelled.append(Labelled(name, labels[label]))
+        if not label:
+            raise InputError(f"{member}: expected a class behind {path!r}, or a folder before it; received: neither")
+        labelled.append(Labelled(name, known.get(label, label), f"{member}: {path}"))
     return labelled

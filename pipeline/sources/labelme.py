@@ -11,6 +11,7 @@ has the pixels whose centres lie in a shape, the smaller object on top.
 Source: github.com/wkentaro/labelme, labelme/label_file.py and docs of version 5.
 """
 
+import contextlib
 import json
 import math
 from collections import Counter
@@ -22,11 +23,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from cnnkeras.by_name import unknown
-from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files, texts
 from pipeline.files.archives import Archives
+from pipeline.files.classes import Classes, Classified, Listed, in_order
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.images import reading
@@ -43,18 +43,18 @@ _POINTS = {"rectangle": 2, "circle": 2}  # corners; the centre and a point of th
 Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
 
 
-class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
+class Source(PublishedArchives, Classified, sources.SourceEntry):
     """Entry of a `labelme` source.
 
     Attributes:
         root: Folder inside the archives that everything else is below; empty where that is the archive itself.
-        classes: Class names, the labels of the shapes, in order.
+        classes: The labels of the shapes, in the order of the classes; as a mapping, with the name of each class; or `all`.
         splits: Which folder below the root serves which split; `.` is the root itself.
     """
 
     kind: Literal["labelme"]
     root: str = ""
-    classes: Annotated[sources.ClassNames, Field(max_length=VOID - 1)]
+    classes: Listed
     splits: Splits[Part]
 
 
@@ -104,18 +104,34 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         InputError: A folder has no JSON.
     """
     archives, start = source.open(folder), image_files.below(source.root)
-    below = start + image_files.below(source.splits.part(split))
+    names = _annotations(source, archives, source.splits.part(split))
+    names = [names[position] for position in source.splits.positions(split, len(names))]
+    ids = image_files.ids(name[len(start) :] for name in names)
+    return sources.Examples(
+        list(zip(ids, names, strict=True)),
+        _Reader(archives, source.table(folder), masks).read,
+    )
+
+
+def labels_in(source: Source, folder: Path) -> dict[str, str]:
+    """The labels of the training part's shapes that have an area."""
+    archives = source.open(folder)
+    labels = set()
+    for name in _annotations(source, archives, source.splits.train):
+        with contextlib.suppress(InputError):  # a broken file is named when its image is read
+            labels.update(each.label for each in read_annotation(archives[name], name).objects)
+    return in_order(labels)
+
+
+def _annotations(source: Source, archives: Archives, part: str) -> list[str]:
+    """Names of the JSON files of a part."""
+    below = image_files.below(source.root) + image_files.below(part)
     names = sorted(name for name in archives if _is_annotation(name, below))
     if not names:
         raise InputError(
             f"{below or './'}: expected a JSON of labelme for each image; received: none{archives.note_on_names}"
         )
-    names = [names[position] for position in source.splits.positions(split, len(names))]
-    ids = image_files.ids(name[len(start) :] for name in names)
-    return sources.Examples(
-        list(zip(ids, names, strict=True)),
-        _Reader(archives, source.classes, masks, source.other_classes == "drop").read,
-    )
+    return names
 
 
 def _is_annotation(name: str, below: str) -> bool:
@@ -190,15 +206,13 @@ class _Reader:
 
     Attributes:
         archives: What holds them.
-        classes: Class names, in order.
+        classes: Which class a label is.
         has_masks: Whether label maps are drawn.
-        drops_others: Whether objects of classes that are not listed are left out.
     """
 
     archives: Archives
-    classes: Sequence[str]
+    classes: Classes
     has_masks: bool
-    drops_others: bool
 
     def read(self, item: tuple[str, str]) -> sources.Example:
         """The example of an id and of a JSON's name.
@@ -213,13 +227,12 @@ class _Reader:
         width, height = annotation.size or reading.size(name, image)
         if self.has_masks and annotation.size and sorted(annotation.size) != sorted(size := reading.size(name, image)):
             raise reading.another_size(member, annotation.size, size)  # before anything is drawn at that size
-        objects, boxes, dropped = [], [], Counter(annotation.dropped)
+        indices, objects, boxes, dropped = self.classes.indices(), [], [], Counter(annotation.dropped)
         for each in annotation.objects:
-            if each.label not in self.classes and not self.drops_others:
-                reason = unknown(each.label, self.classes, "class")
-                raise InputError(f"{member}: {reason}. Name it under `classes`, or say other_classes: drop")
+            if each.label not in indices and not self.classes.drops_others:
+                raise self.classes.refused(each.label, member)
             x0, y0, x1, y1 = each.box.tolist()
-            if each.label not in self.classes:
+            if each.label not in indices:
                 dropped[sources.OTHER] += 1
             elif x0 >= x1 or y0 >= y1:
                 dropped["boxes without area"] += 1
@@ -228,7 +241,7 @@ class _Reader:
             else:
                 objects.append(each)
                 boxes.append((max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)))
-        labels = [list(self.classes).index(each.label) for each in objects]
+        labels = [indices[each.label] for each in objects]
         shape = int(height), int(width)
         return sources.Example(
             id=id,

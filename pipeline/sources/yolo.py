@@ -14,6 +14,7 @@ and counted; one that sticks out is clipped. A label map has the pixels whose ce
 Source: docs.ultralytics.com/datasets/detect and /datasets/segment, "Ultralytics YOLO format".
 """
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,12 +23,13 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field, model_validator
+from ruamel.yaml import YAML, YAMLError
 
-from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files, texts
 from pipeline.files.archives import Archives
+from pipeline.files.classes import Classes, Classified, Listed
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.images import reading
@@ -41,54 +43,39 @@ _BOX_NUMBERS, _MIN_POLYGON_NUMBERS = 4, 6
 _MAX_EXCESS = 0.01  # by which rounding, and clicks beside an image, may leave 0..1; Ultralytics has the same
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _CLASS = re.compile(r"([0-9]{1,6})(\.0*)?")
-
-
-def _by_number(names: Any) -> Any:
-    """Keys of a mapping as numbers: a params file's are text."""
-    if not isinstance(names, dict):
-        return names
-    if wrong := [key for key in names if not re.fullmatch("[0-9]{1,6}", str(key))]:
-        raise ValueError(f"expected numbers of classes; received: {wrong[0]!r}")
-    return {int(key): name for key, name in names.items()}
-
-
-def _distinct(names: Any) -> Any:
-    sources.distinct(tuple(names.values()))
-    return names
+_NUMBER_OF_CLASS = re.compile("0|[1-9][0-9]{0,5}")
+_MAX_YAML_BYTES = 2**20  # of data.yaml: the names of a thousand classes have 20,000
+LISTS_OF_NAMES = ("classes.txt", "obj.names", "_darknet.labels")
 
 
 Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
 Parts = Annotated[tuple[Part, ...], Field(min_length=1)]
-Name = Annotated[str, Field(min_length=1), AfterValidator(texts.composed)]
-NamesByNumber = Annotated[
-    dict[int, Name], BeforeValidator(_by_number), Field(min_length=1, max_length=VOID - 1), AfterValidator(_distinct)
-]
 
 
-class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
+class Source(PublishedArchives, Classified, sources.SourceEntry):
     """Entry of a `yolo` source.
 
     Attributes:
         root: Folder inside the archives that everything else is below; empty where that is the archive itself.
-        names: The classes' names as data.yaml has them: a list, in the order of their numbers, or a mapping `{0: person, 2: car}`.
+        names: The classes' names as data.yaml has them: a list, in the order of their numbers, or a mapping `{0: person, 2: car}`; or `all`,
+            the numbers that the training part has, with the names of a data.yaml or a list of names below the root.
         splits: Which images serve which split: those of a folder, of a list `NAME.txt` with an image a line, or of several of these.
     """
 
+    CLASSES, NUMBERED = "names", True
+
     kind: Literal["yolo"]
     root: str = ""
-    names: Annotated[sources.ClassNames, Field(max_length=VOID - 1)] | NamesByNumber
+    names: Listed
     splits: Splits[Part | Parts]
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in order."""
-        return tuple(self.names.values()) if isinstance(self.names, dict) else self.names
-
-    @property
-    def labels(self) -> dict[int, int]:
-        """Our class of each number in the files."""
-        numbers = self.names if isinstance(self.names, dict) else range(len(self.names))
-        return {number: label for label, number in enumerate(numbers)}
+    @model_validator(mode="after")
+    def _has_numbers(self) -> "Source":
+        if isinstance(self.names, dict) and (
+            wrong := [key for key in self.names if not _NUMBER_OF_CLASS.fullmatch(key)]
+        ):
+            raise ValueError(f"names: expected numbers of classes; received: {wrong[0]!r}")
+        return self
 
 
 fetch = fetch_archives
@@ -98,13 +85,13 @@ class Object(NamedTuple):
     """An object of a line.
 
     Attributes:
-        label: Our class; None of a class that does not count.
+        label: Number of its class.
         points: float64 (n, 2), fractions of width and height: two corners of a box, or a polygon's.
         is_polygon: Whether it is a polygon.
         line: Its line, from 1.
     """
 
-    label: int | None
+    label: int
     points: np.ndarray
     is_polygon: bool
     line: int
@@ -116,7 +103,27 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     Raises:
         InputError: A folder or list is missing or empty, or no image of it has labels.
     """
-    archives, part = source.open(folder), source.splits.part(split)
+    archives = source.open(folder)
+    names = _labelled(archives, source, source.splits.part(split))
+    names = [names[position] for position in source.splits.positions(split, len(names))]
+    ids = image_files.ids(name[len(image_files.below(source.root)) :] for name in names)
+    reader = _Reader(archives, source.table(folder), masks)
+    return sources.Examples(list(zip(ids, names, strict=True)), reader.read)
+
+
+def labels_in(source: Source, folder: Path) -> dict[str, str]:
+    """The numbers of the objects in the training part, with the names that data.yaml or a list of names has for them."""
+    archives, numbers = source.open(folder), set()
+    for name in _labelled(archives, source, source.splits.train):
+        if (file := label_file(name)) in archives:
+            with contextlib.suppress(InputError):  # a broken file is named when its image is read
+                numbers.update(each.label for each in read_objects(archives[file], file))
+    names = read_names(archives, source.root)
+    return {str(number): names.get(number, f"class_{number}") for number in sorted(numbers)}
+
+
+def _labelled(archives: Archives, source: Source, part: str | Sequence[str]) -> list[str]:
+    """Names of the images of a part, some of which have labels."""
     parts = (part,) if isinstance(part, str) else part
     names = list(dict.fromkeys(name for each in parts for name in _images(archives, source.root, each)))
     if not names:
@@ -125,11 +132,37 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         raise InputError(
             f"{', '.join(parts)}: expected labels of images, such as {label_file(names[0])}; received: none of {len(names):,} images"
         )
-    names = [names[position] for position in source.splits.positions(split, len(names))]
-    ids = image_files.ids(name[len(image_files.below(source.root)) :] for name in names)
-    return sources.Examples(
-        list(zip(ids, names, strict=True)), _Reader(archives, source.labels, masks, source.other_classes == "drop").read
-    )
+    return names
+
+
+def read_names(archives: Archives, root: str) -> dict[int, str]:
+    """Names of classes by number, of a data.yaml right below the root, or else of a list of names; none where neither is there."""
+    start = image_files.below(root)
+    inside = sorted(name for name in archives if name.startswith(start) and "/" not in name[len(start) :])
+    for name in inside:
+        if name.endswith((".yaml", ".yml")) and (names := names_of(read_data_yaml(archives[name], name))):
+            return names
+    listed = next((name for name in inside if name[len(start) :].lower() in LISTS_OF_NAMES), None)
+    return dict(enumerate(texts.lines(archives[listed], listed))) if listed else {}
+
+
+def read_data_yaml(content: bytes, name: str) -> dict[str, Any]:
+    """The keys of a YAML file; none of a file that is no mapping, or no YAML."""
+    with contextlib.suppress(YAMLError, InputError, ValueError):
+        if len(content) <= _MAX_YAML_BYTES:
+            found = YAML(typ="safe", pure=True).load(texts.decode(content, name))
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def names_of(document: dict[str, Any]) -> dict[int, str]:
+    """Names of classes by number, as data.yaml has them: a list, or a mapping."""
+    names = document.get("names")
+    if isinstance(names, list):
+        return {number: str(name) for number, name in enumerate(names)}
+    if isinstance(names, dict) and all(_NUMBER_OF_CLASS.fullmatch(str(key)) for key in names):
+        return {int(key): str(name) for key, name in names.items()}
+    return {}
 
 
 def _images(archives: Archives, root: str, part: str) -> Iterator[str]:
@@ -152,17 +185,11 @@ def label_file(image: str) -> str:
     return "/".join([*folders, str(PurePosixPath(file).with_suffix(".txt"))])
 
 
-def read_objects(content: bytes, member: str, labels: dict[int, int], *, drops_others: bool) -> list[Object]:
-    """The objects of a file of labels.
-
-    Args:
-        content: The file.
-        member: Its name, for messages.
-        labels: Our class of each number.
-        drops_others: Whether objects of other numbers have no class, rather than being an error.
+def read_objects(content: bytes, member: str) -> list[Object]:
+    """The objects of a file of labels; `member` is its name, for messages.
 
     Raises:
-        InputError: A line is no box and no polygon, has a number that no class has, or points outside the image.
+        InputError: A line is no box and no polygon, or has points outside the image.
     """
     found = []
     for number, line in texts.numbered_lines(content, member):
@@ -182,15 +209,8 @@ def read_objects(content: bytes, member: str, labels: dict[int, int], *, drops_o
             raise InputError(
                 f"{where}: expected fractions of the image, from 0 to 1; received: {outside}. Divide pixels by its width and height"
             )
-        label = labels.get(int(_CLASS.fullmatch(first)[1]))
-        if label is None and not drops_others:
-            known = ", ".join(map(str, sorted(labels)[:12])) + (", ..." if len(labels) > 12 else "")
-            raise InputError(
-                f"{where}: expected the number of a class ({known}); received: {first}. "
-                "Name it under `names`, or say other_classes: drop"
-            )
         points = _corners(values) if is_box else values.reshape(-1, 2)
-        found.append(Object(label, points, not is_box, number))
+        found.append(Object(int(_CLASS.fullmatch(first)[1]), points, not is_box, number))
     return found
 
 
@@ -205,15 +225,13 @@ class _Reader:
 
     Attributes:
         archives: What holds them.
-        labels: Our class of each number in the files.
+        classes: Which class a number is.
         has_masks: Whether label maps are drawn.
-        drops_others: Whether objects of classes that are not named are left out.
     """
 
     archives: Archives
-    labels: dict[int, int]
+    classes: Classes
     has_masks: bool
-    drops_others: bool
 
     def read(self, item: tuple[str, str]) -> sources.Example:
         """The example of an id and of an image's name.
@@ -225,11 +243,13 @@ class _Reader:
         image, file = self.archives[name], label_file(name)
         width, height = reading.size(name, image)
         content = self.archives[file] if file in self.archives or file in self.archives.refused else b""
-        objects, boxes, dropped = [], [], Counter()
-        for each in read_objects(content, file, self.labels, drops_others=self.drops_others):
+        indices, objects, boxes, dropped = self.classes.indices(), [], [], Counter()
+        for each in read_objects(content, file):
+            if str(each.label) not in indices and not self.classes.drops_others:
+                raise self.classes.refused(str(each.label), f"{file}, line {each.line}")
             points = (each.points * [width, height]).clip(0, [width, height])
             box = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
-            if each.label is None:
+            if str(each.label) not in indices:
                 dropped[sources.OTHER] += 1
             elif box[0] >= box[2] or box[1] >= box[3]:
                 dropped["boxes without area"] += 1
@@ -238,22 +258,23 @@ class _Reader:
             else:
                 objects.append(each)
                 boxes.append(box)
+        labels = [indices[str(each.label)] for each in objects]
         return sources.Example(
             id=id,
             image=image,
             boxes=np.array(boxes, np.float64).reshape(-1, 4),
-            labels=np.array([each.label for each in objects], np.int32),
+            labels=np.array(labels, np.int32),
             difficult=np.zeros(len(objects), bool),
-            mask=_label_map(objects, (height, width), file) if self.has_masks else None,
+            mask=_label_map(objects, labels, (height, width), file) if self.has_masks else None,
             dropped=dict(dropped),
         )
 
 
-def _label_map(objects: Sequence[Object], shape: tuple[int, int], file: str) -> np.ndarray:
+def _label_map(objects: Sequence[Object], labels: Sequence[int], shape: tuple[int, int], file: str) -> np.ndarray:
     """uint8 (H, W): 0 background, 1.. classes, the smaller object on top."""
     if box := next((each for each in objects if not each.is_polygon), None):
         raise InputError(
             f"{file}, line {box.line}: expected a polygon, for label maps; received: a box. Use task: detection"
         )
     areas = [fill(each.points * shape[::-1], shape) for each in objects]
-    return paint(areas, [each.label for each in objects], shape)
+    return paint(areas, labels, shape)

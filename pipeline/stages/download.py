@@ -5,6 +5,7 @@ import os
 from rich import filesize
 
 from pipeline import sources
+from pipeline.files.classes import write_found
 from pipeline.files.local import amount
 from pipeline.params import load_params
 from pipeline.runtime import outcome, paths
@@ -34,7 +35,10 @@ def run(name: str) -> None:
     if mirror := os.environ.get(MIRROR_VARIABLE) or params.mirror:
         mirrors.append(mirror if "://" in mirror else str(paths.root() / mirror))
     with stage("download", name, inputs=[], outputs=[paths.raw(name)], params=params) as (folder,):
-        sources.load(source.kind).fetch(source, folder, mirrors=mirrors)
+        kind = sources.load(source.kind)
+        kind.fetch(source, folder, mirrors=mirrors)
+        if sources.listed_class_names(source) is None:
+            write_found(source, folder, kind.labels_in(source, folder))
         amounts = [amount(path) for path in folder.rglob("*") if path.is_file()]
     files, size = (sum(numbers) for numbers in zip(*amounts, strict=True))
     outcome.say(

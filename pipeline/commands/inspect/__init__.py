@@ -59,7 +59,7 @@ def run(path: str, *, name: str | None, task: str | None, output: Path | None, a
         raw.mkdir()
         kind.fetch(source, raw, mirrors=[])
         counts = counting.count(kind, source, raw, task)
-        classes = source.classes
+        classes = sources.class_names(source, raw)
         entries = suggested(found, counting.summary(counts), name=name, path=data.path, task=task, classes=len(classes))
         sheet = Path(FOLDER) / f"{name}.png" if output is None else output
         title, subtitle = f"{name} · {found.what}", "training split, as published"

@@ -5,6 +5,7 @@ from types import ModuleType
 
 from cnnkeras import tasks
 from cnnkeras.by_name import unknown
+from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.params.checks.architectures import MAX_INPUT_VALUES
 from pipeline.params.checks.transforms import check_transforms, check_visible_fraction
@@ -32,21 +33,27 @@ def check_dataset(file: ParsedFile, params: Params, name: str) -> None:
         )
     check_transforms(file, (*location, "augmentation"), dataset.augmentation)
     check_visible_fraction(file, location, dataset, dataset.task)
-    _check_class_names(file, dataset, params)
+    check_class_names(file, params, name)
     _check_size(file, location, dataset, kind)
     _check_examples(file, location, dataset, kind)
     _check_proposals(file, location, dataset)
     _check_copies(file, location, dataset)
 
 
-def _check_class_names(file: ParsedFile, dataset: Dataset, params: Params) -> None:
-    """A label map has a background and void beside the classes: other tools' lists of labels name them as well."""
+def check_class_names(file: ParsedFile, params: Params, name: str) -> None:
+    """Refuse classes that no label map has. A label map has a background and void beside the classes: other tools' lists of labels name them as well."""
+    dataset = params.datasets[name]
     if "masks" not in tasks.load(dataset.task).ANNOTATIONS:
         return
-    for name in params.sources[dataset.source].classes:
+    names = params.known_classes(name) or ()
+    if len(names) >= VOID:
+        raise file.error(
+            ("sources", dataset.source), f"expected at most {VOID - 1} classes in a label map; received: {len(names)}"
+        )
+    for name in names:
         if (key := _BESIDE_CLASSES.get(name.strip(" _-").lower())) is not None:
             raise file.error(
-                ("sources", dataset.source, "classes"),
+                ("sources", dataset.source, getattr(params.sources[dataset.source], "CLASSES", "classes")),
                 f"expected the classes without what is none; received: {name!r}. Leave it out; in a source of kind mask_pairs "
                 f"its value belongs under `{key}`",
             )

@@ -10,10 +10,12 @@ from pipeline.params.checks.transforms import check_end, check_transforms, check
 from pipeline.params.experiments import Experiment, is_published
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import checked_arguments
-from pipeline.params.whole import Params, input_shape, output_shape
+from pipeline.params.whole import Params, input_shape, output_shape_of
 from pipeline.runtime import paths
 from pipeline.runtime.entries import Arguments
 from pipeline.runtime.paths import SCRATCH
+
+UNKNOWN_CLASSES = 10  # of data that say themselves which classes there are: a size that an architecture refuses is refused whatever their number
 
 
 def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experiment:
@@ -74,7 +76,9 @@ def _fitting_model(file: ParsedFile, params: Params, location: tuple[str, ...], 
         raise file.error((*location, "architecture"), f"{cannot} {experiment.dataset}: {error}") from error
     model = checked_model(file, location, experiment, architecture)
     try:
-        output_shape(architecture, params, experiment.model_copy(update={"model": model}))
+        classes = params.known_classes(experiment.dataset)
+        count = UNKNOWN_CLASSES if classes is None else len(classes)
+        output_shape_of(architecture, params, experiment.model_copy(update={"model": model}), count)
     except ValueError as error:
         raise file.error((*location, "architecture"), f"{cannot} {experiment.dataset}: {error}") from error
     return model

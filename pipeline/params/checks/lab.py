@@ -38,13 +38,14 @@ def _check_model(file: ParsedFile, params: Params, location: tuple[str, ...], cl
     """Refuse a model that the claim cannot examine in the role that ends the location."""
     dataset = params.experiments[model].dataset
     entry, module = params.datasets[dataset], claims.load(claim)
-    if hasattr(module, "require_model"):
+    classes = params.known_classes(dataset)
+    if hasattr(module, "require_model") and classes is not None:
         try:
             module.require_model(
                 location[-1],
                 task=entry.task,
                 input_shape=input_shape(params, params.experiments[model]),
-                classes=len(params.classes(dataset)),
+                classes=len(classes),
             )
         except ValueError as error:
             raise file.error(location, f"{error}, {model}") from error

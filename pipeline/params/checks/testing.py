@@ -25,7 +25,8 @@ def checked_postprocess(
     """Keyword arguments of the task's `postprocess`. Arguments that are None, their default, are left out, so that results keep their fingerprint."""
     task = tasks.load(params.datasets[dataset].task)
     arguments = checked_arguments(file, location, task.postprocess, entry)
-    limits = task.max_settings(classes=len(params.classes(dataset)))
+    classes = params.known_classes(dataset)
+    limits = {} if classes is None else task.max_settings(classes=len(classes))
     for key, limit in limits.items():
         if key in entry and entry[key] > limit:
             raise file.error(
@@ -84,7 +85,8 @@ def check_similar_classes(
     groups, location = evaluate.similar_classes, (*location, "evaluate", "similar_classes")
     if groups and not metrics.load(params.datasets[dataset].task).ERROR_KINDS:
         raise file.error(location, f"expected none, as only detections have an analysis of errors; received: {groups}")
-    for position, group in enumerate(groups):
+    classes = params.known_classes(dataset)
+    for position, group in enumerate(groups if classes is not None else ()):
         for label in group:
-            if label not in params.classes(dataset):
-                raise file.error((*location, position), unknown(label, params.classes(dataset), "class"))
+            if label not in classes:
+                raise file.error((*location, position), unknown(label, classes, "class"))

@@ -93,9 +93,9 @@ def _check_parts(file: ParsedFile, location: tuple[str, ...], train: Train, task
 
 def check_loss(file: ParsedFile, params: Params, name: str, loss: Mapping[str, Any]) -> None:
     """Refuse settings of a loss with numbers for more or fewer classes than the dataset has. `loss`: the checked ones."""
-    classes = params.classes(params.experiments[name].dataset)
+    classes = params.known_classes(params.experiments[name].dataset)
     for key in tasks.load(params.task(name)).LOSS_PER_CLASS:
-        if loss[key] is not None and len(loss[key]) != len(classes):
+        if classes is not None and loss[key] is not None and len(loss[key]) != len(classes):
             message = f"expected {len(classes)} numbers, one for each class; received: {len(loss[key])}"
             raise file.error(("experiments", name, "train", "loss", key), message)
 

@@ -10,7 +10,7 @@ and counted, one that sticks out is clipped. An object is an outline of polygons
 that holds no pixel is dropped and counted where label maps are drawn.
 A label map has each pixel whose centre lies in an object, the smaller object on top of the larger one. A crowd (`iscrowd`)
 is no single object: its box is neither trained on nor to be found in an evaluation (`cnnkeras/metrics/detection.py` says what
-becomes of detections in it), and its pixels are void.
+becomes of detections in it), and its pixels are void. COCO has many categories: `other_classes` is `drop` here, unless the entry says `error`.
 """
 
 import functools
@@ -18,21 +18,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 
 from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
+from pipeline.files.classes import Classified, Listed
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.images import reading
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
-from pipeline.sources.coco.instances import MAX_NUMBER, Id, Instances, Object, read_instances
+from pipeline.sources.coco.instances import MAX_NUMBER, Id, Instances, Object, read_categories, read_instances
 
 TASKS = ("classification", "detection", "segmentation")
 HAS_OBJECTS = True
@@ -51,17 +51,18 @@ class Part(Entry):
     images: str
 
 
-class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
+class Source(PublishedArchives, Classified, sources.SourceEntry):
     """Entry of a `coco` source.
 
     Attributes:
-        classes: Names of the categories that count, in the order that they have here.
+        classes: Names of the categories that count, in the order that they have here; as a mapping, with the name of each one's class:
+            `{car: vehicle, bus: vehicle}`; or `all`.
         splits: Which part serves which split.
         other_classes: What becomes of objects of other categories, of which COCO has many: `drop` leaves them out and counts them, `error` names one.
     """
 
     kind: Literal["coco"]
-    classes: Annotated[sources.ClassNames, Field(max_length=VOID - 1)]
+    classes: Listed
     splits: Splits[Part]
     other_classes: Literal["error", "drop"] = "drop"
 
@@ -76,12 +77,17 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         InputError: The JSON is not there or none of instances, or a class is none of its categories.
     """
     archives, part = source.open(folder), source.splits.part(split)
-    instances = read_instances(archives, part.annotations, source.classes, drops_others=source.other_classes == "drop")
+    instances = read_instances(archives, part.annotations, source.table(folder))
     positions = source.splits.positions(split, len(instances.images))
     images = [instances.images[position] for position in positions]
     ids = image_files.ids(name for _, name in images)
     reader = _Reader(archives, part, instances, has_masks=masks)
     return sources.Examples(list(zip(ids, images, strict=True)), reader.read)
+
+
+def labels_in(source: Source, folder: Path) -> dict[str, str]:
+    """The categories of the training part's objects, in the order of its JSON."""
+    return read_categories(source.open(folder), source.splits.train.annotations)
 
 
 @dataclass(frozen=True)

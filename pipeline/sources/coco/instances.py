@@ -18,6 +18,7 @@ from cnnkeras.by_name import unknown
 from pipeline import sources
 from pipeline.files import texts
 from pipeline.files.archives import Archives
+from pipeline.files.classes import Classes
 from pipeline.runtime.errors import InputError
 
 MAX_NUMBER = 2**53  # beyond it JSON's numbers, which many programs read as float64, are no longer exact
@@ -153,7 +154,19 @@ def _object(entry: _Annotation, where: str) -> Object:
         raise InputError(f"{where}: expected {_EXPECTED[key]}; received: {str(values[key])[:80]}") from None
 
 
-def read_instances(archives: Archives, member: str, classes: Sequence[str], *, drops_others: bool = True) -> Instances:
+def read_categories(archives: Archives, member: str) -> dict[str, str]:
+    """The names of the categories that have objects, in the order of the JSON.
+
+    Raises:
+        InputError: It is missing, no JSON of that form, or has an id twice.
+    """
+    member = texts.normal_path(member)
+    document = _parsed(archives[member], member)
+    used = {entry.category_id for entry in document.annotations}
+    return {name: name for id, name in _categories(document.categories, member).items() if id in used}
+
+
+def read_instances(archives: Archives, member: str, classes: Classes) -> Instances:
     """Read an instances JSON.
 
     Raises:
@@ -178,11 +191,10 @@ def read_instances(archives: Archives, member: str, classes: Sequence[str], *, d
             raise InputError(f"{member}: expected an image of id {image!r}; received: none")
         if category in labels:
             objects[image].append(entry)
-        elif category in categories and drops_others:
+        elif category in categories and classes.drops_others:
             others[image] += 1
         elif category in categories:
-            reason = unknown(categories[category], classes, "class")
-            raise InputError(f"{member}: {reason}. Name it under `classes`, or say other_classes: drop")
+            raise classes.refused(categories[category], member)
         else:
             raise InputError(f"{member}: expected a category of id {category!r}; received: none")
     images.sort(key=lambda image: (isinstance(image[0], str), image[0]))
@@ -209,15 +221,15 @@ def _categories(entries: Sequence[_Category], member: str) -> dict[Id, str]:
     return {entry.id: entry.name for entry in entries}
 
 
-def _labels(categories: Mapping[Id, str], classes: Sequence[str], member: str) -> dict[Id, int]:
+def _labels(categories: Mapping[Id, str], classes: Classes, member: str) -> dict[Id, int]:
     """Our class of each category id."""
     counts, ids = Counter(categories.values()), {name: id for id, name in categories.items()}
-    for name in classes:
+    for name in classes.labels:
         if name not in ids:
             raise InputError(f"{member}: {unknown(name, ids, 'category')}. Correct it under `classes`")
         if counts[name] > 1:
             raise InputError(f"{member}: expected one category of the name {name!r}; received: {counts[name]}")
-    return {ids[name]: label for label, name in enumerate(classes)}
+    return {ids[name]: label for name, label in classes.indices().items()}
 
 
 def _refuse_twice(values: Sequence[Id], expected: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline import sources
 from pipeline.files.archives import Archives
+from pipeline.files.classes import Classes
 from pipeline.sources import voc
 from pipeline.sources.digit_scenes.entry import Source
 
@@ -40,4 +41,5 @@ def fetch(source: Source, folder: Path, *, mirrors: Sequence[str]) -> None:  # n
 def examples(source: Source, folder: Path, *, masks: bool, split: str) -> sources.Examples:
     """Scenes of a split, read like the images of any other VOC archive."""
     archives = Archives([folder / ARCHIVE])
-    return voc.read_examples(archives, source.classes, voc.read_list(archives, ROOT, split, masks=masks), masks=masks)
+    listed = voc.read_list(archives, ROOT, split, masks=masks)
+    return voc.read_examples(archives, Classes.of(source.classes), listed, masks=masks, palette=source.classes)

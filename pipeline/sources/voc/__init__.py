@@ -7,7 +7,12 @@ Several years are one source when their lists have their folders before them, as
 
     root: VOCdevkit    splits: {train: [VOC2007/trainval, VOC2012/trainval], val: 0.1, test: VOC2007/test}
 
-With `extra_masks` the training images for segmentation are those of the list and others of the same archive that Hariharan et al.
+Without lists a part is two folders, and for segmentation a third one, wherever they lie; every annotation file is an example:
+
+    ROOT/images/ID.png  ROOT/annotations/ID.xml            splits: {train: {images: images, annotations: annotations}, val: 0.1, test: 0.1}
+    ROOT/train/ID.jpg   ROOT/train/ID.xml   Roboflow's     splits: {train: {images: train, annotations: train}, test: {...}, ...}
+
+Images and label maps may have any ending that keeps what is in them. With `extra_masks` the training images for segmentation are those of the list and others of the same archive that Hariharan et al.
 have drawn label maps for (Semantic Contours from Inverse Detectors, ICCV 2011; benchmark.tgz), all that no split lists:
 
     extra_masks: {root: benchmark_RELEASE/dataset}    holds train.txt, val.txt and cls/ID.mat
@@ -18,25 +23,28 @@ has a map of its own it is taken; a fraction drawn from the training images is d
 Source: Everingham et al., "The PASCAL Visual Object Classes Challenge 2012 (VOC2012) Development Kit", sections 2-5.
 """
 
+import contextlib
 import dataclasses
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files, texts
 from pipeline.files.archives import Archives
+from pipeline.files.classes import Classes, Classified, Listed, Names, in_order
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
 from pipeline.images import reading
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
-from pipeline.sources.voc.annotations import read_annotation
+from pipeline.sources.voc.annotations import read_annotation, read_names
 
 TASKS = ("classification", "detection", "segmentation")
 HAS_OBJECTS = True
@@ -72,9 +80,34 @@ def _normal(name: Any) -> Any:
     return texts.normal_path(name) if isinstance(name, str) else name
 
 
+Below = Annotated[str, Field(min_length=1), BeforeValidator(_normal)]
 ListName = Annotated[str, Field(pattern=r"^([\w\-]+/)*[\w\-]+$"), BeforeValidator(_normal)]
 ListNames = Annotated[tuple[ListName, ...], Field(min_length=1)]
-Image = tuple[str, str]  # the folder that holds JPEGImages, with its slash, and the id
+
+
+class Place(NamedTuple):
+    """Where files lie: folders, each with its slash."""
+
+    images: str
+    annotations: str
+    masks: str
+
+
+Image = tuple[Place, str]  # and the id
+
+
+class Folders(Entry):
+    """Folders below the root. An image's files have its name, whatever their endings; files in folders inside are found in the same folders.
+
+    Attributes:
+        images: The images' folder.
+        annotations: The folder of the annotation files.
+        masks: The folder of the label maps, for segmentation.
+    """
+
+    images: Below
+    annotations: Below
+    masks: Below | None = None
 
 
 class ExtraMasks(Entry):
@@ -89,21 +122,24 @@ class ExtraMasks(Entry):
     lists: ListNames = ("train", "val")
 
 
-class Source(PublishedArchives, sources.Objects, sources.SourceEntry):
+class Source(PublishedArchives, Classified, sources.SourceEntry):
     """Entry of a `voc` source.
 
     Attributes:
         root: Folder inside the archives that holds JPEGImages, or the years' folders; empty where they hold them themselves.
-        classes: Class names in the order of the label maps' palette.
+        classes: The names in the annotation files, in the order of the classes; as a mapping, with the name of each class; or `all`.
+        palette: Names in the order of the label maps' palette, the first of which has index 1. By default VOC's twenty, or `classes` where these
+            have others.
         splits: Which of VOC's lists (ImageSets/*/LIST.txt), or which several, serves which split; a folder before a list's name, as in
-            VOC2007/trainval, is below the root.
+            VOC2007/trainval, is below the root. Or the folders of a part.
         extra_masks: More training images for segmentation.
     """
 
     kind: Literal["voc"]
     root: str
-    classes: sources.ClassNames = CLASSES
-    splits: Splits[ListName | ListNames]
+    classes: Listed = CLASSES
+    palette: Names | None = Field(default=None, exclude_if=lambda palette: palette is None)
+    splits: Splits[ListName | ListNames | Folders]
     extra_masks: ExtraMasks | None = None
 
 
@@ -117,35 +153,82 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         InputError: The archives are not in VOC's layout.
     """
     archives = source.open(folder)
-    listed = _read_lists(archives, source, source.splits.part(split), masks=masks)
+    listed = _images(archives, source, source.splits.part(split), masks=masks)
     if twice := [id for id, count in Counter(id for _, id in listed).items() if count > 1]:
         raise InputError(f"splits.{split}: expected each id in one list, once; received: {twice[0]} twice")
     listed = [listed[position] for position in source.splits.positions(split, len(listed))]
     if source.extra_masks and masks and split == "train":
         listed += _extra_images(archives, source)
-    drops_others = source.other_classes == "drop"
-    return read_examples(archives, source.classes, listed, source.extra_masks, masks=masks, drops_others=drops_others)
+    classes = source.table(folder)
+    palette = _palette(source, classes) if masks else ()
+    return read_examples(archives, classes, listed, source.extra_masks, masks=masks, palette=palette)
 
 
-def _read_lists(archives: Archives, source: Source, names: str | Sequence[str], *, masks: bool) -> list[Image]:
-    every = (names,) if isinstance(names, str) else names
+def labels_in(source: Source, folder: Path) -> dict[str, str]:
+    """The names of the training part's objects; in VOC's order where all are VOC's."""
+    archives, names = source.open(folder), set()
+    for place, id in _images(archives, source, source.splits.train, masks=False):
+        if (member := f"{place.annotations}{id}.xml") in archives:
+            with contextlib.suppress(InputError):  # a broken file is named when its image is read
+                names.update(read_names(archives[member], member))
+    return {name: name for name in CLASSES if name in names} if names <= set(CLASSES) else in_order(names)
+
+
+def _palette(source: Source, classes: Classes) -> tuple[str, ...]:
+    """Names by the index, less one, that they have in the label maps."""
+    if source.palette is not None:
+        return source.palette
+    if set(classes.labels) <= set(CLASSES):
+        return CLASSES
+    if source.takes_all:
+        raise InputError(
+            "sources: expected the key `palette`, the names in the order of the label maps, beside classes: all; received: none"
+        )
+    return tuple(classes.labels)
+
+
+def _images(archives: Archives, source: Source, part: Any, *, masks: bool) -> list[Image]:
+    """The images of a part: of a list, of several, or of folders."""
+    if isinstance(part, Folders):
+        return _in_folders(archives, source.root, part, masks=masks)
+    every = (part,) if isinstance(part, str) else part
     return [image for name in every for image in read_list(archives, source.root, name, masks=masks)]
+
+
+def _in_folders(archives: Archives, root: str, folders: Folders, *, masks: bool) -> list[Image]:
+    """An image for each annotation file, or for each label map where these are wanted."""
+    if masks and folders.masks is None:
+        raise InputError(
+            "splits: expected the key `masks`, the folder of the label maps, for segmentation; received: none"
+        )
+    start = image_files.below(root)
+    place = Place(
+        *(start + image_files.below(name or ".") for name in (folders.images, folders.annotations, folders.masks))
+    )
+    folder = place.masks if masks else place.annotations
+    inside = (name[len(folder) :] for name in archives if name.startswith(folder))
+    found = sorted(
+        name.rpartition(".")[0]
+        for name in inside
+        if image_files.is_visible(name) and (image_files.is_image(name) if masks else name.endswith(".xml"))
+    )
+    if not found:
+        what = "a label map" if masks else "an annotation file ID.xml"
+        raise InputError(f"{folder or './'}: expected {what} for each image; received: none{archives.note_on_names}")
+    return [(place, id) for id in found]
 
 
 def _extra_images(archives: Archives, source: Source) -> list[Image]:
     """Those of the extra lists that no split lists, each once, in the lists' order."""
-    own = [image for names in source.splits.parts() for image in _read_lists(archives, source, names, masks=True)]
-    folders, listed = list(dict.fromkeys(below for below, _ in own)), {id for _, id in own}
+    own = [image for part in source.splits.parts() for image in _images(archives, source, part, masks=True)]
+    places, listed = list(dict.fromkeys(place for place, _ in own)), {id for _, id in own}
     root = image_files.below(source.extra_masks.root)
-    known = frozenset().union(*(_ids_in(archives, below) for below in folders))
+    ids = {place: _ids_in(archives, place) for place in places}
+    known = frozenset().union(*ids.values())
     lists = (f"{root}{name}.txt" for name in source.extra_masks.lists)
     extra = dict.fromkeys(id for member in lists for id in _read_ids(archives, member, known))
     # Which year's folder holds the image no list says; the first one is what is missed where none does.
-    return [
-        (next((below for below in folders if f"{below}JPEGImages/{id}.jpg" in archives), folders[0]), id)
-        for id in extra
-        if id not in listed
-    ]
+    return [(next((place for place in places if id in ids[place]), places[0]), id) for id in extra if id not in listed]
 
 
 def read_list(archives: Archives, root: str, name: str, *, masks: bool) -> list[Image]:
@@ -164,12 +247,13 @@ def read_list(archives: Archives, root: str, name: str, *, masks: bool) -> list[
         raise InputError(
             f"expected a list {member} in the archive; received: {listed or f'nothing below {folder}'}{archives.note_on_names}"
         )
-    return [(below, id) for id in _read_ids(archives, member, _ids_in(archives, below))]
+    place = Place(f"{below}JPEGImages/", f"{below}Annotations/", f"{below}SegmentationClass/")
+    return [(place, id) for id in _read_ids(archives, member, _ids_in(archives, place))]
 
 
-def _ids_in(archives: Archives, below: str) -> frozenset[str]:
+def _ids_in(archives: Archives, place: Place) -> frozenset[str]:
     """The names of the files in a folder of images, without their endings."""
-    folder = f"{below}JPEGImages/"
+    folder = place.images
     return frozenset(name[len(folder) :].rpartition(".")[0] for name in archives if name.startswith(folder))
 
 
@@ -199,27 +283,26 @@ def _id_of_path(text: str, known: frozenset[str]) -> str:
 
 def read_examples(
     archives: Archives,
-    classes: Sequence[str],
+    classes: Classes,
     listed: Sequence[Image],
     extra_masks: ExtraMasks | None = None,
     *,
     masks: bool,
-    drops_others: bool = False,
+    palette: Sequence[str],
 ) -> sources.Examples:
-    """Images of an archive in VOC layout with their boxes and, if `masks`, their label maps.
+    """Images of an archive in VOC layout with their boxes and, if `masks`, their label maps, whose indices have the names of `palette`.
 
     With label maps an image need not have an annotation file; it then has no boxes (None).
     """
-    folders = tuple({f"{below}JPEGImages/" for below, _ in listed})
+    folders = tuple({place.images for place, _ in listed} | {place.masks for place, _ in listed if masks})
     members = image_files.by_stem(
         name
         for name in archives
         if name.startswith(folders) and image_files.is_image(name) and not PurePosixPath(name).name.startswith(".")
     )
     ids = image_files.ids(f"{id}.jpg" for _, id in listed)
-    return sources.Examples(
-        list(zip(ids, listed, strict=True)), _Reader(archives, classes, members, masks, extra_masks, drops_others).read
-    )
+    reader = _Reader(archives, classes, members, tuple(palette) if masks else None, extra_masks)
+    return sources.Examples(list(zip(ids, listed, strict=True)), reader.read)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,19 +311,17 @@ class _Reader:
 
     Attributes:
         archives: What holds them.
-        classes: Class names, in order.
-        members: The members of each image, by its name without the ending: one, if all is well.
-        has_masks: Whether label maps are read.
+        classes: Which class a name is.
+        members: The images and label maps, by their names without the ending: one each, if all is well.
+        palette: Names by the index, less one, in the label maps; None where these are not read.
         extra_masks: Where those of others are.
-        drops_others: Whether objects of classes that are not listed are left out.
     """
 
     archives: Archives
-    classes: Sequence[str]
+    classes: Classes
     members: Mapping[str, Sequence[str]]
-    has_masks: bool
+    palette: tuple[str, ...] | None
     extra_masks: ExtraMasks | None
-    drops_others: bool
 
     def read(self, item: tuple[str, Image]) -> sources.Example:
         """The example of an id that is safe as a file's name, and of the folder and the id that a list has.
@@ -248,24 +329,17 @@ class _Reader:
         Raises:
             InputError: Its file, its annotation or its label map is missing or not as VOC defines it.
         """
-        safe_id, (below, id) = item
-        image = self.archives[self._member(below, id)]
-        annotation = f"{below}Annotations/{id}.xml"
-        mask = self._mask(below, id) if self.has_masks else None
+        safe_id, (place, id) = item
+        member = self._member(f"{place.images}{id}")
+        image, annotation = self.archives[member], f"{place.annotations}{id}.xml"
+        mask, dropped = self._mask(place, id) if self.palette is not None else (None, {})
         if mask is not None and annotation not in self.archives:
-            return sources.Example(id=safe_id, image=image, mask=mask)
-        read = read_annotation(
-            self.archives[annotation],
-            annotation,
-            self.classes,
-            lambda: reading.size(self._member(below, id), image),
-            drops_others=self.drops_others,
-        )
-        return dataclasses.replace(read, id=safe_id, image=image, mask=mask)
+            return sources.Example(id=safe_id, image=image, mask=mask, dropped=dropped)
+        read = read_annotation(self.archives[annotation], annotation, self.classes, lambda: reading.size(member, image))
+        return dataclasses.replace(read, id=safe_id, image=image, mask=mask, dropped={**read.dropped, **dropped})
 
-    def _member(self, below: str, id: str) -> str:
-        """The image of an id."""
-        stem = f"{below}JPEGImages/{id}"
+    def _member(self, stem: str) -> str:
+        """The image of a path without an ending."""
         members = self.members.get(stem, ())
         if len(members) > 1:
             raise InputError(
@@ -278,12 +352,29 @@ class _Reader:
             )
         return members[0]
 
-    def _mask(self, below: str, id: str) -> bytes | np.ndarray:
-        own = f"{below}SegmentationClass/{id}.png"
-        if self.extra_masks is None or own in self.archives:
-            return self.archives[own]
-        member = f"{image_files.below(self.extra_masks.root)}cls/{id}.mat"
-        return read_label_map(self.archives[member], member)
+    def _mask(self, place: Place, id: str) -> tuple[bytes | np.ndarray, dict[str, int]]:
+        """The label map of our classes, and what it lacks of the published one. One whose indices are our labels stays as it is."""
+        stem = f"{place.masks}{id}"
+        if self.extra_masks is None or stem in self.members:
+            member = self._member(stem) if stem in self.members else f"{stem}.png"
+            mask: bytes | np.ndarray = self.archives[member]
+        else:
+            member = f"{image_files.below(self.extra_masks.root)}cls/{id}.mat"
+            mask = read_label_map(self.archives[member], member)
+        if list(self.palette) == list(self.classes.labels) == list(self.classes.names):
+            return mask, {}
+        return self._of_our_classes(reading.read_labels(mask, member) if isinstance(mask, bytes) else mask, member)
+
+    def _of_our_classes(self, published: np.ndarray, member: str) -> tuple[np.ndarray, dict[str, int]]:
+        indices, others = self.classes.indices(), 0
+        labels = np.arange(256, dtype=np.uint8)
+        for index in set(np.unique(published).tolist()) - {0, VOID}:
+            name = self.palette[index - 1] if index <= len(self.palette) else f"index {index}"
+            if name not in indices and not self.classes.drops_others:
+                raise self.classes.refused(name, member)
+            others += name not in indices
+            labels[index] = indices.get(name, -1) + 1
+        return labels[published], {sources.OTHER_AREAS: others} if others else {}
 
 
 def read_label_map(mat: bytes, member: str) -> np.ndarray:

@@ -8,48 +8,54 @@ sticks out is clipped. `<size>` is the image's, as stored or as its EXIF tag tur
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from xml.etree import ElementTree
 
 import numpy as np
 
-from cnnkeras.by_name import unknown
 from pipeline import sources
+from pipeline.files.classes import Classes
 from pipeline.runtime.errors import InputError
 from pipeline.sources.voc import annotation_xml
 
 
+def read_names(xml: bytes, member: str) -> set[str]:
+    """The names of the objects of an annotation file; `member` is its name, for messages.
+
+    Raises:
+        InputError: The file is no XML of VOC.
+    """
+    objects = annotation_xml.read_root(xml, member).findall("object")
+    return {name for each in objects if (name := annotation_xml.read_text(each, "name", member))}
+
+
 def read_annotation(
-    xml: bytes,
-    member: str,
-    classes: Sequence[str],
-    image_size: Callable[[], tuple[int, int]],
-    *,
-    drops_others: bool = False,
+    xml: bytes, member: str, classes: Classes, image_size: Callable[[], tuple[int, int]]
 ) -> sources.Example:
     """The objects of an annotation file, as an example without a name and an image.
 
     Args:
         xml: The file.
         member: Its name, for messages.
-        classes: Class names, in order.
+        classes: Which class a name is.
         image_size: Reads the image's width and height in pixels, where the file does not state them.
-        drops_others: Whether objects of other classes are left out, rather than being an error.
 
     Raises:
         InputError: The file is no XML, or an object has no or an unknown name, no box, or a coordinate that is no
             number, or all boxes are below a pixel.
     """
     root = annotation_xml.read_root(xml, member)
-    boxes, labels, difficult, dropped = [], [], [], Counter()
+    indices, boxes, labels, difficult, dropped = classes.indices(), [], [], [], Counter()
     stated = _read_size(root, member)
     width, height = stated or image_size()
     objects = root.findall("object")
     corners = [_read_corners(element, member) for element in objects]
     sources.refuse_fractions(np.array(corners, np.float64).reshape(-1, 4), member)
     for element, (x0, y0, x1, y1) in zip(objects, corners, strict=True):
-        label = _read_label(element, member, classes, drops_others=drops_others)
-        if label is None:
+        name = annotation_xml.read_text(element, "name", member) or ""
+        if name not in indices and not (name and classes.drops_others):
+            raise classes.refused(name, member)
+        if name not in indices:
             dropped[sources.OTHER] += 1
         elif x0 >= x1 or y0 >= y1:
             dropped["boxes without area"] += 1
@@ -57,7 +63,7 @@ def read_annotation(
             dropped["boxes outside the image"] += 1
         else:
             boxes.append((max(x0 - 1, 0), max(y0 - 1, 0), min(x1, width), min(y1, height)))
-            labels.append(label)
+            labels.append(indices[name])
             difficult.append(annotation_xml.read_flag(element, "difficult", member))
     return sources.Example(
         id="",
@@ -82,18 +88,6 @@ def _read_size(root: ElementTree.Element, member: str) -> tuple[float, float] | 
     if min(width, height) < 0:
         raise InputError(f"{member}: expected a <size> in pixels; received: {width:g} x {height:g}")
     return (width, height) if min(width, height) > 0 else None
-
-
-def _read_label(element: ElementTree.Element, member: str, classes: Sequence[str], *, drops_others: bool) -> int | None:
-    """The class of an object; None if it is another one that is left out."""
-    name = annotation_xml.read_text(element, "name", member) or ""
-    if name in classes:
-        return list(classes).index(name)
-    if drops_others and name:
-        return None
-    raise InputError(
-        f"{member}: {unknown(name, classes, 'class')}. Name it under `classes`, or say other_classes: drop"
-    )
 
 
 def _read_corners(element: ElementTree.Element, member: str) -> tuple[float, float, float, float]:

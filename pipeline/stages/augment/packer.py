@@ -84,9 +84,12 @@ class Packer:
         # A policy that no copy asks for is checked all the same.
         self._policy = self._build_policy() if dataset.augmentation else None
         self.splits: dict[str, Sequence[Example]] = self._open(raw)
+        self.classes = sources.class_names(source, raw)
         # Several splits may be drawn from one folder.
         names = frozenset().union(*(getattr(examples, "left_out", ()) for examples in self.splits.values()))
         self.left_out = image_files.count_endings(names)
+        others = frozenset().union(*(getattr(examples, "others", ()) for examples in self.splits.values()))
+        self.dropped = Counter({sources.OTHER_IMAGES: len(others)} if others else {})
         if self._policy and dataset.copies:
             self._policy.fit(len(self.splits["train"]), self._training_image)
 
@@ -136,7 +139,9 @@ class Packer:
     def fingerprint(self) -> str:
         """Of the entries that the bytes depend on, and of the libraries."""
         versions = [importlib.metadata.version(package) for package in VERSIONS]
-        return hashlib.sha256(repr((self.dataset, self.source, self._seed, versions)).encode()).hexdigest()
+        return hashlib.sha256(
+            repr((self.dataset, self.source, self.classes, self._seed, versions)).encode()
+        ).hexdigest()
 
     def prepare(self, split: str, start: int, stop: int) -> Chunk:
         """Rows of the examples `start` to `stop` of a split.
@@ -167,7 +172,7 @@ class Packer:
     def _read(self, split: str, position: int) -> tuple[Example, AnnotatedImage | None]:
         """An example and, unless it is a signal, its image."""
         example = self.splits[split][position]
-        return example, None if _is_signal(example) else decoding.decode(example, len(self.source.classes))
+        return example, None if _is_signal(example) else decoding.decode(example, len(self.classes))
 
     def _signal_rows(self, example: Example) -> Iterator[Row]:
         dataset = self.dataset

@@ -36,12 +36,12 @@ def pack(packer: Packer, folder: Path, *, workers: int, state: str = "", notes: 
     mean, std = journal.moments.mean_and_std()
     index = Index(
         task=packer.dataset.task,
-        classes=tuple(packer.source.classes),
+        classes=packer.classes,
         shape=packer.dataset.packed_shape,
         mean=mean,
         std=std,
         splits=splits,
-        dropped=dict(sorted(journal.dropped.items())),
+        dropped=dict(sorted((journal.dropped + packer.dropped).items())),
         versions={package: importlib.metadata.version(package) for package in VERSIONS},
     )
     index.write(folder)

@@ -25,7 +25,7 @@ from pipeline.drawing.overlays import INK, grid, write_png
 from pipeline.formats import history, packed
 from pipeline.formats.metrics import over_seeds, rounded, write_metrics
 from pipeline.images.principal_components import evenly_spaced
-from pipeline.params import load_params
+from pipeline.params import check_found_classes, load_params
 from pipeline.runtime import outcome, paths
 from pipeline.runtime.guard import stage
 
@@ -101,6 +101,7 @@ def run(name: str) -> None:
         InputError: There is no such entry, or an input of the stage is missing.
     """
     params = load_params()
+    check_found_classes(params, name)
     experiment = params.measured(name)
     dataset = paths.augmented(experiment.dataset)
     histories = [] if name in params.ensembles else [paths.history(name)]

@@ -24,7 +24,7 @@ from cnnkeras.tasks import BEST
 from pipeline.formats.outputs import read_outputs
 from pipeline.formats.packed import Index, Split, open_index, open_split, split_files
 from pipeline.formats.predictions import write_chosen, write_protocol
-from pipeline.params import Repeat, load_params
+from pipeline.params import Repeat, check_found_classes, load_params
 from pipeline.runtime import outcome, paths
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
@@ -44,6 +44,7 @@ def run(name: str) -> None:
             finite.
     """
     params = load_params()
+    check_found_classes(params, name)
     entry = params.measured(name)
     dataset, chooses = paths.augmented(entry.dataset), BEST in entry.postprocess.values()
     inputs = [*split_files(dataset, "test"), *(split_files(dataset, "val") if chooses else ()), paths.outputs(name)]

@@ -9,7 +9,7 @@ from typing import Any
 from cnnkeras import architectures
 from cnnkeras.protocols import fits
 from cnnkeras.protocols.fits import Fit
-from pipeline.params import SCRATCH, Input, Repeat, Train, input_shape, output_shape
+from pipeline.params import SCRATCH, Input, Repeat, Train, check_found_classes, input_shape, output_shape
 from pipeline.runtime import paths
 
 
@@ -70,6 +70,7 @@ class Training:
 def resolve(repeat: Repeat) -> Training:
     """One of the trainings of an experiment."""
     params, name = repeat.params, repeat.name
+    check_found_classes(params, name)
     experiment = params.experiment(name)
     architecture, start = architectures.load(experiment.architecture), experiment.train.initial_weights.experiment
     return Training(

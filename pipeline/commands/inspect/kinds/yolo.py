@@ -3,8 +3,6 @@
 from pathlib import PurePosixPath
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
-
 from pipeline.commands.inspect.data import (
     Data,
     Found,
@@ -18,12 +16,10 @@ from pipeline.commands.inspect.data import (
 )
 from pipeline.files import texts
 from pipeline.runtime.errors import InputError
-from pipeline.sources.yolo import label_file, read_objects
+from pipeline.sources.yolo import LISTS_OF_NAMES, label_file, names_of, read_data_yaml, read_names, read_objects
 
 RANK = 3
-_MAX_BYTES = 2**20  # of data.yaml: the names of a thousand classes have 20,000
 _LOOKED_AT = 500  # files of labels that show the numbers of classes and whether there are polygons
-_NAMES = ("classes.txt", "obj.names", "_darknet.labels")
 
 
 def recognise(data: Data) -> Found | None:
@@ -57,9 +53,8 @@ def recognise(data: Data) -> Found | None:
 def _looked_at(data: Data, files: list[str]) -> tuple[set[int], tuple[str, ...]]:
     """Numbers of classes in some files of labels, and the tasks that they serve."""
     numbers, polygons, boxes = set(), 0, 0
-    every = {number: number for number in range(10**6)}
     for name in files[:: max(1, len(files) // _LOOKED_AT)]:
-        for each in read_objects(data.archives[name], name, every, drops_others=False):
+        for each in read_objects(data.archives[name], name):
             numbers.add(each.label)
             polygons, boxes = polygons + each.is_polygon, boxes + (not each.is_polygon)
     return numbers, ("detection", "classification", *(["segmentation"] if polygons and not boxes else []))
@@ -68,30 +63,18 @@ def _looked_at(data: Data, files: list[str]) -> tuple[set[int], tuple[str, ...]]
 def _described(data: Data) -> tuple[str, Any, dict[str, Any]]:
     """Root, names and parts of data.yaml, as far as there are any; names of a list of names otherwise."""
     for name in data.ending(".yaml", ".yml"):
-        content = data.archives[name]
-        try:
-            found = (
-                YAML(typ="safe", pure=True).load(texts.decode(content, name)) if len(content) <= _MAX_BYTES else None
-            )
-        except (YAMLError, InputError, ValueError):
-            continue
-        if isinstance(found, dict) and isinstance(found.get("names"), list | dict) and found["names"]:
+        document = read_data_yaml(data.archives[name], name)
+        if names := names_of(document):
             root = folder_of(name)
-            parts = {split: part for split in ("train", "val", "test") if (part := _part(data, root, found.get(split)))}
-            names = found["names"]
-            if isinstance(names, dict):
-                in_order = list(names) == list(range(len(names)))
-                names = (
-                    [str(each) for each in names.values()]
-                    if in_order
-                    else {int(key): str(each) for key, each in names.items()}
-                )
-            else:
-                names = [str(each) for each in names]
-            return root, names, parts if "train" in parts else {}
+            parts = {
+                split: part for split in ("train", "val", "test") if (part := _part(data, root, document.get(split)))
+            }
+            in_order = list(names) == list(range(len(names)))
+            return root, list(names.values()) if in_order else names, parts if "train" in parts else {}
     for name in data.names:
-        if PurePosixPath(name).name.lower() in _NAMES:
-            return folder_of(name), texts.lines(data.archives[name], name), {}
+        root = folder_of(name)
+        if PurePosixPath(name).name.lower() in LISTS_OF_NAMES:
+            return root, list(read_names(data.archives, root).values()), {}
     return "", None, {}
 
 
