@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measuring
-from cnnkeras import tasks
+from cnnkeras import losses, tasks
 from cnnkeras.training import optimizers
 from pipeline.backend import adam, devices, normalization
 from pipeline.params import load_params
@@ -65,6 +65,7 @@ def step(name: str, profile: devices.Profile) -> Iterator[tuple[Callable[[], obj
     """A function that trains one step of an experiment, and one that returns a digest of the weights."""
     training = resolve(load_params().repeats(name)[0])
     settings, task = training.settings, tasks.load(training.task)
+    loss, arguments = losses.chosen(settings.loss, task=training.task)
     examples = random_examples(training)
     with devices.set_up(seed=1, precision=settings.precision, profile=profile, threads=settings.threads):
         from cnnkeras.training.fit import set_weight_decay
@@ -76,7 +77,7 @@ def step(name: str, profile: devices.Profile) -> Iterator[tuple[Callable[[], obj
         set_weight_decay(model, optimizer.weight_decay, optimizer.normalization_decay)
         model.compile(
             optimizer.update,
-            task.build_loss(**settings.loss),
+            loss.build(**arguments),
             metrics=task.build_metrics(),
             jit_compile=devices.compiles(profile),
         )

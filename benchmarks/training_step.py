@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import measuring
-from cnnkeras import architectures, tasks
+from cnnkeras import architectures, losses, tasks
 from pipeline.backend import devices
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def build_step(
     set_weight_decay(model, weight_decay)
     model.compile(
         sgd(learning_rate=1e-4, momentum=0.9).update,
-        tasks.load("classification").build_loss(),
+        losses.load("classification").build(),
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
-from cnnkeras import architectures, tasks
+from cnnkeras import architectures, losses, tasks
 from cnnkeras.protocols import fits, regions, views
 from cnnkeras.training import optimizers, schedules
 from pages_of_code import tables
@@ -62,9 +62,13 @@ def page() -> str:
         ("Regions", regions),
     ):
         parts += [f"## {heading}\n", f"{tables.text(module)}\n", *_functions(functions(module).items())]
-    for heading, key, name in (("Loss", "train.loss", "build_loss"), ("Post-processing", "postprocess", "postprocess")):
-        parts += [f"## {heading}\n\nThe task of the dataset decides which arguments `{key}` may have.\n"]
-        parts += _functions((f"{heading} of {task}", getattr(tasks.load(task), name)) for task in tasks.names())
+    parts.append(
+        "## Loss\n\nThe task of the dataset decides which arguments `train.loss` may have. A loss of your own is a file in `plugins/losses`, "
+        "chosen by `train: {loss: {name: NAME}}`.\n"
+    )
+    parts += _functions((f"Loss of {name}", losses.load(name).build) for name in losses.names())
+    parts.append("## Post-processing\n\nThe task of the dataset decides which arguments `postprocess` may have.\n")
+    parts += _functions((f"Post-processing of {name}", tasks.load(name).postprocess) for name in tasks.names())
     return "\n".join(parts)
 
 

@@ -247,7 +247,7 @@ def inspect(path: str, name: str | None, task: str | None, output: Path | None, 
 def check_plugin(files: tuple[Path, ...]) -> None:
     """Check architectures and other files of your own.
 
-    FILE is in plugins/architectures, sources, claims or weights of this project; without any, all are checked and listed. They have to keep
+    FILE is in a folder of plugins/ such as plugins/architectures of this project; without any, all are checked and listed. They have to keep
     the contract that ours keep: plugins/README.md says what that is.
 
     Example: cnnkeras check-plugin plugins/architectures/mobilenet.py

@@ -14,7 +14,7 @@ PEAK_GIBIBYTES = 12
 STEP = """
 import json, resource, sys
 import keras, numpy as np
-from cnnkeras import architectures, tasks
+from cnnkeras import architectures, losses as losses_by_name, tasks
 from cnnkeras.training import batches, fit, optimizers, schedules
 
 name, variant, batch, rate, options = json.loads(sys.argv[1])
@@ -44,7 +44,7 @@ fit.fit(
     model, examples, examples, epochs=1,
     optimizer=optimizers.sgd(learning_rate=rate, momentum=0.9, weight_decay=5e-4),
     schedule=schedules.constant(),
-    loss=task.build_loss(),
+    loss=losses_by_name.load(module.TASKS[0]).build(),
     callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["loss"]))],
 )
 after = sample()

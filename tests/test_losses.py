@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnnkeras.losses import ResponsibleIoU, SegmentationCrossEntropy, ValidPixelAccuracy, YoloLoss
+from cnnkeras.objectives import ResponsibleIoU, SegmentationCrossEntropy, ValidPixelAccuracy, YoloLoss
 from cnnkeras.tasks import detection
 
 GRID, BOXES, CLASSES = 3, 2, 4

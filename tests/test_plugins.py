@@ -1,6 +1,7 @@
 """Plugins: files of a project that are found, listed, checked, digested and packed as ours are. Commands run in processes of their own."""
 
 import hashlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -127,6 +128,34 @@ class Place:
         (self.folder / name).write_text(text)
 
 
+TWO_LOSSES = """\
+seed: 1
+sources:
+  digits: {kind: digit_scenes, seed: 1, scenes: {train: 16, val: 4, test: 4}}
+datasets:
+  digits: {source: digits, task: classification, size: [32, 32], examples: objects}
+experiments:
+  own: &own
+    dataset: digits
+    architecture: vgg
+    model: {width: 0.03125}
+    input: {mean: 128.0, std: 64.0}
+    train: &train
+      epochs: 1
+      batch_size: 8
+      optimizer: {name: sgd, learning_rate: 1.0e-6}
+      schedule: {name: constant}
+      loss: {name: focal, gamma: 3.0}
+      initial_weights: {experiment: scratch}
+    predict: {batch_size: 8}
+    postprocess: {top_k: 2}
+    evaluate: {images: 2}
+  usual:
+    <<: *own
+    train: {<<: *train, loss: {}}
+"""
+
+
 @pytest.fixture
 def place(tmp_path):
     """A new project, without plugins."""
@@ -137,9 +166,20 @@ def example(name: str = "architectures/mobilenet.py") -> str:
     return (EXAMPLES / name).read_text()
 
 
-def ours() -> list[tuple[str, str]]:
-    import importlib
+LOSS = example("losses/focal.py")
 
+
+def loaded(file: Path, text: str | None = None):
+    """A module from a file, with another text."""
+    if text is not None:
+        file.write_text(text)
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def ours() -> list[tuple[str, str]]:
     return [
         (kind, name) for kind, package in plugins.PACKAGES.items() for name in importlib.import_module(package).names()
     ]
@@ -148,8 +188,6 @@ def ours() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("kind", "name"), ours())
 def test_ours_keep_the_contract_of_plugins(kind, name):
     """One contract: what a plugin is held to, ours are too."""
-    import importlib
-
     require(kind, importlib.import_module(f"{plugins.PACKAGES[kind]}.{name}"))
 
 
@@ -182,6 +220,97 @@ def test_a_network_of_keras_applications_with_its_published_weights(place, tmp_p
     assert ran == ["check", "import-weights@published"]
 
 
+def stale(place) -> set[str]:
+    """The stages that `plan` lists."""
+    return set(re.findall(r"^(\S+@\S+)", place.run("plan"), re.MULTILINE))
+
+
+def first_loss(place, experiment: str) -> float:
+    """The loss of the first epoch."""
+    header, row, *_ = (place.folder / f"results/{experiment}/history.csv").read_text().splitlines()
+    return float(dict(zip(header.split(","), row.split(","), strict=True))["loss"])
+
+
+def test_a_loss_of_ones_own_trains_a_model_that_loads_without_it(place):
+    """With real DVC: chosen by its name with its settings, lower than the cross-entropy of the same steps' start, and recorded.
+
+    An edit makes stale the training that names it and nothing else; the model is read where the loss is not.
+    """
+    place.write("plugins/losses/focal.py", example("losses/focal.py"))
+    place.write("params.yaml", TWO_LOSSES)
+    assert "plugins/losses/focal.py: as cnnkeras.losses has them" in place.run("check-plugin")
+    place.start("dvc", "repro", "train@own", "train@usual")
+    # Of ten classes p is about 1/10 before anything is learnt, and (1 - 1/10)^3 is 0.73.
+    assert first_loss(place, "own") / first_loss(place, "usual") == pytest.approx(0.73, abs=0.08)
+    assert "  plugins/losses/focal.py" in (place.folder / "results/code/train@own").read_text()
+    for stage in ("train@usual", "predict@own"):
+        assert "losses/focal.py" not in (place.folder / f"results/code/{stage}").read_text()
+    before = stale(place)
+    assert not before & {"train@own", "train@usual"}
+    place.write("plugins/losses/focal.py", example("losses/focal.py").replace("# above 0", "# ABOVE 0"))
+    assert stale(place) == before
+    place.write("plugins/losses/focal.py", example("losses/focal.py").replace("1e-7", "1e-6"))
+    assert stale(place) - before == {"train@own"}
+    model = place.folder / "results/own/model/model.keras"
+    loads = f"from pathlib import Path; from pipeline.backend import model_files; print(model_files.load(Path({str(model)!r})).output_shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", loads], cwd=REPOSITORY, env=place.env, check=False, capture_output=True, text=True
+    )
+    assert done.stdout == "(None, 10)\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: focal", "name: fokal", "params.yaml:17: experiments.own.train.loss.name: unknown loss 'fokal'; did you mean 'focal'? (known: classification, detection, focal, segmentation)"),
+        ("name: focal", "name: detection", "params.yaml:17: experiments.own.train.loss.name: expected a loss of classification; received: detection, one of detection"),
+        ("gamma: 3.0", "gama: 3.0", "unknown key 'gama'; did you mean 'gamma'? (known: class_weights, gamma)"),
+        ("gamma: 3.0", "gamma: -1", "experiments.own.train.loss.gamma: expected a number of at least 0; received: -1"),
+        ("gamma: 3.0", "class_weights: [1, 2]", "experiments.own.train.loss.class_weights: expected 10 numbers, one for each class; received: 2"),
+    ],
+)  # fmt: skip
+def test_what_params_says_of_a_loss_is_checked_by_its_signature(place, old, new, message):
+    """As of ours."""
+    place.write("plugins/losses/focal.py", example("losses/focal.py"))
+    place.write("params.yaml", TWO_LOSSES.replace(old, new))
+    assert message in place.run("check", code=2)
+
+
+def test_a_loss_that_raises_in_a_training_is_one_line(place):
+    """With the file and the line; nothing is left of the training."""
+    place.write(
+        "plugins/losses/focal.py",
+        example("losses/focal.py").replace("return focal", "return lambda targets, outputs: outputs[:, 0] / nothing"),
+    )
+    place.write("params.yaml", TWO_LOSSES)
+    place.start("dvc", "repro", "augment@digits")
+    said = place.run("train", "own", code=2)
+    line = example("losses/focal.py").splitlines().index("    return focal") + 1
+    assert (
+        f"Error: plugins/losses/focal.py:{line}: expected a plugin that runs; received: NameError: name 'nothing' is not defined"
+        in said
+    )
+    assert "Traceback" not in said
+    assert not (place.folder / "results/own/model").exists()
+
+
+def test_the_example_of_a_loss_is_its_formula():
+    """-1/n sum_i sum_c a_c q (1 - p)^g log p, by loops in float64, of classes and of mixed ones; without options cross-entropy."""
+    focal = loaded(EXAMPLES / "losses/focal.py")
+    rng = np.random.default_rng(0)
+    outputs, labels, mixed = rng.normal(0, 2, (5, 3)), np.array([0, 1, 2, 0, 1]), rng.dirichlet(np.ones(3), 5)
+    for gamma, weights in ((2.0, (1.0, 0.5, 2.0)), (0.5, None), (0.0, None)):
+        for targets, shares in ((labels, np.eye(3)[labels]), (mixed, mixed)):
+            expected = []
+            for logits, share in zip(outputs, shares, strict=True):
+                p = np.exp(logits) / np.exp(logits).sum()
+                expected.append(
+                    -sum((weights or (1, 1, 1))[c] * share[c] * (1 - p[c]) ** gamma * np.log(p[c]) for c in range(3))
+                )
+            found = focal.build(gamma=gamma, class_weights=weights)(targets, outputs.astype("float32"))
+            np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-5)
+
+
 def test_a_source_of_ones_own_is_read_by_worker_processes(place):
     """Its kind, keys and classes are the plugin's; its code is among the digests."""
     place.write("plugins/sources/greys.py", SOURCE)
@@ -202,15 +331,17 @@ def test_a_source_of_ones_own_is_read_by_worker_processes(place):
         ("architectures/own.py", "from . import vgg\n", "plugins/architectures/own.py:1: expected imports by full names"),
         ("architectures/own.py", "a = 1\nb = (\n", "plugins/architectures/own.py:2: expected Python; received: '(' was never"),
         ("architectures/own.py", '"""Mine."""\nimport nowhere\n', "own.py:2: expected a plugin that can be imported; received: ModuleNotFoundError: No module named 'nowhere'"),
-        ("architectures/own.py", "A = 1\n", "own.py: expected a docstring that says what it is"),
-        ("architectures/own.py", '"""Mine."""\n', "own.py: expected TASKS, VARIANTS, PARAMETERS"),
+        ("architectures/own.py", "A = 1\n", "own.py: expected TASKS, VARIANTS, PARAMETERS"),
+        ("sources/own.py", SOURCE.replace('"""Grey images, dark and light."""', ""), "own.py: expected a docstring that says what it is"),
         ("architectures/own.py", example().replace("470_072", "470_073"), "PARAMETERS['0.25']: expected the number of trained parameters, 470,072"),
         ("architectures/own.py", example().replace("    *,\n    input_shape", "    input_shape"), "build: expected keyword-only arguments; received: input_shape"),
         ("sources/own.py", SOURCE.replace(", masks, split", ", split"), "expected examples(source, folder, *, masks, split); received: examples(source, folder, *, split)"),
         ("sources/own.py", SOURCE.replace("sources.SourceEntry", "object"), "expected Source, a class below pipeline.sources.SourceEntry"),
-        ("weights/own.py", '"""Mine."""\n', "weights/own.py: expected statistics; received: none of statistics"),
-        ("claims/own.py", '"""Mine."""\nSettings = 1\n', "claims/own.py: expected Settings, a class below pipeline.lab.claims.ClaimEntry"),
-        ("losses/own.py", '"""Mine."""\n', "plugins/losses: expected a folder of architectures, claims, sources, weights; received: losses"),
+        ("weights/own.py", '"""Mine."""\n', "weights/own.py: expected statistics, read; received: none of statistics, read"),
+        ("claims/own.py", '"""Mine."""\nSettings = measure = 1\n', "claims/own.py: expected Settings, a class below pipeline.lab.claims.ClaimEntry"),
+        ("losses/own.py", '"""Mine."""\n', "plugins/losses/own.py: expected TASKS, IS_MEAN_OF_EXAMPLES, PER_CLASS, TINY, build; received: none of TASKS"),
+        ("losses/detection.py", '"""Mine."""\n', "plugins/losses/detection: expected a name that none of ours has; received: detection. Call it otherwise"),
+        ("nets/own.py", '"""Mine."""\n', "plugins/nets: expected a folder of architectures, claims, losses, "),
     ],
 )  # fmt: skip
 def test_what_is_no_plugin_is_one_line(place, name, text, message):
@@ -219,6 +350,27 @@ def test_what_is_no_plugin_is_one_line(place, name, text, message):
     said = place.run("check-plugin", code=2)
     assert message in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LOSS.replace('("classification",)', '("classifcation",)'), "TASKS: expected a tuple of some of classification, detection, segmentation; received: ('classifcation',)"),
+        (LOSS.replace("*, gamma", "gamma"), "build: expected keyword-only arguments; received: gamma, class_weights"),
+        (LOSS.replace("gamma:", "name:"), "build: expected another name than name, which params.yaml has beside it"),
+        (LOSS.replace("terms, axis=-1)", "terms)"), "build: expected a number for each of 4 examples of classification; received: shape ()"),
+        (LOSS.replace("-ops.sum(weights * terms, axis=-1)", "-ops.sum(weights * terms, axis=-1) / ops.cast(ops.shape(outputs)[0], 'float32')"), "IS_MEAN_OF_EXAMPLES: expected False, or for classification the loss of a batch as the mean"),
+        (LOSS.replace("        log_p =", "        else:\n            targets = 2 * targets\n        log_p ="), "as `mixup_alpha` gives them"),
+        (LOSS.replace("return focal", "return 3"), "build: expected a keras.losses.Loss or a function of targets and outputs; received: 3"),
+        (LOSS.replace("weights * terms", "0 * terms"), "build: expected another loss of classification for other targets; received: "),
+        (LOSS.replace("gamma: Annotated[float, Ge(0)] = 2.0", "gamma: 'Nothing' = 2.0"), "build: expected type hints"),
+        (LOSS.replace('PER_CLASS = ("class_weights",)', 'PER_CLASS = ("gamma",)'), "PER_CLASS: expected arguments of build whose default is None; received: gamma"),
+    ],
+)  # fmt: skip
+def test_a_loss_is_held_to_what_it_says_of_itself(text, message, tmp_path):
+    """By random targets and outputs."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        require("losses", loaded(tmp_path / "own.py", text))
 
 
 def test_a_name_of_params_is_no_path(place):

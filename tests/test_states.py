@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from cnnkeras import losses
+from cnnkeras import objectives
 from cnnkeras.training import optimizers, schedules
 from cnnkeras.training.batches import Batches, Span
 from cnnkeras.training.divergence import DivergedError
@@ -105,16 +105,22 @@ def test_a_segmentation_with_class_weights_goes_on_with_the_same_bits():
         )
         given = Batches(images, lambda indices, _: masks[indices], batch_size=2, seed=0)
         train(
-            model, train=given, validation=given, epochs=2, loss=loss, metrics=[losses.ValidPixelAccuracy()], **options
+            model,
+            train=given,
+            validation=given,
+            epochs=2,
+            loss=loss,
+            metrics=[objectives.ValidPixelAccuracy()],
+            **options,
         )
         return model.get_weights()
 
-    kept, weighted = Kept(), losses.SegmentationCrossEntropy(0.5, (3.0, 0.25))
+    kept, weighted = Kept(), objectives.SegmentationCrossEntropy(0.5, (3.0, 0.25))
     expected = trained(weighted, checkpoints=kept)
     for state in kept.states[::2]:
         for got, wanted in zip(trained(weighted, start=state), expected, strict=True):
             np.testing.assert_array_equal(got, wanted)
-    assert not np.array_equal(trained(losses.SegmentationCrossEntropy(0.5))[0], expected[0])
+    assert not np.array_equal(trained(objectives.SegmentationCrossEntropy(0.5))[0], expected[0])
 
 
 def test_a_state_of_another_network_is_refused():
@@ -191,7 +197,7 @@ def test_parts_that_do_not_add_up_to_the_batch_are_refused():
     with pytest.raises(FitError, match="received: bn, a batch normalisation"):
         train(network(), parts=2)
     with pytest.raises(FitError, match="received: segmentation_cross_entropy, which averages over more"):
-        train(network(normalized=False), parts=2, loss=losses.SegmentationCrossEntropy())
+        train(network(normalized=False), parts=2, loss=objectives.SegmentationCrossEntropy())
     with pytest.raises(ValueError, match="a batch that divides into 3 equal parts; received: 4 examples"):
         batches(parts=3)
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from cnnkeras import label_maps, tasks
+from cnnkeras import label_maps, losses, tasks
 from cnnkeras.boxes import convert_boxes
 from cnnkeras.protocols import posteriors
 from cnnkeras.tasks import classification, detection, segmentation
@@ -27,9 +27,7 @@ def test_tasks_are_found_by_name():
 @pytest.mark.parametrize("name", tasks.names())
 def test_a_task_says_of_its_loss_what_the_loss_says(name):
     """params.yaml is checked by the task's word, without Keras; a training by the loss."""
-    assert (
-        getattr(tasks.load(name).build_loss(), "is_mean_of_examples", True) == tasks.load(name).LOSS_IS_MEAN_OF_EXAMPLES
-    )
+    assert getattr(losses.load(name).build(), "is_mean_of_examples", True) == losses.load(name).IS_MEAN_OF_EXAMPLES
 
 
 def test_encoding_and_decoding_need_no_keras():
@@ -56,7 +54,7 @@ def test_encoding_and_decoding_need_no_keras():
 def test_every_task_has_a_loss_and_metrics(task, targets, outputs, metrics):
     """They take what the task encodes and what its networks give."""
     module = tasks.load(task)
-    assert np.isfinite(float(module.build_loss()(targets, outputs)))
+    assert np.isfinite(float(losses.load(task).build()(targets, outputs)))
     built = module.build_metrics()
     assert tuple(metric.name for metric in built) == module.METRICS
     assert [metric.name for metric in built] == metrics
@@ -85,7 +83,9 @@ def test_the_loss_is_the_cross_entropy_of_those_probabilities():
     """-log of the true class's, averaged over the batch."""
     outputs, labels = np.random.default_rng(0).normal(size=(6, 4)).astype("float32"), np.array([0, 1, 2, 3, 0, 1])
     of_truth = classification.decode_outputs(outputs)[np.arange(6), labels]
-    assert float(classification.build_loss()(labels, outputs)) == pytest.approx(-np.log(of_truth).mean(), rel=1e-5)
+    assert float(losses.load("classification").build()(labels, outputs)) == pytest.approx(
+        -np.log(of_truth).mean(), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -95,7 +95,7 @@ def test_the_loss_with_smoothing_and_weights_is_its_formula(smoothing, weights):
     generator = np.random.default_rng(0)
     outputs, labels = generator.normal(size=(6, 4)), np.array([0, 1, 2, 3, 0, 1])
     mixed = generator.dirichlet(np.ones(4), size=6)
-    loss = classification.build_loss(label_smoothing=smoothing, class_weights=weights)
+    loss = losses.load("classification").build(label_smoothing=smoothing, class_weights=weights)
     for targets, shares in ((labels, [[float(c == label) for c in range(4)] for label in labels]), (mixed, mixed)):
         expected = 0.0
         for logits, share in zip(outputs, shares, strict=True):
@@ -108,7 +108,7 @@ def test_the_loss_with_smoothing_and_weights_is_its_formula(smoothing, weights):
 
 def test_without_options_the_loss_has_the_bits_of_keras():
     """Values and gradients of the sparse cross-entropy, so that results before the options were there stay as they are."""
-    theirs, ours = keras.losses.SparseCategoricalCrossentropy(from_logits=True), classification.build_loss()
+    theirs, ours = keras.losses.SparseCategoricalCrossentropy(from_logits=True), losses.load("classification").build()
     outputs, labels = np.random.default_rng(0).normal(size=(64, 10)).astype("float32"), np.arange(64) % 10
     assert float(ours(labels, outputs)) == float(theirs(labels, outputs))
     weights = []
@@ -271,9 +271,9 @@ def test_outputs_of_other_classes_are_refused():
 
 def test_the_losss_weights_are_the_papers_unless_told_otherwise():
     """λ_coord 5, λ_noobj .5."""
-    loss = detection.build_loss()
+    loss = losses.load("detection").build()
     assert (loss.coord_weight, loss.noobj_weight) == (5, 0.5)
-    assert detection.build_loss(noobj_weight=0.1).noobj_weight == 0.1
+    assert losses.load("detection").build(noobj_weight=0.1).noobj_weight == 0.1
 
 
 # ---- segmentation
@@ -355,7 +355,10 @@ def test_a_network_learns_to_overfit_one_scene():
     outputs = keras.layers.Reshape((GRID, GRID, CLASSES + 10))(keras.layers.Dense(GRID**2 * (CLASSES + 10))(inputs))
     network = keras.Model(inputs, outputs)
     network.compile(
-        keras.optimizers.Adam(0.02), detection.build_loss(), metrics=detection.build_metrics(), jit_compile=False
+        keras.optimizers.Adam(0.02),
+        losses.load("detection").build(),
+        metrics=detection.build_metrics(),
+        jit_compile=False,
     )
     history = network.fit(np.ones((50, 1)), np.repeat(targets, 50, axis=0), batch_size=1, epochs=6, verbose=0).history
     assert history["responsible_iou"][-1] > 0.95

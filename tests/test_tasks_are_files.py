@@ -11,6 +11,7 @@ REPOSITORY = Path(__file__).parents[1]
 FOLDERS = (
     "cnnkeras/tasks",
     "cnnkeras/losses",
+    "cnnkeras/objectives",
     "cnnkeras/metrics",
     "pipeline/stages/augment/rows",
     "pipeline/stages/postprocess",

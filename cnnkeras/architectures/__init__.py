@@ -44,5 +44,8 @@ def check_task(architecture: str, tasks: Sequence[str], task: str) -> None:
         raise ValueError(f"expected a task of {', '.join(tasks)} for {architecture}; received: {task!r}")
 
 
+# What an architecture's file defines (CONTRIBUTING.md).
+DEFINES = ("TASKS", "VARIANTS", "PARAMETERS", "PAPER_SHAPES", "TINY", "PUBLISHED", "output_shape", "build")
+
 _files = Files(__name__, "an architecture")
 names, load = _files.names, _files.load

@@ -6,19 +6,18 @@ A task's file defines
 - `OUTPUT_DTYPE`: the type in which a model's outputs are stored;
 - `ANNOTATIONS`: the columns of a packed dataset that a training reads beside the inputs;
 - `METRICS`: the names of the metrics of `build_metrics`, each the better the higher it is;
-- `LOSS_IS_MEAN_OF_EXAMPLES`: whether the loss of a batch is the mean of those of its examples, so that a batch can be computed in parts;
-- `LOSS_PER_CLASS`: those keyword arguments of `build_loss` that hold a number for each class;
 - `PROTOCOL`: the key of `predict:` in params.yaml that sets which parts of an image a model gets, `views` or `regions`; None: no key;
 - `COMMON_KEYS`: the keys whose values the datasets of an ensemble's members have in common; empty: the task has no ensembles;
 - `encode_targets`: annotations to the loss's targets; `encode_examples`: the same from the columns of a packed dataset;
 - `soft_targets`: targets as probabilities of the classes, which the loss and the metrics take too, so that they can be mixed; None: the
   task has none;
-- `build_loss`, whose keyword arguments are the settings under `train.loss`, and `build_metrics`, the metrics shown during training;
+- `build_metrics`: the metrics shown during training; its loss is the file of its name in `cnnkeras/losses`;
+- `tiny_batch`: targets and outputs of a few examples, by which losses are tried;
 - `decode_outputs`: a model's outputs to predictions;
 - `postprocess`: the same with the settings under `postprocess`, its keyword arguments;
 - `describe_outputs`: facts about a model's outputs, to be stored with them.
 
-Encoding and decoding use NumPy; Keras is imported when a loss or a metric is built.
+Encoding and decoding use NumPy; Keras is imported when a metric is built.
 """
 
 from cnnkeras.by_name import Files

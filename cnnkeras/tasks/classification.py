@@ -5,9 +5,9 @@ from typing import Annotated
 
 import lazy_loader
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Gt
 
-from cnnkeras import losses
+from cnnkeras import objectives
 from cnnkeras.protocols.posteriors import probabilities
 
 keras = lazy_loader.load("keras")
@@ -16,8 +16,6 @@ EXAMPLES = ("images", "objects")
 OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("labels",)
 METRICS = ("top1_accuracy", "top5_accuracy")
-LOSS_IS_MEAN_OF_EXAMPLES = True
-LOSS_PER_CLASS = ("class_weights",)
 PROTOCOL = "views"
 COMMON_KEYS = ("source", "task", "examples")
 
@@ -37,23 +35,14 @@ def soft_targets(targets: np.ndarray, *, classes: int) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[targets]
 
 
-def build_loss(
-    *,
-    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
-    class_weights: tuple[Annotated[float, Gt(0)], ...] | None = None,
-) -> "keras.losses.Loss":
-    """Cross-entropy of softmax(logits), averaged over the batch (Krizhevsky et al. 2012, section 3.5).
-
-    Args:
-        label_smoothing: So much of the target's probability is divided among all classes.
-        class_weights: A factor on the loss for each class of the dataset, in its order; None: 1 for each.
-    """
-    return losses.CrossEntropy(label_smoothing, class_weights)
+def tiny_batch(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Targets (4,) and outputs (4, 3) to try a loss by."""
+    return encode_targets(generator.integers(0, 3, 4)), generator.normal(size=(4, 3)).astype(np.float32)
 
 
 def build_metrics() -> "list[keras.metrics.Metric]":
     """`top1_accuracy` and `top5_accuracy`, fractions; with five classes or fewer the latter is 1."""
-    return losses.top_k_accuracies()
+    return objectives.top_k_accuracies()
 
 
 def decode_outputs(outputs: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import lazy_loader
 import numpy as np
 from annotated_types import Ge, Le
 
-from cnnkeras import losses
+from cnnkeras import objectives
 from cnnkeras.boxes import Detections, convert_boxes, non_maximum_suppression, suppress_by_class
 
 keras = lazy_loader.load("keras")
@@ -22,8 +22,6 @@ EXAMPLES = ("images",)
 OUTPUT_DTYPE = np.dtype(np.float32)
 ANNOTATIONS = ("boxes", "box_labels", "difficult")
 METRICS = ("responsible_iou",)
-LOSS_IS_MEAN_OF_EXAMPLES = True
-LOSS_PER_CLASS = ()
 PROTOCOL = None
 COMMON_KEYS = ()
 soft_targets = None  # a mixture of two grids has no box
@@ -98,16 +96,17 @@ def encode_examples(
     return encode_targets(boxes, labels, grid=output_shape[0], classes=classes)
 
 
-def build_loss(
-    *, coord_weight: Annotated[float, Ge(0)] = 5.0, noobj_weight: Annotated[float, Ge(0)] = 0.5
-) -> "keras.losses.Loss":
-    """`YoloLoss` with the paper's λ_coord and λ_noobj (section 2.2) as defaults."""
-    return losses.YoloLoss(coord_weight=coord_weight, noobj_weight=noobj_weight)
+def tiny_batch(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Targets (4, 2, 2, 8), an object in each image, and outputs (4, 2, 2, 13), two boxes a cell, to try a loss by."""
+    corners = generator.uniform(0, 0.5, (4, 1, 2))
+    boxes = np.concatenate([corners, corners + generator.uniform(0.1, 0.5, (4, 1, 2))], axis=-1)
+    targets = encode_targets(boxes, generator.integers(0, 3, (4, 1)), grid=2, classes=3)
+    return targets, generator.uniform(0, 1, (4, 2, 2, 13)).astype(np.float32)
 
 
 def build_metrics() -> "list[keras.metrics.Metric]":
     """`responsible_iou`: mean IoU of the responsible boxes with their objects."""
-    return [losses.ResponsibleIoU()]
+    return [objectives.ResponsibleIoU()]
 
 
 def decode_outputs(outputs: np.ndarray, *, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import lazy_loader
 import numpy as np
-from annotated_types import Gt, Le
 
-from cnnkeras import losses
-from cnnkeras.label_maps import Resize, resize_scores
+from cnnkeras import objectives
+from cnnkeras.label_maps import VOID, Resize, resize_scores
 from cnnkeras.protocols.label_inference import infer_greedily
 
 keras = lazy_loader.load("keras")
@@ -18,8 +17,6 @@ EXAMPLES = ("images", "objects", "proposals")
 OUTPUT_DTYPE = np.dtype(np.float16)
 ANNOTATIONS = ("masks",)
 METRICS = ("pixel_accuracy",)
-LOSS_IS_MEAN_OF_EXAMPLES = False
-LOSS_PER_CLASS = ("class_weights",)
 PROTOCOL = "regions"
 COMMON_KEYS = ("source", "task", "examples", "size", "shorter_side", "max_shorter_side")
 soft_targets = None  # a mixture of two label maps has no class for a pixel
@@ -35,23 +32,15 @@ def encode_examples(annotations: Mapping[str, Sequence[np.ndarray]], **_grid: ob
     return encode_targets(annotations["masks"])
 
 
-def build_loss(
-    *,
-    background_weight: Annotated[float, Gt(0), Le(1)] = 1.0,
-    class_weights: tuple[Annotated[float, Gt(0)], ...] | None = None,
-) -> "keras.losses.Loss":
-    """`SegmentationCrossEntropy`: softmax cross-entropy over the batch's pixels that are not void.
-
-    Args:
-        background_weight: Weight of a background pixel, relative to 1 for the pixels of objects; 1 in the paper.
-        class_weights: Weight of a pixel of each class of the dataset, in its order, without the background; None: 1 for each.
-    """
-    return losses.SegmentationCrossEntropy(background_weight, class_weights)
+def tiny_batch(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Targets (4, 5, 6), some of them void, and scores (4, 5, 6, 3) to try a loss by."""
+    masks = generator.choice(np.array([0, 1, 2, VOID]), (4, 5, 6))
+    return encode_targets(masks), generator.normal(size=(4, 5, 6, 3)).astype(np.float32)
 
 
 def build_metrics() -> "list[keras.metrics.Metric]":
     """`pixel_accuracy`: fraction of the pixels, void ones left out, with the highest score at their class."""
-    return [losses.ValidPixelAccuracy()]
+    return [objectives.ValidPixelAccuracy()]
 
 
 def decode_outputs(scores: np.ndarray, size: Sequence[int], *, resize: Resize = "bilinear") -> np.ndarray:

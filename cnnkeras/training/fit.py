@@ -1,6 +1,6 @@
 """Training a model with `fit`: the papers' weight decay, accumulated gradients, averaged weights, and the epochs of `cnnkeras.training.loop`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 
@@ -47,7 +47,7 @@ def fit(
     epochs: int,
     optimizer: Optimizer,
     schedule: Schedule,
-    loss: keras.losses.Loss,
+    loss: keras.losses.Loss | Callable,
     metrics: Sequence[keras.metrics.Metric] = (),
     patience_epochs: int | None = None,
     best_by: str | None = None,
@@ -75,7 +75,7 @@ def fit(
         epochs: Number of passes over the training batches.
         optimizer: Updates the weights; holds their decay and the base learning rate.
         schedule: Gives the factor on the base learning rate.
-        loss: A function of the targets and the model's outputs.
+        loss: Keras' loss, or a function of the targets and the model's outputs that gives a number for each example.
         metrics: Metrics for the logs.
         patience_epochs: Stop when `val_loss` has not fallen for this many epochs; None: never.
         best_by: Give the model the weights of the epoch that is best by this number of the logs: `val_loss`, or a metric, which is
@@ -152,7 +152,7 @@ def _is_distributed(model: keras.Model) -> bool:
     return strategy is not None and strategy.num_replicas_in_sync > 1
 
 
-def why_indivisible(model: keras.Model, loss: keras.losses.Loss) -> str | None:
+def why_indivisible(model: keras.Model, loss: keras.losses.Loss | Callable) -> str | None:
     """Why the gradients of parts of a batch do not add up to that of the whole; None if they do."""
     normalization = next(
         (layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)), None

@@ -30,6 +30,8 @@ class Statistics:
     std: float
 
 
+DEFINES = ("statistics", "read")
+
 _files = Files(__name__, "a format")
 names, load = _files.names, _files.load
 

@@ -2,7 +2,7 @@
 
 The file is read as YAML 1.2, as DVC reads it (so that 5e-4 is a number), and all of it is validated before anything runs. The options
 of a kind of source, an architecture or a loss are declared in its own file - as the fields of the class `Source` of `sources/KIND.py`,
-or as the keyword arguments of an architecture's `build`, of a task's `build_loss` and `postprocess`, of a view - and checked here.
+or as the keyword arguments of an architecture's `build`, of a loss's, of a task's `postprocess`, of a view - and checked here.
 
 - `datasets`, `training`, `testing`, `experiments`, `whole`: the keys and values of each section, as classes.
 - `parsed`, `sentences`: the file with its line numbers; pydantic's errors as sentences.

@@ -68,7 +68,7 @@ class Train(Entry):
         steps_per_execution: Steps that run between two returns to Python.
         threads: Cores that one operation of TensorFlow may use. None: all cores, and the rounding of the weights then depends on the
             number of cores.
-        loss: Keyword arguments of the task's `build_loss`.
+        loss: Keyword arguments of the `build` of the task's loss, or of another one of `cnnkeras/losses/` that its key `name` chooses.
         initial_weights: The model and the layers whose weights the training starts from.
         augmentation: Albumentations transforms, as of a dataset; they are applied to the packed training images anew in each epoch.
         min_visible_fraction: As of a dataset, for this augmentation.

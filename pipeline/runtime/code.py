@@ -30,7 +30,7 @@ SOURCES = Path(__file__).parents[2]  # the folder that holds the packages
 # Modules and packages that cannot change the outputs of a stage, each with the commands of the stages whose outputs they can change.
 NEUTRAL: dict[str, tuple[str, ...]] = {
     "cnnkeras.by_name": (),  # finds the file that params.yaml names
-    "cnnkeras.losses": ("train",),  # a task builds its loss only for a training
+    "cnnkeras.objectives": ("train",),  # losses, and metrics that a task builds only for a training
     "pipeline.cli": (),
     "pipeline.runtime": (),  # how a command runs: locks, signals, workers, paths, the terminal
     "pipeline.params": (),  # DVC compares the values of params.yaml, `check` those that params.yaml leaves to a default

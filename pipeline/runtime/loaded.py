@@ -31,7 +31,7 @@ class _Loader(SourceFileLoader):
         return {"mtime": number, "size": len(content)}
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module; what a plugin raises is one line that names its file."""
+        """Run the module; what a plugin raises or lacks is one line that names its file."""
         try:
             super().exec_module(module)
         except Exception as error:
@@ -39,6 +39,10 @@ class _Loader(SourceFileLoader):
 
             plugins.blame(self.name, error)
             raise
+        if "plugins" in Path(self.path).parts:
+            from pipeline.runtime import plugins
+
+            plugins.require_defined(module)
 
 
 class _Finder:

@@ -51,7 +51,7 @@ def params_file() -> Path:
 
 
 def plugins() -> Path:
-    """Folder of the project's own architectures, sources, claims and formats of weights (`runtime/plugins.py`)."""
+    """Folder of the project's own architectures, losses, sources, ... (`runtime/plugins.py`)."""
     return root() / "plugins"
 
 

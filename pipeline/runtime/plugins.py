@@ -9,9 +9,12 @@ a path, so that params.yaml alone runs nothing.
 """
 
 import ast
+import os
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
@@ -20,6 +23,7 @@ _STAGES = __name__.partition(".")[0]
 PACKAGES = {  # by the kind, which is the folder's name
     "architectures": "cnnkeras.architectures",
     "claims": f"{_STAGES}.lab.claims",
+    "losses": "cnnkeras.losses",
     "sources": f"{_STAGES}.sources",
     "weights": "cnnkeras.weights",
 }
@@ -99,18 +103,57 @@ def blame(module: str, error: Exception) -> None:
     Raises:
         InputError: The module is a plugin.
     """
-    file = file_of(module)
-    if file is None or isinstance(error, InputError):
+    if file_of(module) is None or isinstance(error, InputError):
         return
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else 1
-    received = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    raise InputError(f"{shown(file)}:{line}: expected a plugin that can be imported; received: {received}") from error
+    if isinstance(error, SyntaxError) and error.filename:
+        place = f"{shown(Path(error.filename))}:{error.lineno}"
+    else:
+        place = _place(error) or f"{shown(file_of(module))}:1"
+    raise InputError(f"{place}: expected a plugin that can be imported; received: {_received(error)}") from error
+
+
+def require_defined(module: ModuleType) -> None:
+    """Refuse a plugin without one of the names that the files of its package define (`DEFINES`); other modules pass.
+
+    Raises:
+        InputError: It lacks one.
+    """
+    package, _, name = module.__name__.rpartition(".")
+    if package not in _KINDS or not name or (file := file_of(module.__name__)) is None:
+        return
+    expected = sys.modules[package].DEFINES
+    if missing := [each for each in expected if not hasattr(module, each)]:
+        raise InputError(f"{shown(file)}: expected {', '.join(expected)}; received: none of {', '.join(missing)}")
+
+
+def said(error: BaseException) -> str | None:
+    """One line for an error that a plugin's code raised while it ran; None if no plugin did."""
+    while error is not None and not isinstance(error, InputError):
+        if place := _place(error):
+            return f"{place}: expected a plugin that runs; received: {_received(error)}"
+        error = error.__cause__
+    return None
+
+
+def _place(error: BaseException) -> str | None:
+    """The file and the line of a plugin's code from which an error came; None if no plugin's code ran."""
+    try:
+        own = f"{paths.plugins().resolve()}{os.sep}"
+    except InputError:  # no project
+        return None
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if os.path.realpath(frame.filename).startswith(own)
+    ]
+    return f"{shown(Path(frames[-1].filename))}:{frames[-1].lineno}" if frames else None
+
+
+def _received(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def shown(file: Path) -> str:
     """A path below the project's folder."""
-    return file.relative_to(paths.root()).as_posix()
+    return file.resolve().relative_to(paths.root().resolve()).as_posix()
 
 
 def require_followable(file: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from pipeline.runtime import paths, places, printable, signals
+from pipeline.runtime import paths, places, plugins, printable, signals
 from pipeline.runtime.errors import InputError
 
 STAGES = Path(__file__).parents[1] / "stages"
@@ -94,8 +94,9 @@ class Group(click.Group):
             # The reader of our output (head, less) has ended. Without this, Python prints another error at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(128 + signal.SIGPIPE)
-        except OSError as error:
-            if (sentence := places.said(error)) is None:
+        except Exception as error:
+            sentence = (places.said(error) if isinstance(error, OSError) else None) or plugins.said(error)
+            if sentence is None or isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
                 raise
             click.echo(f"Error: {sentence}", err=True)
             ctx.exit(2)

@@ -14,6 +14,7 @@ from typing import Any
 
 import lazy_loader
 
+from pipeline.runtime import plugins
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.signals import end_with_parent
 
@@ -150,7 +151,9 @@ def _answer(sender: Connection, parent: int, function: Callable[..., Any], argum
     try:
         answer = (True, function(*arguments))
     except Exception as error:
-        if not isinstance(error, InputError):
+        if sentence := plugins.said(error):
+            error = InputError(sentence)
+        elif not isinstance(error, InputError):
             error.add_note("".join(traceback.format_exception(error)))  # a traceback is not pickled
         answer = (False, error)
     sender.send(answer)
@@ -161,11 +164,21 @@ def _in_order(
 ) -> Iterator[Any]:
     waiting: deque[Future] = deque()
     for task in tasks:
-        waiting.append(executor.submit(function, task))
+        waiting.append(executor.submit(_task, function, task))
         if len(waiting) == under_way:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def _task(function: Callable[[Any], Any], task: Any) -> Any:
+    """Run a task; of an error of a plugin's only the sentence comes back, as its traceback stays here."""
+    try:
+        return function(task)
+    except Exception as error:
+        if sentence := plugins.said(error):
+            raise InputError(sentence) from error
+        raise
 
 
 def _start_worker(parent: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -210,5 +210,7 @@ class Kind(Protocol):
         """Examples of a split."""
 
 
+DEFINES = ("TASKS", "Source", "fetch", "examples")
+
 _files = Files(__name__, "a kind")
 names, load = _files.names, _files.load

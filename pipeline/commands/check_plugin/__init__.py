@@ -39,7 +39,8 @@ def run(files: Sequence[Path]) -> None:
         except InputError:
             raise
         except Exception as error:  # what a plugin's own code raises
-            raise InputError(f"{shown}: {' '.join(f'{error}'.split()) or type(error).__name__}") from error
+            sentence = None if isinstance(error, ValueError) else plugins.said(error)
+            raise InputError(sentence or f"{shown}: {' '.join(f'{error}'.split()) or type(error).__name__}") from error
         click.echo(f"{shown}: as {plugins.PACKAGES[kind]} has them")
     if not known:
         click.echo(f"no plugins: {paths.plugins() / 'README.md'} says what they are", err=True)

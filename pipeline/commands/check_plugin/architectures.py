@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from cnnkeras import tasks
 from cnnkeras.architectures import Published
-from pipeline.commands.plugin_contract import require_names
+from pipeline.commands.plugin_contract import require_tasks
 
 if TYPE_CHECKING:
     import keras
 
-_NAMES = ("TASKS", "VARIANTS", "PARAMETERS", "PAPER_SHAPES", "TINY", "PUBLISHED", "output_shape", "build")
 _GIVEN = ("input_shape", "output_shape", "variant", "input_mean", "input_std")
 
 
@@ -25,7 +23,6 @@ def check(module: ModuleType) -> None:
     Raises:
         ValueError: It lacks a name, its tables do not agree, or the network is not what they say.
     """
-    require_names(module, _NAMES)
     _check_tables(module)
     for variant in module.VARIANTS:
         _check_size(module, variant)
@@ -46,8 +43,7 @@ def _check_tables(module: ModuleType) -> None:
             raise ValueError(
                 f"{name}: expected an entry for each of VARIANTS; received: {', '.join(getattr(module, name))}"
             )
-    if not module.TASKS or not set(module.TASKS) <= set(tasks.names()):
-        raise ValueError(f"TASKS: expected some of {', '.join(tasks.names())}; received: {module.TASKS!r}")
+    require_tasks(module)
     for row in module.PUBLISHED:
         if not isinstance(row, Published):
             raise ValueError(f"PUBLISHED: expected rows of cnnkeras.architectures.Published; received: {row!r}")

@@ -74,5 +74,7 @@ class Findings:
     expected: Mapping[str, Any] = field(default_factory=dict)
 
 
+DEFINES = ("Settings", "measure")
+
 _files = Files(__name__, "a claim")
 names, load = _files.names, _files.load

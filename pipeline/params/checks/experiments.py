@@ -1,15 +1,14 @@
 """Checks of the entries under `experiments:` against their dataset and architecture."""
 
-from cnnkeras import architectures, tasks
+from cnnkeras import architectures
 from cnnkeras.architectures import check_task
 from cnnkeras.by_name import unknown
 from pipeline.params.checks.architectures import check_input, check_input_size, checked_model, known_architecture
 from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess, completed_predict
-from pipeline.params.checks.training import check_loss, check_normalization, check_training
+from pipeline.params.checks.training import check_normalization, check_training, checked_loss
 from pipeline.params.checks.transforms import check_end, check_transforms, check_visible_fraction
 from pipeline.params.experiments import Experiment, is_published
 from pipeline.params.parsed import ParsedFile
-from pipeline.params.sentences import checked_arguments
 from pipeline.params.whole import Params, input_shape, output_shape_of
 from pipeline.runtime import paths
 from pipeline.runtime.entries import Arguments
@@ -32,6 +31,7 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
     check_input_size(file, location, dataset, experiment)
     model = _fitting_model(file, params, location, experiment)
     check_training(file, params, name)
+    loss = checked_loss(file, params, name)
     check_normalization(file, params, name, model)
     check_similar_classes(file, params, location, experiment.dataset, experiment.evaluate)
     check_predict(file, params, location, experiment)
@@ -49,10 +49,6 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
         experiment.train.augmentation,
     )
     check_visible_fraction(file, (*location, "train"), experiment.train, dataset.task)
-    loss = checked_arguments(
-        file, (*location, "train", "loss"), tasks.load(dataset.task).build_loss, experiment.train.loss
-    )
-    check_loss(file, params, name, loss)
     postprocess = checked_postprocess(
         file, params, (*location, "postprocess"), experiment.dataset, experiment.postprocess
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from cnnkeras import architectures, tasks
+from cnnkeras import architectures, losses, tasks
 from pipeline.params.checks.architectures import BUILD_RESERVED
 from pipeline.runtime.entries import arguments_schema
 
@@ -31,7 +31,9 @@ def _functions(plain: Mapping[str, Any], entry: tuple[Any, ...]) -> Iterator[tup
         yield ("model",), architectures.load(architecture).build
     task = _value(plain, ("datasets", _value(plain, (*entry, "dataset")), "task"))
     if task in tasks.names():
-        yield ("train", "loss"), tasks.load(task).build_loss
+        named = _value(plain, (*entry, "train", "loss", losses.NAME)) or task
+        if named in losses.names():
+            yield ("train", "loss"), losses.load(named).build
         yield ("postprocess",), tasks.load(task).postprocess
 
 

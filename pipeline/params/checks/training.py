@@ -4,15 +4,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from cnnkeras import tasks
+from cnnkeras import losses, tasks
 from cnnkeras.by_name import unknown
 from cnnkeras.training import schedules
 from pipeline import sources
 from pipeline.backend import layer_table
 from pipeline.params.experiments import Experiment
 from pipeline.params.parsed import ParsedFile
+from pipeline.params.sentences import checked_arguments
 from pipeline.params.training import Train
 from pipeline.params.whole import Params, input_shape
+from pipeline.runtime.entries import Arguments
 
 # Bytes of the inputs of one step, in float32. The largest published batch, 65,536 images of 160 x 160 pixels on 3,456 GPUs, has
 # 19 GiB.
@@ -34,7 +36,7 @@ def check_training(file: ParsedFile, params: Params, name: str) -> None:
                 f"{MAX_BATCH_BYTES >> 30} GiB; received: {batch_size}",
             )
     _check_seeds(file, location, experiment)
-    _check_parts(file, (*location, "train", "accumulate"), experiment.train, params.task(name))
+    _check_parts(file, (*location, "train", "accumulate"), experiment.train)
     _check_mixing(file, (*location, "train", "mixup_alpha"), experiment.train, params.task(name))
     _check_best(file, (*location, "train", "keep_by"), experiment.train, params.datasets[experiment.dataset].task)
     if experiment.train.epochs:
@@ -80,24 +82,38 @@ def _check_seeds(file: ParsedFile, location: tuple[str, ...], experiment: Experi
         raise file.error((*location, "seeds"), f"expected something to train; received: {received}")
 
 
-def _check_parts(file: ParsedFile, location: tuple[str, ...], train: Train, task: str) -> None:
+def _check_parts(file: ParsedFile, location: tuple[str, ...], train: Train) -> None:
     if train.batch_size % train.accumulate:
         message = f"expected a number that divides batch_size, {train.batch_size}; received: {train.accumulate}"
         raise file.error(location, message)
-    if train.accumulate > 1 and not tasks.load(task).LOSS_IS_MEAN_OF_EXAMPLES:
-        message = (
-            f"expected none, as the loss of {task} averages over more than one example; received: {train.accumulate}"
-        )
-        raise file.error(location, f"{message}. Take a smaller batch_size")
 
 
-def check_loss(file: ParsedFile, params: Params, name: str, loss: Mapping[str, Any]) -> None:
-    """Refuse settings of a loss with numbers for more or fewer classes than the dataset has. `loss`: the checked ones."""
-    classes = params.known_classes(params.experiments[name].dataset)
-    for key in tasks.load(params.task(name)).LOSS_PER_CLASS:
-        if classes is not None and loss[key] is not None and len(loss[key]) != len(classes):
+def checked_loss(file: ParsedFile, params: Params, name: str) -> Arguments:
+    """The settings under `train.loss` with all defaults: with the key `name` if the file names another loss than the task's own.
+
+    Refuses numbers for more or fewer classes than the dataset has, and parts of a batch whose losses do not add up to the batch's.
+    """
+    experiment, task, location = params.experiments[name], params.task(name), ("experiments", name, "train", "loss")
+    chosen = experiment.train.loss.get(losses.NAME, task)
+    if chosen not in losses.names():
+        raise file.error((*location, losses.NAME), unknown(chosen, losses.names(), "loss"))
+    module = losses.load(chosen)
+    if task not in module.TASKS:
+        message = f"expected a loss of {task}; received: {chosen}, one of {', '.join(module.TASKS)}"
+        raise file.error((*location, losses.NAME), message)
+    written = {key: value for key, value in experiment.train.loss.items() if key != losses.NAME}
+    loss = checked_arguments(file, location, module.build, written)
+    classes = params.known_classes(experiment.dataset)
+    for key in module.PER_CLASS:
+        if classes is not None and loss.get(key) is not None and len(loss[key]) != len(classes):
             message = f"expected {len(classes)} numbers, one for each class; received: {len(loss[key])}"
-            raise file.error(("experiments", name, "train", "loss", key), message)
+            raise file.error((*location, key), message)
+    parts = experiment.train.accumulate
+    if parts > 1 and not module.IS_MEAN_OF_EXAMPLES:
+        noun = "the loss of" if chosen == task else "the loss"
+        message = f"expected none, as {noun} {chosen} averages over more than one example; received: {parts}"
+        raise file.error((*location[:-1], "accumulate"), f"{message}. Take a smaller batch_size")
+    return Arguments({**loss, **({losses.NAME: chosen} if losses.NAME in experiment.train.loss else {})})
 
 
 def _check_mixing(file: ParsedFile, location: tuple[str, ...], train: Train, task: str) -> None:

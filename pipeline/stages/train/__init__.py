@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnkeras import tasks
+from cnnkeras import losses, tasks
 from cnnkeras.training import optimizers, schedules
 from pipeline.backend import adam, devices, environment, model_files, normalization
 from pipeline.formats import history
@@ -252,7 +252,8 @@ def _fit(
     )
     callback.async_safe = True  # Keras need not wait for it after a step
     settings, task = training.settings, tasks.load(training.task)
-    loss = task.build_loss(**settings.loss)
+    chosen, arguments = losses.chosen(settings.loss, task=training.task)
+    loss = chosen.build(**arguments)
     start, kept = None, followers.checkpoints(watch)
     if kept is not None and (loaded := kept.load_with_past()) is not None:
         start, past = loaded
@@ -286,7 +287,9 @@ def _fit(
     except Exception as error:
         if not devices.lacks_memory(error):
             raise
-        raise InputError(_smaller(training, can_divide=why_indivisible(model, loss) is None)) from error
+        raise InputError(
+            _smaller(training, can_divide=chosen.IS_MEAN_OF_EXAMPLES and why_indivisible(model, loss) is None)
+        ) from error
 
 
 def _smaller(training: Training, *, can_divide: bool) -> str:
