@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -12,8 +12,20 @@ from pipeline.files import texts
 from pipeline.files.archives import Archives
 from pipeline.runtime.errors import InputError
 
+GroupColumn = Annotated[str | None, Field(exclude_if=lambda column: column is None)]
 Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
 MAX_ROWS = 2**24  # Open Images has 15 million boxes
+
+
+def refuse_two_groups(source: Any) -> Any:
+    """An entry whose groups are said once: by a column, or by its `splits`.
+
+    Raises:
+        ValueError: Both say them.
+    """
+    if source.group_column is not None and source.splits.groups is not None:
+        raise ValueError(f"group_column: expected none beside splits: groups; received: {source.group_column!r}")
+    return source
 
 
 class Row(NamedTuple):

@@ -121,7 +121,8 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     records = np.concatenate([read_records(archives, member, variant) for member in getattr(variant, part)])
     labels = _classes_of(records, variant, source.table(folder), part)
     listed, others = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
-    chosen = listed[source.splits.positions(split, len(listed))]
+    names = [_id(part, position) for position in listed]
+    chosen = listed[source.splits.chosen(split, names, labels=lambda number: [labels[listed[number]]])]
     return sources.Examples(
         chosen, partial(_read, records, variant, labels, part), others=[_id(part, position) for position in others]
     )

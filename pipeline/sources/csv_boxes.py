@@ -26,7 +26,7 @@ from pipeline.files.archives import Archives
 from pipeline.files.classes import ALL, Classes, Classified, Listed, in_order
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
-from pipeline.files.tables import Delimiter, Row, read_rows
+from pipeline.files.tables import Delimiter, GroupColumn, Row, read_rows, refuse_two_groups
 from pipeline.images import reading
 from pipeline.runtime.errors import InputError
 from pipeline.sources.coco.instances import MAX_NUMBER
@@ -51,6 +51,7 @@ class Source(PublishedArchives, Classified, sources.SourceEntry):
         box_columns: The four columns of a box, or the one that has four numbers: `[281, 187, 327, 223]`.
         box_format: What the four numbers are: `corners` x0, y0, x1, y1; `corner_and_size` x0, y0, width, height; `centre_and_size`.
         box_units: `pixels`, or `fractions` of the image's width and height.
+        group_column: The column that says which images belong together, such as those of a patient: a group's images are drawn together.
         delimiter: What is between two values.
         splits: Which table serves which split, its path below the root.
     """
@@ -64,6 +65,7 @@ class Source(PublishedArchives, Classified, sources.SourceEntry):
     box_columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=4)]
     box_format: Literal["corners", "corner_and_size", "centre_and_size"] = "corners"
     box_units: Literal["pixels", "fractions"] = "pixels"
+    group_column: GroupColumn = None
     delimiter: Delimiter = ","
     splits: Splits[Part]
 
@@ -74,7 +76,7 @@ class Source(PublishedArchives, Classified, sources.SourceEntry):
         if self.label_column is None and (self.takes_all or len(self.classes) > 1):
             received = ALL if self.takes_all else len(self.classes)
             raise ValueError(f"classes: expected one class without label_column; received: {received}")
-        return self
+        return refuse_two_groups(self)
 
 
 fetch = fetch_archives
@@ -92,6 +94,7 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     labels, paths = classes.indices(), image_files.Paths(archives, below)
     objects: dict[str, list[tuple[tuple[float, ...], int | None]]] = {}
     problems: dict[str, str] = {}
+    groups: dict[str, str] = {}
     for row in _rows(source, archives, member):
         image = row.values[0]
         name = (paths.find(image) if image else None) or image
@@ -99,12 +102,23 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
             problems[name] = (
                 f"{row.where}: expected an image in {below or './'}; received: {image!r}{archives.note_on_names}"
             )
+        group = row.values[1 + len(source.box_columns)] if source.group_column else ""
+        if groups.setdefault(name, group) != group:
+            raise InputError(f"{row.where}: expected {image} in one group; received: {groups[name]!r} and {group!r}")
         objects.setdefault(name, []).extend(_object(row, source, classes, labels))
     if source.box_units == "pixels":
         corners = [_corners(box, source.box_format) for each in objects.values() for box, _ in each]
         sources.refuse_fractions(np.array(corners, np.float64).reshape(-1, 4), member)
     names = list(objects)
-    names = [names[position] for position in source.splits.positions(split, len(names))]
+    positions = source.splits.chosen(
+        split,
+        names,
+        archives=archives,
+        root=source.root,
+        labels=lambda position: [label for _, label in objects[names[position]] if label is not None],
+        groups=[groups[name] for name in names] if source.group_column else None,
+    )
+    names = [names[position] for position in positions]
     ids = image_files.ids(name.removeprefix(below) for name in names)
     reader = _Reader(archives, source, objects, problems)
     return sources.Examples(list(zip(ids, names, strict=True)), reader.read)
@@ -117,7 +131,8 @@ def labels_in(source: Source, folder: Path) -> dict[str, str]:
 
 
 def _rows(source: Source, archives: Archives, member: str) -> list[Row]:
-    columns = (source.image_column, *source.box_columns, *([source.label_column] if source.label_column else []))
+    last = [column for column in (source.group_column, source.label_column) if column]
+    columns = (source.image_column, *source.box_columns, *last)
     return read_rows(archives, member, columns, source.delimiter)
 
 

@@ -10,7 +10,7 @@ An image is named by its file, with or without its ending, or by a path whose en
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline import sources
 from pipeline.files import image_files, texts
@@ -18,7 +18,7 @@ from pipeline.files.archives import Archives
 from pipeline.files.classes import Classified, Listed, in_order
 from pipeline.files.published_archives import PublishedArchives, fetch_archives
 from pipeline.files.splits import Splits
-from pipeline.files.tables import Delimiter, Row, read_rows
+from pipeline.files.tables import Delimiter, GroupColumn, Row, read_rows, refuse_two_groups
 from pipeline.runtime.errors import InputError
 
 TASKS = ("classification",)
@@ -36,6 +36,7 @@ class Source(PublishedArchives, Classified, sources.SourceEntry):
         image_column: The column that names the images.
         label_column: The column that has their classes.
         labels: The values of that column, in the order of the classes; as a mapping, with the name of each class: `{0: healthy, 1: scab}`; or `all`.
+        group_column: The column that says which images belong together, such as those of a patient: a group's images are drawn together.
         delimiter: What is between two values.
         splits: Which table serves which split, its path below the root.
     """
@@ -48,8 +49,13 @@ class Source(PublishedArchives, Classified, sources.SourceEntry):
     image_column: str
     label_column: str
     labels: Listed
+    group_column: GroupColumn = None
     delimiter: Delimiter = ","
     splits: Splits[Part]
+
+    @model_validator(mode="after")
+    def _says_groups_once(self) -> "Source":
+        return refuse_two_groups(self)
 
 
 fetch = fetch_archives
@@ -69,7 +75,7 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     labels, others = classes.indices(), []
     found: dict[str, tuple[Row, int]] = {}
     for row in rows:
-        image, value = row.values
+        image, value = row.values[:2]
         if value not in labels and not classes.drops_others:
             raise classes.refused(value, row.where)
         if value not in labels:
@@ -82,7 +88,15 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
             )
         found[name or row.where] = row, labels[value]
     names = list(found)
-    names = [names[position] for position in source.splits.positions(split, len(names))]
+    positions = source.splits.chosen(
+        split,
+        names,
+        archives=archives,
+        root=source.root,
+        labels=lambda position: [found[names[position]][1]],
+        groups=[row.values[2] for row, _ in found.values()] if source.group_column else None,
+    )
+    names = [names[position] for position in positions]
     ids = image_files.ids(name.removeprefix(below) for name in names)
 
     def read(item: tuple[str, str]) -> sources.Example:
@@ -104,4 +118,5 @@ def labels_in(source: Source, folder: Path) -> dict[str, str]:
 
 def _rows(source: Source, archives: Archives, part: str) -> list[Row]:
     member = image_files.below(source.root) + part
-    return read_rows(archives, member, (source.image_column, source.label_column), source.delimiter)
+    columns = (source.image_column, source.label_column, *([source.group_column] if source.group_column else []))
+    return read_rows(archives, member, columns, source.delimiter)

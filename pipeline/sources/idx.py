@@ -78,7 +78,8 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
         raise InputError(f"{labels_file}: expected {len(images):,} labels, one an image; received: {len(labels):,}")
     labels = sources.numbered_labels(labels, source.table(folder), str(labels_file))
     listed, others = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
-    chosen = listed[source.splits.positions(split, len(listed))]
+    names = [_id(part, position) for position in listed]
+    chosen = listed[source.splits.chosen(split, names, labels=lambda number: [labels[listed[number]]])]
     return sources.Examples(
         chosen, partial(_read, images, labels, part), others=[_id(part, position) for position in others]
     )

@@ -103,7 +103,14 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     left_out = [] if part.lower().endswith(LIST_ENDING) else _beside_images(archives, source, part, indices)
     if source.splits.is_drawn(split):
         _check_each_class(source, classes, part, labelled, left_out)
-    labelled = [labelled[position] for position in source.splits.positions(split, len(labelled))]
+    positions = source.splits.chosen(
+        split,
+        [image.name for image in labelled],
+        archives=archives,
+        root=source.root,
+        labels=lambda position: [indices.get(labelled[position].folder)],
+    )
+    labelled = [labelled[position] for position in positions]
     start = len(image_files.below(source.root))
     ids = image_files.ids(image.name[start:] for image in labelled)
 

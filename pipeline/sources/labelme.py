@@ -105,7 +105,19 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     """
     archives, start = source.open(folder), image_files.below(source.root)
     names = _annotations(source, archives, source.splits.part(split))
-    names = [names[position] for position in source.splits.positions(split, len(names))]
+    indices = source.table(folder).indices()
+    positions = source.splits.chosen(
+        split,
+        names,
+        archives=archives,
+        root=source.root,
+        labels=lambda position: (
+            indices[each.label]
+            for each in read_annotation(archives[names[position]], names[position]).objects
+            if each.label in indices
+        ),
+    )
+    names = [names[position] for position in positions]
     ids = image_files.ids(name[len(start) :] for name in names)
     return sources.Examples(
         list(zip(ids, names, strict=True)),

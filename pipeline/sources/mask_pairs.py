@@ -181,9 +181,17 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     """
     archives, part = source.open(folder), source.splits.part(split)
     pairs, left_out = _pairs(archives, source.root, part)
-    pairs = [pairs[position] for position in source.splits.positions(split, len(pairs))]
-    ids = image_files.ids(PurePosixPath(pair.image).name for pair in pairs)
     reader = _Reader(archives, source, _labels_of_values(source, source.table(folder)))
+
+    def labels(position: int) -> set[int]:
+        found = np.unique(reader.values(pairs[position].mask)).tolist() if not pairs[position].problem else ()
+        return {label for value in found if (label := reader.labels.get(value)) not in (None, 0, VOID)}
+
+    positions = source.splits.chosen(
+        split, [pair.image for pair in pairs], archives=archives, root=source.root, labels=labels
+    )
+    pairs = [pairs[position] for position in positions]
+    ids = image_files.ids(PurePosixPath(pair.image).name for pair in pairs)
     return sources.Examples(list(zip(ids, pairs, strict=True)), reader.read, left_out)
 
 

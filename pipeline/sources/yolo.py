@@ -105,7 +105,15 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     """
     archives = source.open(folder)
     names = _labelled(archives, source, source.splits.part(split))
-    names = [names[position] for position in source.splits.positions(split, len(names))]
+    indices = source.table(folder).indices()
+
+    def labels(position: int) -> list[int]:
+        file = label_file(names[position])
+        found = read_objects(archives[file], file) if file in archives else []
+        return [indices[str(each.label)] for each in found if str(each.label) in indices]
+
+    positions = source.splits.chosen(split, names, archives=archives, root=source.root, labels=labels)
+    names = [names[position] for position in positions]
     ids = image_files.ids(name[len(image_files.below(source.root)) :] for name in names)
     reader = _Reader(archives, source.table(folder), masks)
     return sources.Examples(list(zip(ids, names, strict=True)), reader.read)

@@ -78,7 +78,15 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     """
     archives, part = source.open(folder), source.splits.part(split)
     instances = read_instances(archives, part.annotations, source.table(folder))
-    positions = source.splits.positions(split, len(instances.images))
+    start = image_files.below(part.images)
+    positions = source.splits.chosen(
+        split,
+        [start + name for _, name in instances.images],
+        archives=archives,
+        labels=lambda position: {
+            instances.labels[entry.category_id] for entry in instances.objects.get(instances.images[position][0], ())
+        },
+    )
     images = [instances.images[position] for position in positions]
     ids = image_files.ids(name for _, name in images)
     reader = _Reader(archives, part, instances, has_masks=masks)

@@ -156,10 +156,20 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
     listed = _images(archives, source, source.splits.part(split), masks=masks)
     if twice := [id for id, count in Counter(id for _, id in listed).items() if count > 1]:
         raise InputError(f"splits.{split}: expected each id in one list, once; received: {twice[0]} twice")
-    listed = [listed[position] for position in source.splits.positions(split, len(listed))]
+    classes = source.table(folder)
+    indices = classes.indices()
+
+    def labels(position: int) -> list[int]:
+        place, id = listed[position]
+        member = f"{place.annotations}{id}.xml"
+        return [indices[name] for name in read_names(archives[member], member) if name in indices]
+
+    positions = source.splits.chosen(
+        split, _names(archives, listed), archives=archives, root=source.root, labels=labels
+    )
+    listed = [listed[position] for position in positions]
     if source.extra_masks and masks and split == "train":
         listed += _extra_images(archives, source)
-    classes = source.table(folder)
     palette = _palette(source, classes) if masks else ()
     return read_examples(archives, classes, listed, source.extra_masks, masks=masks, palette=palette)
 
@@ -172,6 +182,15 @@ def labels_in(source: Source, folder: Path) -> dict[str, str]:
             with contextlib.suppress(InputError):  # a broken file is named when its image is read
                 names.update(read_names(archives[member], member))
     return {name: name for name in CLASSES if name in names} if names <= set(CLASSES) else in_order(names)
+
+
+def _names(archives: Archives, listed: Sequence[Image]) -> list[str]:
+    """Names of the images, with their endings where they are there."""
+    folders = tuple({place.images for place, _ in listed})
+    names = {
+        name.rpartition(".")[0]: name for name in archives if name.startswith(folders) and image_files.is_image(name)
+    }
+    return [names.get(f"{place.images}{id}", f"{place.images}{id}.jpg") for place, id in listed]
 
 
 def _palette(source: Source, classes: Classes) -> tuple[str, ...]:
