@@ -79,7 +79,7 @@ def test_chains_that_run_at_a_time_have_a_core_each(jobs, tmp_path, monkeypatch)
     monkeypatch.delenv(cores.CORE, raising=False)
     monkeypatch.setattr(repro, "_DVC", (sys.executable, "-c", program))
     monkeypatch.setattr(cores, "separate", lambda: [0, 1])
-    parts = {name: repro.Chain((name,), frozenset(), 1) for name in "abcde"}
+    parts = {name: repro.Chain((name,), frozenset(), 1, 0) for name in "abcde"}
     outcome = repro._run_chains(parts, jobs, frozenset(), _Lines(), keep_going=True)
     assert not outcome.failed
     used = [file.name.partition(" ")[2] for file in tmp_path.glob("ran*")]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import networkx
 import pytest
 
 from pipeline.commands import repro
@@ -204,11 +205,23 @@ def test_a_failure_of_the_view_stops_nothing(monkeypatch, tmp_path, first, start
     monkeypatch.chdir(tmp_path)
     program = f"import sys, pathlib; pathlib.Path(sys.argv[-1]).touch(); sys.exit(sys.argv[-1] == {first!r})"
     monkeypatch.setattr(repro, "_DVC", (sys.executable, "-c", program))
-    parts = {name: repro.Chain((name,), frozenset(), depth) for name, depth in ((first, 2), ("train@b", 1))}
+    parts = {name: repro.Chain((name,), frozenset(), depth, 0) for name, depth in ((first, 2), ("train@b", 1))}
     with StageLines(2) as lines:
         outcome = repro._run_chains(parts, 1, set(), lines, keep_going=False)
     assert (outcome.code, outcome.failed) == (1, [first])
     assert {file.name for file in tmp_path.iterdir()} == started
+
+
+def test_of_equally_deep_chains_the_one_that_much_had_to_run_before_begins_first(monkeypatch, tmp_path):
+    """The figure of four trained models is the last thing that can begin, and shall not wait for measurements that could have run all the time."""
+    monkeypatch.chdir(tmp_path)
+    program = "import sys; open('began', 'a').write(sys.argv[-1] + ' ')"
+    monkeypatch.setattr(repro, "_DVC", (sys.executable, "-c", program))
+    graph = networkx.DiGraph([("train@a", "log@a"), ("train@a", "lab@of_a")])
+    graph.add_nodes_from(["lab@alone", "lab@other"])
+    with StageLines(5) as lines:
+        repro._run_chains(repro.chains(graph), 1, set(), lines, keep_going=False)
+    assert (tmp_path / "began").read_text().split() == ["train@a", "lab@of_a", "log@a", "lab@alone", "lab@other"]
 
 
 def test_the_plan_says_how_long_stages_took(project):  # noqa: F811

@@ -57,11 +57,13 @@ class Chain:
         stages: DVC's names of the stages, in the order of running.
         follows: First stages of the chains that must end before.
         depth: Number of stages on the longest path from the chain's first stage to the end of the graph.
+        height: Number of stages that must run before the first.
     """
 
     stages: tuple[str, ...]
     follows: frozenset[str]
     depth: int
+    height: int
 
 
 @dataclass
@@ -193,7 +195,12 @@ def chains(graph: networkx.DiGraph, alone: Set[str] = frozenset()) -> dict[str, 
         first[name] = first[before[0]] if continues else name
         members.setdefault(first[name], []).append(name)
     return {
-        start: Chain(tuple(stages), frozenset(first[before] for before in graph.predecessors(start)), depths[start])
+        start: Chain(
+            stages=tuple(stages),
+            follows=frozenset(first[before] for before in graph.predecessors(start)),
+            depth=depths[start],
+            height=len(networkx.ancestors(graph, start)),
+        )
         for start, stages in members.items()
     }
 
@@ -201,7 +208,9 @@ def chains(graph: networkx.DiGraph, alone: Set[str] = frozenset()) -> dict[str, 
 def _run_chains(
     parts: Mapping[str, Chain], jobs: int, forced: Set[str], lines: StageLines, *, keep_going: bool
 ) -> Outcome:
-    """Run all chains, up to `jobs` at a time, the deepest first; after a failure only what does not depend on it, or nothing.
+    """Run all chains, up to `jobs` at a time; after a failure only what does not depend on it, or nothing.
+
+    The deepest begin first, and of equally deep ones those that much had to run before: what could begin last shall not also end last.
 
     Args:
         parts: The chains by their first stage.
@@ -219,7 +228,7 @@ def _run_chains(
             if not keep_going and any(definition.command(stage.partition("@")[0]) != _VIEW for stage in outcome.failed):
                 left.clear()
             ready = [name for name, chain in left.items() if chain.follows <= done]
-            ready.sort(key=lambda name: -left[name].depth)
+            ready.sort(key=lambda name: (-left[name].depth, -left[name].height))
             for name in ready[: jobs - len(running)]:
                 options = ["--single-item", *(["--force"] if name in forced else ())]
                 if free:
