@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.commands.check_plugin import require
+from pipeline.images import transform_table, transforms
 from pipeline.runtime import plugins
 from pipeline.tracking import models
 from tests.copied_project import REPOSITORY, environment
@@ -177,6 +178,9 @@ def loaded(file: Path, text: str | None = None):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+VIGNETTE = example("transforms/vignette.py")
 
 
 def ours() -> list[tuple[str, str]]:
@@ -371,6 +375,96 @@ def test_a_loss_is_held_to_what_it_says_of_itself(text, message, tmp_path):
     """By random targets and outputs."""
     with pytest.raises(ValueError, match=re.escape(message)):
         require("losses", loaded(tmp_path / "own.py", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (VIGNETTE, None),
+        (VIGNETTE.replace("*,\n    strength", "strength"), "build: expected keyword-only arguments; received: strength, p"),
+        (VIGNETTE.replace("self.py_random.uniform(*strength)", "np.random.default_rng().uniform(0.2, 0.9)"), "build: expected equal images for equal seeds; received: others"),
+        (VIGNETTE.replace("return np.rint(img", "return np.rint(img[:8]").replace("r2[..., None]", "r2[:8, :, None]"), "build: expected images of the size that they had, (40, 56, 3); received: (8, 56, 3)"),
+        (VIGNETTE.replace(".astype(np.uint8)", ""), "expected transforms that keep images RGB with values 0..255; received: float64"),
+        (VIGNETTE.replace("return Vignette(p=p)", "return 3"), "expected an ImageOnlyTransform or a DualTransform of albumentations from build; received: builtins.int"),
+        (VIGNETTE.replace("height, width = img.shape[:2]", "img[:] = 0\n            height, width = img.shape[:2]"), "build: expected a transform that leaves its input as it is"),
+        (VIGNETTE.replace('TINY = {"strength": (0.5, 0.5)', 'TINY = {"strngth": (0.5, 0.5)'), "unknown key 'strngth'; did you mean 'strength'?"),
+    ],
+)  # fmt: skip
+def test_a_transform_is_held_to_what_it_has_to_keep(text, message, tmp_path, monkeypatch):
+    """By images of two sizes."""
+    monkeypatch.setattr(transforms, "__path__", [str(tmp_path)])
+    transform_table.arguments.cache_clear()
+    name = f"own_{abs(hash(text))}"  # a module of this name is imported once
+    (tmp_path / f"{name}.py").write_text(text)
+    module = transforms.load(name)
+    if message is None:
+        require("transforms", module)
+        return
+    with pytest.raises(ValueError, match=re.escape(message)):
+        require("transforms", module)
+
+
+def test_the_example_of_a_transform_is_its_formula():
+    """I / (1 + (s r)^2)^2, by loops: the centre as it is, a corner by 1 / (1 + s^2)^2, limits that hold."""
+    vignette = loaded(EXAMPLES / "transforms/vignette.py").build(strength=(0.5, 0.5), p=1.0)
+    image = np.full((5, 9, 3), 200, np.uint8)
+    found = vignette(image=image)["image"]
+    for y, x in np.ndindex(5, 9):
+        r2 = ((y - 2) ** 2 + (x - 4) ** 2) / (2**2 + 4**2)
+        assert (found[y, x] == round(200 / (1 + 0.25 * r2) ** 2)).all()
+    assert found[2, 4, 0] == 200
+    assert found[0, 0, 0] == round(200 / 1.25**2) == 128
+
+
+OWN_TRANSFORM = """\
+seed: 1
+sources:
+  digits: {kind: digit_scenes, seed: 1, scenes: {train: 30, val: 2, test: 2}}
+datasets:
+  own: {source: digits, task: detection, size: [32, 32], copies: 1, augmentation: [{vignette: {strength: [0.8, 0.8], p: 1.0}}]}
+  usual: {source: digits, task: detection, size: [32, 32], copies: 1, augmentation: [{HorizontalFlip: {p: 1.0}}]}
+experiments: {}
+"""
+
+
+def test_a_transform_of_ones_own_augments_by_worker_processes(place):
+    """With real DVC: darker copies; an edit makes stale the data set that names it and no other; what raises or is wrong is one line."""
+    place.write("plugins/transforms/vignette.py", VIGNETTE)
+    place.write("params.yaml", OWN_TRANSFORM)
+    place.start("dvc", "repro", "augment@own", "augment@usual")
+    images = {name: np.load(place.folder / f"data/augmented/{name}/train/inputs.npy") for name in ("own", "usual")}
+    plain, darker = images["own"][::2].astype(float), images["own"][1::2].astype(float)
+    assert (darker <= plain + 1).all()
+    assert darker[:, 0, 0].sum() < 0.6 * plain[:, 0, 0].sum()  # 1 / (1 + 0.64)^2 is 0.37
+    np.testing.assert_array_equal(images["usual"][::2], images["own"][::2])
+    before = stale(place)
+    assert not before & {"augment@own", "augment@usual"}
+    place.write("plugins/transforms/vignette.py", VIGNETTE.replace("** 2)\n", "** 2)  # dark\n"))
+    assert stale(place) == before
+    place.write("plugins/transforms/vignette.py", VIGNETTE.replace("drawn**2", "drawn**3"))
+    assert stale(place) - before == {"augment@own"}
+    place.write(
+        "plugins/transforms/vignette.py",
+        VIGNETTE.replace("height, width = img.shape[:2]", "height, width = img.shaep[:2]"),
+    )
+    said = place.run("augment", "own", "--workers", "2", code=2)
+    assert re.search(
+        r"Error: plugins/transforms/vignette\.py:\d+: expected a plugin that runs; received: AttributeError", said
+    )
+    for old, new, message in (
+        ("vignette", "vignete", "unknown transform 'vignete'; did you mean 'vignette'?"),
+        ("strength: [", "strenth: [", "unknown key 'strenth'; did you mean 'strength'? (known: p, strength)"),
+        (
+            "[0.8, 0.8]",
+            "[-1, 0.8]",
+            "augmentation.0.vignette.strength.0: expected a number of at least 0; received: -1",
+        ),
+    ):
+        place.write("params.yaml", OWN_TRANSFORM.replace(old, new))
+        assert message in place.run("check", code=2)
+    place.write("params.yaml", OWN_TRANSFORM.replace("vignette", "Affine"))
+    place.write("plugins/transforms/Affine.py", VIGNETTE)
+    assert "plugins/transforms/Affine" in place.run("check", code=2)
 
 
 def test_a_name_of_params_is_no_path(place):

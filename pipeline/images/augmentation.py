@@ -18,6 +18,7 @@ from cnnkeras.by_name import nearest
 from pipeline.images.annotated import AnnotatedImage
 from pipeline.images.principal_components import evenly_spaced
 from pipeline.images.transform_table import MIN_VISIBLE_FRACTION
+from pipeline.runtime import plugins
 from pipeline.runtime.errors import InputError
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask the network for a newer version
@@ -30,7 +31,7 @@ from albumentations.core.transforms_interface import (
     Transform3D,
 )
 
-from pipeline.images import paper_transforms, transform_sizes
+from pipeline.images import paper_transforms, transform_sizes, transforms
 
 Transforms = Sequence[Mapping[str, Mapping[str, Any]]]
 
@@ -71,7 +72,7 @@ class Policy:
     def fit(self, count: int, read: Callable[[int], np.ndarray | None]) -> None:
         """Fit what depends on the training images, of which there are `count`; `read` gives one by its position."""
         for transform in self._compose.transforms:
-            if isinstance(transform, paper_transforms.PCALighting):
+            if hasattr(transform, "fit"):
                 found = (read(int(position)) for position in evenly_spaced(count, transform.images))
                 transform.fit(image for image in found if image is not None)
 
@@ -111,7 +112,8 @@ class Policy:
             result = self._compose(**targets)
         except Exception as error:  # albumentations' own, OpenCV's and Python's: no common base class
             raise InputError(
-                f"{self._where}: expected transforms that fit the images; received: {_first_line(error)}"
+                plugins.said(error)
+                or f"{self._where}: expected transforms that fit the images; received: {_first_line(error)}"
             ) from error
         return self._collect(example, result)
 
@@ -156,6 +158,8 @@ def transform(name: str) -> type[BasicTransform]:
 
 
 def _build(name: str, arguments: Mapping[str, Any], where: str) -> BasicTransform:
+    if name in transforms.names():
+        return _own(name, arguments, where)
     if name not in transform_names():
         raise InputError(f"{where}: unknown transform {name!r}{nearest(name, transform_names())}")
     cls = transform(name)
@@ -171,6 +175,17 @@ def _build(name: str, arguments: Mapping[str, Any], where: str) -> BasicTransfor
             return cls(**arguments)
     except (ValueError, TypeError, UserWarning) as error:
         raise InputError(f"{where}.{name}: {_value_error(error, arguments)}") from error
+
+
+def _own(name: str, arguments: Mapping[str, Any], where: str) -> BasicTransform:
+    """A transform of the project's own, whose arguments were checked by its signature."""
+    built = transforms.load(name).build(**arguments)
+    if not isinstance(built, DualTransform | ImageOnlyTransform):
+        received = f"{type(built).__module__}.{type(built).__name__}"
+        raise InputError(
+            f"{where}.{name}: expected an ImageOnlyTransform or a DualTransform of albumentations from build; received: {received}"
+        )
+    return built
 
 
 def _value_error(error: Exception, arguments: Mapping[str, Any]) -> str:

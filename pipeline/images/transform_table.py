@@ -1,4 +1,4 @@
-"""The transforms that params.yaml may name and their arguments, from transforms.json: without albumentations, which takes a second.
+"""The transforms that params.yaml may name and their arguments, from transforms.json and the project's plugins: without albumentations, which takes a second.
 
 The table is written by `write_transform_table`. When a transform is made, albumentations has the last word.
 """
@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal, Union
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, create_model
 
-from pipeline.runtime.entries import Entry
+from pipeline.images import transforms
+from pipeline.runtime.entries import Entry, arguments_schema
+from pipeline.runtime.errors import InputError
 
 # A box of which a transform leaves less than this fraction in the image is dropped, unless params.yaml says otherwise: what remains
 # shows too little of it.
@@ -35,13 +37,25 @@ def table() -> dict[str, dict[str, Any]]:
     return json.loads(TABLE.read_text(encoding="utf-8"))
 
 
+def names() -> list[str]:
+    """Names of all transforms that params.yaml may name, the project's own among them."""
+    return sorted({*table(), *transforms.names()})
+
+
 @cache
 def arguments(transform: str) -> type[Entry]:
     """What a transform may be told.
 
     Raises:
         KeyError: There is no such transform.
+        InputError: A plugin has the name of one of albumentations' transforms or of ours.
     """
+    if transform in transforms.names():
+        if transform in table():
+            raise InputError(
+                f"plugins/transforms/{transform}: expected a name that no transform of albumentations or of ours has; received: {transform}"
+            )
+        return arguments_schema(transforms.load(transform).build)
     entry = table()[transform]
     fields = {
         name: (_type(schema), ... if name in entry["required"] else None) for name, schema in entry["arguments"].items()

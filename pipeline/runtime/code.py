@@ -45,6 +45,8 @@ DECIDING = {"pipeline.params": "pipeline.params.whole"}
 
 # Keys of params.yaml whose values name files or functions, and keys whose values name other entries, with the sections of those.
 NAMING = frozenset(("kind", "architecture", "architectures", "task", "format", "claim", "name"))
+KEYS_NAME = "augmentation"  # the keys of the mappings in this list name files or functions, as values do elsewhere
+ONLY_NAMED = (f"{PACKAGES[1]}.images.transforms",)  # of these packages an entry that names no file loads none
 REFERRING = {"dataset": ("datasets",), "source": ("sources",), "members": ("experiments", "ensembles")}
 
 
@@ -149,7 +151,8 @@ class Code:
         names = plugins.names(self._file(package).parent)
         if own := plugins.folder(package):
             names |= plugins.names(own)
-        return [(f"{package}.{name}", ()) for name in names & words or names]
+        named = names & words
+        return [(f"{package}.{name}", ()) for name in (named if package in ONLY_NAMED else named or names)]
 
     def _digest(self, module: str, taken: Set[str], words: Set[str]) -> str:
         """Digest of a module's code. Of functions that are found by name, only those count that the entry names or other modules use."""
@@ -218,6 +221,8 @@ def _words(values: Mapping[str, Any], entry: Any, key: str = "") -> Iterator[str
     """Names of files and functions in an entry of params.yaml and in the entries that it refers to."""
     if isinstance(entry, Mapping):
         for inner, value in entry.items():
+            if key == KEYS_NAME:
+                yield str(inner)
             yield from _words(values, value, str(inner))
     elif isinstance(entry, list | tuple):
         for value in entry:

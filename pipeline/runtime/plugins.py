@@ -25,6 +25,7 @@ PACKAGES = {  # by the kind, which is the folder's name
     "claims": f"{_STAGES}.lab.claims",
     "losses": "cnnkeras.losses",
     "sources": f"{_STAGES}.sources",
+    "transforms": f"{_STAGES}.images.transforms",
     "weights": "cnnkeras.weights",
 }
 _KINDS = {package: kind for kind, package in PACKAGES.items()}

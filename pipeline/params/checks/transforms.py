@@ -16,7 +16,7 @@ from pipeline.runtime.entries import Entry
 
 def check_transforms(file: ParsedFile, location: tuple[str, ...], transforms: Transforms) -> None:
     """Refuse an unknown transform, an unknown argument, and a value that the argument cannot have."""
-    known = transform_table.table()
+    known = transform_table.names()
     for position, transform in enumerate(transforms):
         for name, arguments in transform.items():
             key = (*location, position, name)
