@@ -45,7 +45,7 @@ install: $(RUNS) ## Install what running needs, and run nothing
 repro: $(RUNS) ## Run what changed, of every stage and experiment, print the results table and write results/report.html
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
 	@cnnkeras repro --keep-going $(if $(JOBS),--jobs $(JOBS)); ended=$$?; \
-		cnnkeras log && cnnkeras report --html && exit $$ended
+		cnnkeras log & cnnkeras report --html && wait $$! && exit $$ended
 
 test: lint ## Run the linters and all tests, two files of tests at a time
 	@pytest --numprocesses 2 --dist loadfile
