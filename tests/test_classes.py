@@ -37,7 +37,14 @@ ALL_OF_TRAIN = {
     "folders": (8, 8),
     "csv_labels": (6, 6),
 }  # before a fraction is drawn: images of the first, of the second class
-WITHOUT = {"idx", "cifar", "digit_scenes", "mnist1d", "files"}  # tested below, or with classes of their own
+WITHOUT = {
+    "idx",
+    "cifar",
+    "hugging_face",
+    "digit_scenes",
+    "mnist1d",
+    "files",
+}  # tested below, or with classes of their own
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ one without area or outside the image is dropped and counted, one that sticks ou
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -36,6 +36,7 @@ HAS_OBJECTS = True
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _EMPTY = frozenset(("", "nan", "null", "none", "[]", "no_box"))
 
+BoxFormat = Literal["corners", "corner_and_size", "centre_and_size"]
 Part = Annotated[str, Field(min_length=1), AfterValidator(texts.normal_path)]
 
 
@@ -63,7 +64,7 @@ class Source(PublishedArchives, Classified, sources.SourceEntry):
     label_column: str | None = None
     classes: Listed
     box_columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=4)]
-    box_format: Literal["corners", "corner_and_size", "centre_and_size"] = "corners"
+    box_format: BoxFormat = "corners"
     box_units: Literal["pixels", "fractions"] = "pixels"
     group_column: GroupColumn = None
     delimiter: Delimiter = ","
@@ -107,8 +108,8 @@ def examples(source: Source, folder: Path, *, masks: bool, split: str) -> source
             raise InputError(f"{row.where}: expected {image} in one group; received: {groups[name]!r} and {group!r}")
         objects.setdefault(name, []).extend(_object(row, source, classes, labels))
     if source.box_units == "pixels":
-        corners = [_corners(box, source.box_format) for each in objects.values() for box, _ in each]
-        sources.refuse_fractions(np.array(corners, np.float64).reshape(-1, 4), member)
+        published = [corners(box, source.box_format) for each in objects.values() for box, _ in each]
+        sources.refuse_fractions(np.array(published, np.float64).reshape(-1, 4), member)
     names = list(objects)
     positions = source.splits.chosen(
         split,
@@ -167,7 +168,8 @@ def _object(
     return [(box, labels.get(value))]
 
 
-def _corners(box: tuple[float, ...], box_format: str) -> tuple[float, float, float, float]:
+def corners(box: tuple[float, ...], box_format: str) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 of a box's four numbers in one of the formats of `box_format`."""
     a, b, c, d = box
     if box_format == "corners":
         return min(a, c), min(b, d), max(a, c), max(b, d)
@@ -204,23 +206,41 @@ class _Reader:
         image = self.archives[name]
         width, height = reading.size(name, image)
         scale = (width, height) if self.source.box_units == "fractions" else (1, 1)
-        boxes, labels, dropped = [], [], Counter()
-        for box, label in self.objects[name]:
-            x0, y0, x1, y1 = np.array(_corners(box, self.source.box_format)) * [*scale, *scale]
-            if label is None:
-                dropped[sources.OTHER] += 1
-            elif x0 >= x1 or y0 >= y1:
-                dropped["boxes without area"] += 1
-            elif x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
-                dropped["boxes outside the image"] += 1
-            else:
-                boxes.append((max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)))
-                labels.append(label)
-        return sources.Example(
-            id=id,
-            image=image,
-            boxes=np.array(boxes, np.float64).reshape(-1, 4),
-            labels=np.array(labels, np.int32),
-            difficult=np.zeros(len(labels), bool),
-            dropped=dict(dropped),
-        )
+        objects = [
+            (np.array(corners(box, self.source.box_format)) * [*scale, *scale], label)
+            for box, label in self.objects[name]
+        ]
+        return inside(id, image, objects, (width, height))
+
+
+def inside(
+    id: str, image: bytes, objects: Sequence[tuple[Sequence[float], int | None]], size: tuple[int, int]
+) -> sources.Example:
+    """An example with the objects that show in its image: those of other classes, without area or outside are dropped, one that sticks out is clipped.
+
+    Args:
+        id: The example's.
+        image: The image's file.
+        objects: Corners x0, y0, x1, y1 in pixels and the class of each object, None of another class.
+        size: The image's width and height in pixels.
+    """
+    boxes, labels, dropped = [], [], Counter()
+    width, height = size
+    for (x0, y0, x1, y1), label in objects:
+        if label is None:
+            dropped[sources.OTHER] += 1
+        elif x0 >= x1 or y0 >= y1:
+            dropped["boxes without area"] += 1
+        elif x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+            dropped["boxes outside the image"] += 1
+        else:
+            boxes.append((max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)))
+            labels.append(label)
+    return sources.Example(
+        id=id,
+        image=image,
+        boxes=np.array(boxes, np.float64).reshape(-1, 4),
+        labels=np.array(labels, np.int32),
+        difficult=np.zeros(len(labels), bool),
+        dropped=dict(dropped),
+    )
