@@ -17,8 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.backend import compiled
 from pipeline.runtime import cores, definition, paths, places
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.workers import available
 
 if TYPE_CHECKING:
     import keras
@@ -76,6 +78,9 @@ def set_up(
         _set_up_jax(threads)
     backend = import_keras(profile)
     import keras
+
+    if backend == "jax":
+        compiled.keep(processor(), os.environ.get(_JAX_THREADS) or available())
 
     deterministic = profile == "deterministic"
     if backend == "torch":

@@ -205,6 +205,16 @@ def state() -> Path:
     return root() / ".cnnkeras"
 
 
+def launchers() -> Path:
+    """`launch.yaml`: by what stages are started in this place (`runtime/launching.py`). Ignored by git; a copy of DVC's uses the original's."""
+    return home() / "launch.yaml"
+
+
+def compiled() -> Path:
+    """Folder of what JAX has compiled (`backend/compiled.py`), also for the copies that `dvc exp run --temp` makes."""
+    return home() / ".cnnkeras" / "compiled"
+
+
 def lock(label: str) -> Path:
     """File that the process which runs a stage (label `train@yolo`) has locked."""
     return state() / "locks" / f"{label}.lock"
