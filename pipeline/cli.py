@@ -273,14 +273,14 @@ def plan() -> None:
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Stages at a time; any number gives the same results. Default: one per core, at most four.",
+    help="Stages at a time; any number gives the same results. Default: one per core, at most four, and one for each GPU.",
 )
 @click.option("--keep-going", is_flag=True, help="After a failure, run all stages that do not depend on what failed.")
 def repro(jobs: int | None, keep_going: bool) -> None:
     """Run the stages that changed, several at a time.
 
-    The results are the same as with `dvc repro`. Several trainings at a time need the memory for all of them: on a GPU use `--jobs 1`,
-    unless two trainings fit into its memory.
+    The results are the same as with `dvc repro`. Several trainings at a time need the memory for all of them. Where there are GPUs, each training
+    has one for itself and waits for it, and light stages run beside; with `--jobs 1` a training may use them all, and then rounds otherwise.
 
     Example: cnnkeras repro --jobs 2
     """

@@ -5,7 +5,8 @@ DVC runs one stage after another. Its manual recommends starting DVC several tim
 chains. Each chain is one `dvc repro --single-item`, started when the chains before it have ended. At the end a plain `dvc repro` runs
 whatever is still stale, normally nothing.
 
-Nearly all stages except training use one core, and so does a training with `threads: 1`. The bytes of the results do not depend on the
+Nearly all stages except training use one core, and so does a training with `threads: 1`; each that computes with Keras has a GPU, where
+there are GPUs (`shares.py`). The bytes of the results do not depend on the
 number of jobs: nothing that a stage reads is written by a stage beside it. dvc.lock is put into one order at the end.
 
 Another `cnnkeras repro`, or a DVC that runs stages, is not joined but named. One that starts later and reads or writes what a chain needs
@@ -17,21 +18,21 @@ import fcntl
 import os
 import queue
 import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import click
 import networkx
 
+from pipeline.backend import devices, gpus
 from pipeline.commands import plan
+from pipeline.commands.shares import Shares, computing
 from pipeline.commands.stage_lines import StageLines
-from pipeline.runtime import cores, definition, durations, dvc_files, paths, places
+from pipeline.runtime import cores, definition, durations, dvc_files, launching, paths, places
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.signals import ends_on_signals
 from pipeline.runtime.workers import available
@@ -100,7 +101,7 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
     """Run the stale stages, and a plain `dvc repro` after them.
 
     Args:
-        jobs: Number of stages at a time. None: one per core, at most `MAX_DEFAULT_JOBS`.
+        jobs: Number of stages at a time. None: one per core, at most `MAX_DEFAULT_JOBS` beside one for each GPU. 1: a training may use all GPUs.
         keep_going: After a failure, run all stages that do not depend on what failed.
 
     Raises:
@@ -110,14 +111,13 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
     places.require_writable_project()
     places.require_temporary_folder()
     os.chdir(paths.root())
-    if not shutil.which("cnnkeras"):  # an environment that is not activated
-        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    jobs = jobs or min(available(), MAX_DEFAULT_JOBS)
+    launching.put_command_on_path()
     with _alone(), ends_on_signals():
         plan.repair()
         with plan.opened():
             pass  # what DVC would refuse is refused in our words
-        labels = [definition.label(*pair) for pair in definition.labels(definition.read_yaml(paths.params_file()))]
+        values = definition.read_yaml(paths.params_file())
+        labels = [definition.label(*pair) for pair in definition.labels(values)]
         stale = plan.make_plan()
         if not stale.reasons and stale.is_checked:
             click.echo(plan.NOTHING_TO_DO)
@@ -125,10 +125,11 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
         # With --single-item DVC does not run the stages before: `check` becomes the first stage of the graph.
         graph = networkx.DiGraph(stale.graph)
         graph.add_edges_from([(definition.CHECK, name) for name in list(graph)])
-        parts = chains(graph, alone=stale.forced)
+        jobs, shares = _shares(jobs, values)
+        parts = chains(graph, alone=stale.forced, apart=shares.on_gpus)
         begin = time.monotonic()
         with _repaired_after_signals(), StageLines(len(stale.reasons)) as lines:
-            outcome = _run_chains(parts, jobs, stale.forced, lines, keep_going=keep_going)
+            outcome = _run_chains(parts, jobs, shares, stale.forced, lines, keep_going=keep_going)
             code = outcome.code or _run_rest(lines)
         dvc_files.order([definition.CHECK, *labels])
         dvc_files.keep()
@@ -142,6 +143,14 @@ def run(jobs: int | None, *, keep_going: bool = False) -> None:
         if code:
             sys.exit(code)
         _require_up_to_date()
+
+
+def _shares(jobs: int | None, values: Mapping) -> tuple[int, Shares]:
+    """The number of stages at a time, and what each has for itself; nothing, if one runs at a time."""
+    launching.launchers()  # what is wrong there is said before anything runs
+    free = gpus.separate(devices.chosen_backend()) if jobs != 1 else []
+    jobs = jobs or min(available(), MAX_DEFAULT_JOBS + len(free))
+    return jobs, Shares(computing(values) if free else frozenset(), free, cores.separate()) if jobs > 1 else Shares()
 
 
 def _require_up_to_date() -> None:
@@ -175,12 +184,13 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def chains(graph: networkx.DiGraph, alone: Set[str] = frozenset()) -> dict[str, Chain]:
+def chains(graph: networkx.DiGraph, alone: Set[str] = frozenset(), apart: Set[str] = frozenset()) -> dict[str, Chain]:
     """Cut a graph, with edges from each stage to those that follow it, into chains; returns the chains by their first stage.
 
     Args:
         graph: The stages.
         alone: Those that are a chain each.
+        apart: Those that are in no chain with others than these.
     """
     graph = networkx.transitive_reduction(graph)
     order = list(networkx.lexicographical_topological_sort(graph))
@@ -192,6 +202,7 @@ def chains(graph: networkx.DiGraph, alone: Set[str] = frozenset()) -> dict[str, 
     for name in order:
         before = list(graph.predecessors(name))
         continues = len(before) == 1 and graph.out_degree(before[0]) == 1 and not alone & {name, before[0]}
+        continues = continues and (name in apart) == (before[0] in apart)
         first[name] = first[before[0]] if continues else name
         members.setdefault(first[name], []).append(name)
     return {
@@ -206,7 +217,7 @@ def chains(graph: networkx.DiGraph, alone: Set[str] = frozenset()) -> dict[str, 
 
 
 def _run_chains(
-    parts: Mapping[str, Chain], jobs: int, forced: Set[str], lines: StageLines, *, keep_going: bool
+    parts: Mapping[str, Chain], jobs: int, shares: Shares, forced: Set[str], lines: StageLines, *, keep_going: bool
 ) -> Outcome:
     """Run all chains, up to `jobs` at a time; after a failure only what does not depend on it, or nothing.
 
@@ -215,13 +226,13 @@ def _run_chains(
     Args:
         parts: The chains by their first stage.
         jobs: Number of chains at a time.
+        shares: Gives each what it has for itself.
         forced: Stages that run although DVC takes them for up to date.
         lines: Shows what runs.
         keep_going: Whether what does not depend on a failure goes on.
     """
     left, done, outcome = dict(parts), set[str](), Outcome()
     running: dict[str, Run] = {}
-    free, held = cores.separate() if jobs > 1 else [], dict[str, int]()  # cores, and that of each run
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     with _ends(running.values()):
         while left or running:
@@ -229,18 +240,18 @@ def _run_chains(
                 left.clear()
             ready = [name for name, chain in left.items() if chain.follows <= done]
             ready.sort(key=lambda name: (-left[name].depth, -left[name].height))
-            for name in ready[: jobs - len(running)]:
+            for name in ready:
+                stages = parts[name].stages
+                if len(running) == jobs or not shares.has(stages):
+                    continue
                 options = ["--single-item", *(["--force"] if name in forced else ())]
-                if free:
-                    held[name] = free.pop(0)
-                running[name] = _start(name, [*options, *parts[name].stages], lines, ended, held.get(name))
+                running[name] = _start(name, [*options, *stages], lines, ended, shares.take(name, stages))
                 del left[name]
             if not running:
                 break  # what waits follows what failed
             name = ended.get()
             ran = running.pop(name)
-            if name in held:
-                free.append(held.pop(name))
+            shares.give_back(name)
             if ran.is_blocked and ran.process.returncode:
                 _wait_for_others(lines)
                 left[name] = parts[name]
@@ -257,13 +268,13 @@ def _run_chains(
 
 
 def _start(
-    name: str, arguments: Sequence[str], lines: StageLines, ended: "queue.SimpleQueue[str]", core: int | None = None
+    name: str,
+    arguments: Sequence[str],
+    lines: StageLines,
+    ended: "queue.SimpleQueue[str]",
+    own: Mapping[str, str],
 ) -> Run:
-    """Start a run of `dvc repro`, whose output is shown; its name is put into the queue `ended` when it has ended.
-
-    A training that uses one core has `core` for itself.
-    """
-    own = {} if core is None else {cores.CORE: str(core)}
+    """Start a run of `dvc repro`, whose output is shown; its name is put into the queue `ended` when it has ended. `own`: its share."""
     process = subprocess.Popen(
         [*_DVC, *arguments],
         stdin=subprocess.DEVNULL,
@@ -298,7 +309,7 @@ def _run_rest(lines: StageLines) -> int:
     """Run a plain `dvc repro`, again if another DVC was in the way; returns its exit code."""
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     while True:
-        ran = _start(_REST, [], lines, ended)
+        ran = _start(_REST, [], lines, ended, {})
         with _ends([ran]):
             ended.get()
         if not ran.process.returncode or not dvc_files.running():

@@ -32,7 +32,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -40,13 +39,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from pipeline.runtime import definition, durations, dvc_files, loaded, paths, places, publishing
+from pipeline.runtime import definition, durations, dvc_files, launching, loaded, paths, places, publishing
 from pipeline.runtime.code import Code, file_of
 from pipeline.runtime.digests import Digests, digest, files_of, join, sha256, stamp
 from pipeline.runtime.errors import InputError, first_reason, lacks_room
 from pipeline.runtime.replacing import partial_path, remove
 from pipeline.runtime.seals import Origin, Params, Seal, Seals
-from pipeline.runtime.signals import end_with_parent, ends_on_signals, is_adopted, on_abrupt_end
+from pipeline.runtime.signals import ends_on_signals, on_abrupt_end
 
 _MIN_FREE_BYTES = 2**20  # a disk with less is full: no useful output fits
 _WORKERS_END_SECONDS = 5.0  # at most, from the end of a killed run to the end of its workers
@@ -94,7 +93,7 @@ def stage(
     label, begin = definition.label(name, entry), time.monotonic()
     with ExitStack() as guard:
         guard.enter_context(ends_on_signals())
-        _die_with_dvc()
+        launching.end_with_dvc()
         places.require_temporary_folder()
         for output in (*outputs, *([paths.seal(label)] if _has_seal(name) else ())):
             places.require_replaceable(output)
@@ -138,16 +137,6 @@ def fingerprint(name: str, entry: str, inputs: Sequence[Path], params: Params | 
     """SHA-256 (hexadecimal) of all that a stage makes its outputs of: equal ones give equal results. Arguments as for `stage`."""
     origin = asdict(_origin(name, entry, inputs, params))
     return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
-
-
-def _die_with_dvc() -> None:
-    """End when DVC ends. DVC is the parent process: the commands in dvc.yaml replace the shell by `exec`."""
-    if _is_run_by_dvc():
-        end_with_parent(signal.SIGTERM, is_adopted)
-
-
-def _is_run_by_dvc() -> bool:
-    return "DVC_STAGE" in os.environ
 
 
 @contextmanager
@@ -274,7 +263,7 @@ class _Run:
     def _require_checked(self, *, has_defaults: bool) -> None:
         """Refuse to run under DVC if code or values changed since `check` wrote them down: dvc.lock would record them with this result."""
         file = paths.code(self._label)
-        if not _is_run_by_dvc() or not file.is_file():
+        if not launching.is_run_by_dvc() or not file.is_file():
             return
         text = file.read_text(encoding="utf-8")
         now = self._origin.code | self._origin.values

@@ -33,12 +33,32 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
+class Command(click.Command):
+    """A command; that of a stage may be started through a launcher (`launching.py`)."""
+
+    def invoke(self, ctx: click.Context):
+        """Run the command, here or by what launch.yaml names."""
+        arguments = [parameter.name for parameter in self.params if isinstance(parameter, click.Argument)]
+        if self.name in _stages() and arguments and ctx.params[arguments[0]]:
+            from pipeline.runtime import launching  # the help needs none
+
+            launching.launch(self.name, ctx.params[arguments[0]])
+        return super().invoke(ctx)
+
+
+def _stages() -> set[str]:
+    """Names of the commands that run stages."""
+    return {path.stem.replace("_", "-") for path in STAGES.iterdir()}
+
+
 class Group(click.Group):
     """Commands in the order of their definition, with the stages in a list of their own.
 
     Wrong input, a full disk and a place where this process may not read or write are one line and exit code 2. Ctrl-C is one line and
     exit code 130, SIGTERM 143, a closed standard output 141.
     """
+
+    command_class = Command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line; what it prints is printable, and signals are one line."""
@@ -51,7 +71,7 @@ class Group(click.Group):
 
     def sections(self) -> dict[str, dict[str, click.Command]]:
         """The commands by name, under the headings of the two lists: stages, then the others."""
-        stages = {path.stem.replace("_", "-") for path in STAGES.iterdir()}
+        stages = _stages()
         return {
             heading: {name: command for name, command in self.commands.items() if (name in stages) == is_stage}
             for heading, is_stage in (
