@@ -31,7 +31,8 @@ class TestSet:
         files = getattr(source, "files", ())
         sums = [value for file in files for values in file.checksums.values() for value in values] if files else []
         part = f"{getattr(source, 'root', '') or ''}/{source.splits.test}" if sums else ""
-        return self.checksum in sums and part.endswith(self.part) and len(source.classes) == self.classes
+        listed = getattr(source, getattr(source, "CLASSES", "classes"))  # or `all`, which is no test set's number either
+        return self.checksum in sums and part.endswith(self.part) and len(listed) == self.classes
 
 
 # By how `Published.data` begins. What is on a test server alone (VOC2012 test) is nobody's local test split.
