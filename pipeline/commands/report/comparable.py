@@ -31,8 +31,8 @@ class TestSet:
         files = getattr(source, "files", ())
         sums = [value for file in files for values in file.checksums.values() for value in values] if files else []
         part = f"{getattr(source, 'root', '') or ''}/{source.splits.test}" if sums else ""
-        listed = getattr(source, getattr(source, "CLASSES", "classes"))  # or `all`, which is no test set's number either
-        return self.checksum in sums and part.endswith(self.part) and len(listed) == self.classes
+        classes = getattr(source, getattr(source, "CLASSES", "classes"))  # `all`: not known, and no published set
+        return self.checksum in sums and part.endswith(self.part) and len(classes) == self.classes
 
 
 # By how `Published.data` begins. What is on a test server alone (VOC2012 test) is nobody's local test split.
