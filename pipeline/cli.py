@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from cnnkeras import __version__
+from pipeline.runtime.garbage import uncollected
 from pipeline.runtime.places import complete_environment
-from pipeline.runtime.terminal import Group, uncollected, use_code_of_this_project
+from pipeline.runtime.terminal import Group, use_code_of_this_project
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -172,7 +173,8 @@ def log(experiment: str | None) -> None:
 
     Example: cnnkeras log yolo
     """
-    from pipeline.stages import log
+    with uncollected():
+        from pipeline.stages import log
 
     log.run(experiment)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline.backend import compiled
 from pipeline.runtime import cores, definition, paths, places
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.garbage import uncollected
 from pipeline.runtime.workers import available
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def import_keras(profile: Profile = "deterministic") -> str:
     os.environ.setdefault(_ONEDNN, "1")  # also beside JAX, where Keras imports TensorFlow
     os.environ.update({name: value for name, value in switches(chosen, profile).items() if value})
     optional = _OPTIONAL if chosen != "tensorflow" else _OPTIONAL + _OPTIONAL_TO_TENSORFLOW
-    with quiet(), _packages_hidden(optional):
+    with quiet(), _packages_hidden(optional), uncollected():
         import keras
 
         backend = keras.backend.backend()  # a lazily loaded Keras is imported by this line

@@ -6,8 +6,8 @@ import sys
 from dvc.cli import main
 
 from pipeline.commands import lock_file
+from pipeline.runtime.garbage import uncollected
 from pipeline.runtime.signals import end_with_parent, is_adopted
-from pipeline.runtime.terminal import uncollected
 
 if __name__ == "__main__":
     end_with_parent(signal.SIGTERM, is_adopted)

@@ -1,12 +1,8 @@
 """Common to all commands: errors in one line, exit codes, the list of commands in the help, and running the code of the current project."""
 
-import atexit
-import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +13,6 @@ from pipeline.runtime.errors import InputError
 
 STAGES = Path(__file__).parents[1] / "stages"
 _STAGES_IN_A_CLONE = "pipeline"  # the package's name in the repository; an installed one has another
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Without garbage collection: for a short command, whose objects live until its end, that is a tenth of the time.
-
-    Another tenth is the collection at the end of the process, which then looks at nothing that was there before.
-    """
-    gc.disable()
-    atexit.register(gc.freeze)
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 class Command(click.Command):

@@ -35,6 +35,7 @@ from typing import Any
 from pipeline.params import Params
 from pipeline.runtime import paths, printable
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.garbage import uncollected
 from pipeline.tracking import fingerprints, times
 from pipeline.tracking.curves import Dated, dated, digest, milliseconds, read_curves
 from pipeline.tracking.times import Recorder, Times
@@ -199,7 +200,8 @@ def _show_until_end(order: Mapping[str, Any], parent: int) -> None:
     """Main function of the child process: show new points until the training ends. `parent` is the training's process number."""
     os.nice(10)
     training = _Follower(order, parent)
-    from pipeline.tracking import sending  # noqa: F401 - all of MLflow, before the alarm could interrupt the import
+    with uncollected():
+        from pipeline.tracking import sending  # noqa: F401 - all of MLflow, before the alarm could interrupt the import
 
     signal.signal(signal.SIGALRM, _give_up)
     try:

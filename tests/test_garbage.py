@@ -1,4 +1,4 @@
-"""What the command line does around every command."""
+"""Garbage is not collected where that costs time and finds nothing."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 CODE = """
 import gc
 from contextlib import nullcontext
-from pipeline.runtime.terminal import uncollected
+from pipeline.runtime.garbage import uncollected
 
 class Circle:
     def __init__(self):
