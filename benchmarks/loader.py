@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 
 from benchmarks import measuring
+from cnnkeras.jpeg import encode_jpeg
 from pipeline.files import image_files
 from pipeline.files.archives import Archives
 from pipeline.formats import packed as records
@@ -91,7 +92,7 @@ def pack(files: list[bytes], folder: Path, quality: int | None) -> records.Split
     writer = records.SplitWriter(path, encoded={} if quality is None else {"inputs": ("jpeg", (224, 224, 3))})
     for index in range(len(files)):
         image = load(index)
-        inputs = {"inputs": image if quality is None else records.encode_jpeg(image, quality)}
+        inputs = {"inputs": image if quality is None else encode_jpeg(image, quality)}
         fixed, ragged = (inputs, {}) if quality is None else ({}, inputs)
         writer.append(str(index), fixed=fixed | {"labels": np.int32(0)}, ragged=ragged)
     entry = writer.close()

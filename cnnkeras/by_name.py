@@ -3,9 +3,10 @@
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 # Where a nearest name is suggested, a list of more names than this is no help beside it.
 _MAX_LISTED = 30
@@ -23,6 +24,12 @@ def unknown(received: str, known: Iterable[str], noun: str) -> str:
     hint = nearest(received, known)
     listed = "" if hint and len(known) > _MAX_LISTED else f" (known: {', '.join(known) or 'none'})"
     return f"unknown {noun} {received!r}{hint}{listed}"
+
+
+def call(module: ModuleType, named: Mapping[str, Any]) -> Any:
+    """Call the function of a module that a mapping names, `{"name": "letterbox", "fill": 0}`, with the rest as its arguments."""
+    arguments = dict(named)
+    return getattr(module, arguments.pop("name"))(**arguments)
 
 
 @dataclass(frozen=True)

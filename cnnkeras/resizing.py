@@ -1,5 +1,7 @@
 """Images at another size: averaged along each side that shrinks, interpolated along each that grows."""
 
+from collections.abc import Sequence
+
 import lazy_loader
 import numpy as np
 
@@ -26,6 +28,19 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     averaged = cv2.resize(image.astype(np.float32), shrunk[::-1], interpolation=cv2.INTER_AREA)
     stretched = cv2.resize(averaged, size[::-1], interpolation=cv2.INTER_LINEAR)
     return stretched if image.dtype == np.float32 else np.rint(stretched).astype(image.dtype)
+
+
+def stored_size(
+    shape: tuple[int, int],
+    *,
+    size: Sequence[int] | None = None,
+    shorter_side: int | None = None,
+    max_shorter_side: int | None = None,
+) -> tuple[int, int]:
+    """Height and width at which an image of `shape` (height, width) is packed: one of the three is given, as of a data set in params.yaml."""
+    if size is not None:
+        return tuple(size)
+    return with_shorter_side(shape, shorter_side or min(max_shorter_side, *shape))
 
 
 def with_shorter_side(shape: tuple[int, int], shorter: int) -> tuple[int, int]:

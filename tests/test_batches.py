@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
+from cnnkeras.jpeg import encode_jpeg
 from cnnkeras.protocols import fits
 from cnnkeras.training.batches import Batches, PreparedBatches
-from pipeline.formats.packed import Index, SplitWriter, encode_jpeg, open_split
+from pipeline.formats.packed import Index, SplitWriter, open_split
 from pipeline.params import input_shape, load_params
 from pipeline.runtime.errors import InputError
 from pipeline.stages.train.reader import Reader, augmenting_reader

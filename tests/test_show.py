@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnkeras import answers
 from cnnkeras.tasks.detection import encode_targets
 from pipeline.commands import show, show_inputs
 from pipeline.runtime import paths
@@ -132,6 +133,14 @@ def test_an_unwritable_output_is_refused():
         show.run("crops", [Path("cat.png")], output=Path("taken"))
 
 
+def said(task, image, outputs, settings):
+    return answers.load(task).answer(outputs, image.shape[:2], CLASSES, settings, None)
+
+
+def shown(task, image, outputs, settings):
+    return show.load(task).show(image, said(task, image, outputs, settings), CLASSES, settings)
+
+
 def test_objects_lie_where_the_network_puts_them():
     """A certain box over the right half of a 200 x 100 image comes out in the image's own pixels."""
     truth = encode_targets([np.array([[0.5, 0.0, 1.0, 1.0]])], [np.array([1])], grid=2, classes=2)[0]
@@ -139,11 +148,11 @@ def test_objects_lie_where_the_network_puts_them():
     row, column = np.argwhere(truth[..., 0])[0]
     outputs[row, column] = [0, 1, 0.9, *truth[row, column, 1:3], *np.sqrt(truth[row, column, 3:5])]
     settings = {"confidence_threshold": 0.1, "nms_iou": 0.5, "display_threshold": 0.5}
-    shown = show.load("detection").show(np.zeros((100, 200, 3), np.uint8), outputs, CLASSES, settings)
-    assert shown.lines == ["one 0.900 from (100, 0) to (200, 100)"]
-    assert shown.image.shape == (240, 480, 3)
+    drawn = shown("detection", np.zeros((100, 200, 3), np.uint8), outputs, settings)
+    assert drawn.lines == ["one 0.900 from (100, 0) to (200, 100)"]
+    assert drawn.image.shape == (240, 480, 3)
     higher = settings | {"display_threshold": 0.95}
-    empty = show.load("detection").show(np.zeros((100, 200, 3), np.uint8), outputs, CLASSES, higher)
+    empty = shown("detection", np.zeros((100, 200, 3), np.uint8), outputs, higher)
     assert empty.lines == ["nothing with a score of at least 0.95"]
 
 
@@ -152,15 +161,15 @@ def test_regions_are_given_as_shares():
     scores = np.zeros((4, 4, 3), np.float32)
     scores[..., 0], scores[:2, :2, 2] = 1, 9
     settings = {"resize": "nearest"}
-    shown = show.load("segmentation").show(np.zeros((40, 80, 3), np.uint8), scores, CLASSES, settings)
-    assert shown.lines == ["background 75.0% of the pixels", "one 25.0% of the pixels"]
+    drawn = shown("segmentation", np.zeros((40, 80, 3), np.uint8), scores, settings)
+    assert drawn.lines == ["background 75.0% of the pixels", "one 25.0% of the pixels"]
 
 
 def test_classes_come_most_probable_first():
     """Logits of log 3 and 0 are probabilities of 3/4 and 1/4."""
     outputs = np.log(np.array([1, 3], np.float32))
-    shown = show.load("classification").show(np.zeros((30, 40, 3), np.uint8), outputs, CLASSES, {"top_k": 5})
-    assert shown.lines == ["one 0.750", "zero 0.250"]
+    drawn = shown("classification", np.zeros((30, 40, 3), np.uint8), outputs, {"top_k": 5})
+    assert drawn.lines == ["one 0.750", "zero 0.250"]
 
 
 @pytest.fixture
@@ -261,8 +270,8 @@ def test_predictions_are_written_as_json_and_csv():
 
 def test_what_found_nothing_has_a_header_and_an_empty_list():
     """Not a missing file."""
-    image, drawing = show_inputs.Given("a.png", "a", np.zeros((1, 1, 3))), show.Shown(np.zeros((1, 1, 3)), [], [])
-    arguments = ("boxes", ("class", "score"), [image], [Path("show/a-boxes.png")], [drawing])
+    image, nothing = show_inputs.Given("a.png", "a", np.zeros((1, 1, 3))), answers.Answer([])
+    arguments = ("boxes", ("class", "score"), [image], [Path("show/a-boxes.png")], [nothing])
     assert show.as_text("csv", *arguments) == "file,class,score\n"
     assert json.loads(show.as_text("json", *arguments))["images"] == [
         {"file": "a.png", "drawing": "a-boxes.png", "predictions": []}
@@ -273,9 +282,9 @@ def test_a_label_map_is_a_file_of_its_own():
     """As the stage `postprocess` writes it: classes from 1, at the image's own size."""
     scores = np.zeros((4, 4, 3), np.float32)
     scores[..., 0], scores[:2, :2, 2] = 1, 9
-    shown = show.load("segmentation").show(np.zeros((40, 80, 3), np.uint8), scores, CLASSES, {"resize": "nearest"})
-    labels = np.array(Image.open(io.BytesIO(shown.files["label_map.png"])))
+    answer = said("segmentation", np.zeros((40, 80, 3), np.uint8), scores, {"resize": "nearest"})
+    labels = np.array(Image.open(io.BytesIO(answer.files["label_map.png"])))
     assert labels.shape == (40, 80)
     assert (labels[:20, :40] == 2).all()
     assert labels[:20, 40:].max() == labels[20:].max() == 0
-    assert shown.rows == [{"class": "background", "fraction": 0.75}, {"class": "one", "fraction": 0.25}]
+    assert answer.rows == [{"class": "background", "fraction": 0.75}, {"class": "one", "fraction": 0.25}]

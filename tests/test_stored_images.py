@@ -9,13 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from cnnkeras.boxes import Detections, in_images
+from cnnkeras.jpeg import encode_jpeg
 from cnnkeras.label_maps import VOID, decode_png, encode_png, in_frame
 from cnnkeras.protocols import fits, views
 from cnnkeras.tasks import detection
 from pipeline.cli import main
 from pipeline.formats import fitted, packed
 from pipeline.formats.outputs import Facts
-from pipeline.formats.packed import SplitWriter, encode_jpeg, open_split
+from pipeline.formats.packed import SplitWriter, open_split
 from pipeline.formats.predictions import read_detections
 from pipeline.params import load_params
 from pipeline.runtime import paths

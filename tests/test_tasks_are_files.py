@@ -13,6 +13,7 @@ FOLDERS = (
     "cnnkeras/losses",
     "cnnkeras/objectives",
     "cnnkeras/metrics",
+    "cnnkeras/answers",
     "pipeline/stages/augment/rows",
     "pipeline/stages/postprocess",
     "pipeline/stages/evaluate",

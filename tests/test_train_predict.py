@@ -195,12 +195,12 @@ def test_outputs_are_those_of_the_network(twins, monkeypatch):
     A detector that chooses its threshold has those of the validation split, too.
     """
     monkeypatch.chdir(twins[0])
-    from pipeline.backend import inference
+    from pipeline.backend.trained_model import load_model
 
     shapes = {"digits": (10,), "yolo": (2, 2, 20), "deconvnet": (32, 32, 11)}
     for name, task in (("digits", "classification"), ("yolo", "detection"), ("deconvnet", "segmentation")):
         outputs = np.load(paths.outputs(name) / "outputs.npy")
-        network = inference.load_model(name, seed=1)
+        network = load_model(name, seed=1)
         expected = network.predict(open_split(paths.augmented(task), "test")["inputs"], verbose=0)
         tolerance = {"rtol": 2e-3, "atol": 2e-3} if name == "deconvnet" else {"rtol": 1e-4, "atol": 1e-5}
         np.testing.assert_allclose(outputs, expected, **tolerance)

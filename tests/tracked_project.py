@@ -73,9 +73,11 @@ keras.Model(inputs, keras.layers.Dense(10)(hidden)).save(sys.argv[1])
 LOAD_MODEL = """
 import sys, keras, mlflow, numpy as np
 model = mlflow.pyfunc.load_model(sys.argv[1])
-example = model.input_example
-assert example.dtype == np.uint8 and example.shape == (1, 64, 64, 3), example
-outputs = model.predict(np.concatenate([example, example]))
+example = np.array(model.input_example, np.uint8)
+assert example.shape == (1, 64, 64, 3), example
+first, second = model.predict(np.concatenate([example, example]), params={"outputs": True})
+assert first["predictions"] == second["predictions"] and len(first["predictions"]) == 5
+outputs = np.stack([first["outputs"], second["outputs"]])
 assert outputs.dtype == np.float32, outputs.dtype
 np.testing.assert_allclose(outputs, model.unwrap_python_model()._model.predict(np.concatenate([example] * 2), verbose=0))
 assert np.ptp(outputs) > 0

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cnnkeras.jpeg import reduction
 from cnnkeras.protocols.fits import Fit
 from pipeline.formats.packed import Images, Split
-
-REDUCTIONS = (8, 4, 2)  # of JPEG files, at which decoding them is faster
 
 Size = tuple[int, int]  # height and width
 
@@ -45,14 +44,7 @@ class PackedImages:
         """
         if not isinstance(self.column, Images):
             return np.array(self.column[row])
-        size = self.size(row)
-        # OpenCV rounds the sides up.
-        enough = (
-            by
-            for by in REDUCTIONS
-            if least and all(-(-side // by) >= few for side, few in zip(size, least, strict=True))
-        )
-        return self.column.read(row, reduction=next(enough, 1))
+        return self.column.read(row, reduction=reduction(self.size(row), least))
 
 
 class FittedImages:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cnnkeras import tasks
+from cnnkeras.by_name import call
 from cnnkeras.protocols import fits
 from cnnkeras.protocols.posteriors import average_views
 from pipeline.formats.columns import ColumnWriter, Ragged
@@ -59,9 +60,8 @@ class Facts:
         """Where each image of the packed split lies in its input: float64 (N, 4), as `Fit.frame`; None if each fills it."""
         if not self.fit:
             return None
-        settings = dict(self.fit)
-        size, name = settings.pop("size"), settings.pop("name")
-        return frames(split, getattr(fits, name)(**settings), size)
+        fit = {key: value for key, value in self.fit.items() if key != "size"}
+        return frames(split, call(fits, fit), self.fit["size"])
 
 
 class OutputsWriter:

@@ -25,9 +25,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from cnnkeras.jpeg import decode_jpeg
 from cnnkeras.label_maps import decode_png
 from pipeline.formats.columns import ColumnWriter, Ragged, ShardedColumnWriter, Shards, shard_file
 from pipeline.runtime.errors import InputError
@@ -275,31 +275,6 @@ class LabelMaps:
             raise InputError(
                 f"{self._where}: expected a PNG file in row {row}; received: {error}. Run augment again"
             ) from error
-
-
-def encode_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """The JPEG file, uint8 (n,), of an image (H, W, 3) in RGB, its colours at half the resolution (4:2:0)."""
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-
-
-def decode_jpeg(file: np.ndarray, reduction: int = 1) -> np.ndarray | None:
-    """The image (H, W, 3) in RGB of a JPEG file; nothing if it is none.
-
-    Args:
-        file: uint8 (n,).
-        reduction: 2, 4 or 8: the image in a half, a quarter or an eighth of its rows and columns, rounded up. The file's 8 x 8 blocks are
-            then transformed at that size (libjpeg's scaled decoding), which averages them.
-    """
-    return cv2.imdecode(np.asarray(file), _DECODED[reduction]) if len(file) else None
-
-
-# OpenCV's modes of reading, by how much the image is reduced; IMREAD_COLOR_RGB decides on the channels.
-_DECODED = {
-    1: cv2.IMREAD_COLOR_RGB,
-    2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    4: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    8: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
 
 
 class Split:

@@ -20,11 +20,9 @@ from typing import Any
 import numpy as np
 
 from cnnkeras import label_maps
+from cnnkeras.answers import PIXEL_DECIMALS, SCORE_DECIMALS
 from cnnkeras.boxes import Detections, clip_boxes, convert_boxes
 from pipeline.runtime.reading import read_object, reading
-
-SCORE_DECIMALS = 6
-PIXEL_DECIMALS = 2
 
 _PROBABILITIES, _TOP_K = "probabilities.npy", "top_k.csv"
 _DETECTIONS, _IMAGES = "detections.json", "images.json"

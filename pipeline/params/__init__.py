@@ -15,7 +15,7 @@ from pipeline.params.experiments import Ensemble, Experiment, Import, Input, Pub
 from pipeline.params.loading import check_found_classes, load_params
 from pipeline.params.testing import Predict
 from pipeline.params.training import Checkpoint, Train
-from pipeline.params.whole import Params, Repeat, input_shape, output_shape
+from pipeline.params.whole import Params, Repeat, input_shape, look_at, output_shape
 from pipeline.runtime.paths import SCRATCH
 
 __all__ = [
@@ -36,5 +36,6 @@ __all__ = [
     "input_shape",
     "is_published",
     "load_params",
+    "look_at",
     "output_shape",
 ]

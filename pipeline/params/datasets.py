@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cnnkeras.resizing import with_shorter_side
+from cnnkeras.resizing import stored_size
 from pipeline.files.published import Sha256
 from pipeline.images.transform_table import MIN_VISIBLE_FRACTION
 from pipeline.params.values import Count, Fraction, Positive, Transforms
@@ -95,7 +95,6 @@ class Dataset(Entry):
 
     def stored_size(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Height and width in pixels at which an image of `shape` (height, width) is packed."""
-        if self.size is not None:
-            return self.size
-        side = self.shorter_side or min(self.max_shorter_side, *shape)
-        return with_shorter_side(shape, side)
+        return stored_size(
+            shape, size=self.size, shorter_side=self.shorter_side, max_shorter_side=self.max_shorter_side
+        )

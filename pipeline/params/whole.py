@@ -14,7 +14,7 @@ from pipeline.params.experiments import Ensemble, Experiment, Import
 from pipeline.params.training import Checkpoint
 from pipeline.params.values import Name
 from pipeline.runtime import paths
-from pipeline.runtime.entries import Entry, Seed
+from pipeline.runtime.entries import Arguments, Entry, Seed
 from pipeline.runtime.errors import InputError
 from pipeline.sources import SourceEntry, Task, class_names, listed_class_names
 
@@ -193,6 +193,27 @@ def input_shape(params: Params, experiment: Experiment) -> tuple[int, ...]:
     """Shape of one input of an experiment's model: (H, W, 3), or (L, 1) for a signal."""
     size = experiment.input.size
     return params.dataset(experiment.dataset).packed_shape if size is None else (*size, 3)
+
+
+def look_at(params: Params, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `cnnkeras.looking.look.Look`: how an experiment's model looks at an image, as JSON can hold it.
+
+    Args:
+        params: All of params.yaml.
+        name: Entry under `experiments:`.
+        settings: The experiment's section `postprocess`, with numbers in place of `best`.
+    """
+    experiment = params.experiment(name)
+    dataset = params.dataset(experiment.dataset)
+    packed = {"size", "shorter_side", "max_shorter_side", "jpeg_quality"}
+    return {
+        "task": dataset.task,
+        "classes": list(params.classes(experiment.dataset)),
+        "postprocess": Arguments(settings).dump(),
+        "dataset": dataset.model_dump(mode="json", include=packed),
+        "input": experiment.input.model_dump(mode="json", include={"size", "fit"}),
+        "predict": experiment.predict.model_dump(mode="json", exclude={"validation"}),
+    }
 
 
 def output_shape(architecture: ModuleType, params: Params, experiment: Experiment) -> tuple[int, ...]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnkeras import tasks
+from cnnkeras.looking.outputs import batch_outputs, region_outputs, view_outputs
 from cnnkeras.protocols import fits, regions, views
 from cnnkeras.protocols.fits import Fit
-from pipeline.backend import inference
+from pipeline.backend.trained_model import load_model
 from pipeline.formats.fitted import inputs
 from pipeline.formats.outputs import Facts, OutputsWriter, split_folder
 from pipeline.formats.packed import Index, Split, open_index, open_split, split_files
@@ -55,7 +56,7 @@ def _predict(
 ) -> None:
     """Write the outputs of one of the experiment's models for some splits into a folder."""
     name = repeat.name
-    model = inference.load_model(name, seed=seed, part=repeat.folder)
+    model = load_model(name, seed=seed, part=repeat.folder)
     fit = experiment.input.fit and experiment.input.fit.call(fits)
     _require_inputs(model, index, name, experiment)
     facts, shape = _describe(model, index, name, experiment)
@@ -115,10 +116,10 @@ def _write(
         return _write_regions(model, test, settings, writer, show)
     if settings.views:
         protocols = [view.call(views) for view in settings.views]
-        image_outputs = inference.view_outputs(model, _originals(test), protocols, settings.batch_size)
+        image_outputs = view_outputs(model, _originals(test), protocols, settings.batch_size)
         batches = (outputs[None] for outputs in image_outputs)
     else:
-        batches = inference.batch_outputs(model, inputs(test, fit, model.input_shape[1:3]), settings.batch_size)
+        batches = batch_outputs(model, inputs(test, fit, model.input_shape[1:3]), settings.batch_size)
     count = 0
     for outputs in batches:
         writer.append(outputs)
@@ -136,7 +137,7 @@ def _write_regions(
     offsets = [0]
     for id, image in zip(test["ids"], _originals(test), strict=True):
         boxes = proposals.get(str(id), ())
-        scores = inference.region_outputs(model, image, protocol, settings.batch_size, boxes)
+        scores = region_outputs(model, image, protocol, settings.batch_size, boxes)
         writer.append(scores.reshape(-1, scores.shape[-1]))
         offsets.append(offsets[-1] + scores.shape[0] * scores.shape[1])
         show(len(offsets) - 1)

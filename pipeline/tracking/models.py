@@ -3,22 +3,38 @@
 import contextlib
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import mlflow
-import numpy as np
 from mlflow import entities
 from mlflow.models import Model, ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType, Array, Object, Property
 from ruamel.yaml import YAML
 
 import cnnkeras
-from pipeline.backend import devices
+from cnnkeras import answers
 from pipeline.runtime import plugins
 from pipeline.runtime.replacing import link_or_copy
 from pipeline.tracking import serving
+
+# Packages that the library imports besides a backend; of those in one bracket, which offer the same, the one that is installed.
+_NEEDED = (
+    ("annotated-types",),
+    ("h5py",),
+    ("keras",),
+    ("lazy-loader",),
+    ("numpy",),
+    ("opencv-python-headless", "opencv-python"),
+    ("pillow",),
+)
+_BACKENDS = {"tensorflow": ("tensorflow-cpu", "tensorflow")}
+_TYPES = {int: DataType.long, str: DataType.string, float: DataType.double}
 
 
 @dataclass(frozen=True)
@@ -28,14 +44,16 @@ class TrainedModel:
     Attributes:
         name: Name in the store.
         file: File of the model in Keras' format.
-        example: Example inputs (n, ...), with the model's input dtype.
-        output_shape: Shape of one output, without the batch.
+        backend: The one of Keras that it was trained with.
+        look: How it looks at an image: the fields of `cnnkeras.looking.look.Look`.
+        example: An image for it: base64 of a file, or numbers in nested lists; or a signal.
     """
 
     name: str
     file: Path
-    example: np.ndarray
-    output_shape: tuple[int, ...]
+    backend: str
+    look: Mapping[str, Any]
+    example: str | list[Any]
 
 
 def save_model(folder: Path, trained: TrainedModel) -> None:
@@ -43,8 +61,6 @@ def save_model(folder: Path, trained: TrainedModel) -> None:
 
     `mlflow.pyfunc.log_model` would load the model to run it on the example.
     """
-    inputs = TensorSpec(trained.example.dtype, (-1, *trained.example.shape[1:]))
-    outputs = TensorSpec(np.dtype(np.float32), (-1, *trained.output_shape))
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as temporary:
         # MLflow refuses a link that DVC put in place of a file, and takes a path with `%` for an address.
         file, code = Path(temporary) / trained.file.name, Path(temporary) / "cnnkeras.zip"
@@ -54,11 +70,27 @@ def save_model(folder: Path, trained: TrainedModel) -> None:
             folder,
             python_model=serving.__file__,
             artifacts={serving.MODEL: file.as_uri(), serving.CODE: code.as_uri()},
-            signature=ModelSignature(Schema([inputs]), Schema([outputs])),
-            input_example=trained.example,
-            pip_requirements=_requirements(),
+            model_config={serving.BACKEND: trained.backend, serving.LOOK: dict(trained.look)},
+            signature=_signature(answers.load(trained.look["task"])),
+            input_example=[trained.example],
+            pip_requirements=_requirements(trained.backend),
         )
     forget_sources(folder)
+
+
+def _signature(answer: ModuleType) -> ModelSignature:
+    """The signature of a model with a task's answers.
+
+    An image is of any type and size, which MLflow has no word for: it would make a table of an array. So the model itself says what is wrong,
+    as one does that takes its signature from type hints.
+    """
+    row = Object([Property(key, _TYPES[kind]) for key, kind in answer.COLUMNS.items()])
+    given = [ColSpec(Array(row), "predictions"), *(ColSpec(DataType.string, Path(name).stem) for name in answer.FILES)]
+    raw = ColSpec(AnyType(), serving.OUTPUTS, required=False)
+    params = ParamSchema([ParamSpec(serving.OUTPUTS, DataType.boolean, default=False)])
+    signature = ModelSignature(Schema([ColSpec(AnyType())]), Schema([*given, raw]), params)
+    signature._is_signature_from_type_hint = True
+    return signature
 
 
 def _zip_library(file: Path) -> None:
@@ -100,18 +132,13 @@ def _read_description(folder: Path) -> Model:
     return Model.from_dict(YAML(typ="safe").load(folder / "MLmodel"))
 
 
-def _requirements() -> list[str]:
-    """Packages that are needed to load the model and to read images for it, in the installed versions: `numpy==2.3.1`."""
-    backend = devices.chosen_backend()
-    names = [
-        "keras",
-        "lazy-loader",
-        "numpy",
-        "pillow",
-        *(("tensorflow", "tensorflow-cpu") if backend == "tensorflow" else (backend,)),
-    ]
+def _requirements(backend: str) -> list[str]:
+    """Packages that are needed to load the model and to look at images by it, in the installed versions: `numpy==2.3.1`."""
     requirements = []
-    for name in names:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            requirements.append(f"{name}=={metadata.version(name)}")
+    for names in (*_NEEDED, _BACKENDS.get(backend, (backend,))):
+        for name in names:
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                # What stands behind a plus, as of `2.6.0+cpu`, no index has.
+                requirements.append(f"{name}=={metadata.version(name).partition('+')[0]}")
+                break
     return requirements

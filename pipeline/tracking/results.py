@@ -1,5 +1,6 @@
 """Results as MLflow is to show them, read from the local files: of experiments and ensembles, and of the lab's claims."""
 
+import base64
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,14 +12,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from cnnkeras import architectures
-from cnnkeras.protocols import fits
 from pipeline.backend import environment
-from pipeline.formats import fitted, packed
+from pipeline.formats import packed
 from pipeline.formats.metrics import by_seed_of, deviations_of, read_metrics
+from pipeline.formats.predictions import read_chosen
 from pipeline.lab import numbers
 from pipeline.lab.numbers import Numbers
-from pipeline.params import Params, Repeat, output_shape
+from pipeline.params import Params, Repeat, look_at
 from pipeline.runtime import paths
 from pipeline.tracking import fingerprints, provenance, times
 from pipeline.tracking.curves import Points, read_curves
@@ -232,15 +232,22 @@ def _data(dataset: str) -> Data:
 
 
 def _model(params: Params, experiment: str, part: str = "") -> TrainedModel:
-    entry = params.experiment(experiment)
-    split, fit = packed.open_split(paths.augmented(entry.dataset), "test"), entry.input.fit
-    inputs = fitted.inputs(split, fit and fit.call(fits), entry.input.size or ())
+    chosen = read_chosen(paths.predictions(experiment) / part)
     return TrainedModel(
         name=experiment,
         file=paths.model_file(experiment, part),
-        example=np.array(inputs[:1]),
-        output_shape=output_shape(architectures.load(entry.architecture), params, entry),
+        backend=params.backend,
+        look=look_at(params, experiment, {**params.experiment(experiment).postprocess, **chosen}),
+        example=_example(params.experiment(experiment).dataset),
     )
+
+
+def _example(dataset: str) -> str | list[Any]:
+    """The first image of a test split: its file in base64; of what has no file, such as a signal, the numbers."""
+    split = packed.open_split(paths.augmented(dataset), "test")
+    if "originals" in split:
+        return base64.b64encode(np.asarray(split["originals"][0]).tobytes()).decode()
+    return np.asarray(split["inputs"][0]).tolist()
 
 
 def _files(experiment: str, dataset: str) -> list[tuple[Path, str]]:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from cnnkeras import __version__
 from cnnkeras.by_name import Files
 from cnnkeras.protocols import regions, views
-from pipeline.backend import exporting, inference
+from pipeline.backend import exporting
+from pipeline.backend.trained_model import load_model
 from pipeline.commands.trained import chosen_settings, require_trained
 from pipeline.params import Params, load_params
 from pipeline.runtime import places
@@ -70,7 +71,7 @@ def run(name: str, *, format: str, output: Path | None = None) -> None:
     settings = chosen_settings(params, name)
     places.require_replaceable(target)
     places.require_replaceable(description)
-    trained = inference.load_model(name, seed=params.seed)
+    trained = load_model(name, seed=params.seed)
     model, outputs = _build(params, name, trained, settings)
     protocol = _other_protocol(params, name)
     facts = _describe(params, name, settings, model, outputs) | {

@@ -1,36 +1,36 @@
 """`cnnkeras show`: draws the predictions of a trained experiment on the user's own images or signals, or on those of the test split.
 
-Each task has a file with `COLUMNS`, the keys of a prediction as `--format` writes it, and a function
+Each task has a file with a function
 
-    show(image, outputs, classes, settings) -> Shown
+    show(image, answer, classes, settings) -> Shown
 
-that takes an image (or a signal), the model's outputs for it, the class names, and the keyword arguments of the task's `postprocess`,
-the section `postprocess` of the experiment.
+that takes an image (or a signal), what was found in it (`cnnkeras.answers`), the class names, and the keyword arguments of the task's
+`postprocess`, the section `postprocess` of the experiment.
 """
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cnnkeras import tasks
+from cnnkeras import answers, tasks
+from cnnkeras.answers import Answer
 from cnnkeras.by_name import Files
-from cnnkeras.protocols import fits
+from cnnkeras.looking.look import Look
 from cnnkeras.protocols import regions as region_kinds
-from cnnkeras.protocols import views as view_kinds
-from cnnkeras.protocols.posteriors import average_views, combine
-from cnnkeras.resizing import resize
-from pipeline.backend import inference
+from cnnkeras.protocols.posteriors import combine
+from cnnkeras.protocols.windows import Proposal
+from pipeline.backend.trained_model import load_model
 from pipeline.commands.show_inputs import Given, given
 from pipeline.commands.trained import chosen_settings, require_trained
 from pipeline.drawing import overlays
 from pipeline.formats.proposals import read_proposals
-from pipeline.params import Dataset, Experiment, Params, load_params
+from pipeline.params import Params, load_params, look_at
 from pipeline.runtime import places
 from pipeline.runtime.console import Console
 from pipeline.runtime.errors import InputError
@@ -45,19 +45,15 @@ SIDES = 480, 1600  # pixels, min and max: the longer side of a drawing is that o
 
 @dataclass(frozen=True)
 class Shown:
-    """A drawing of an image's predictions, and the predictions.
+    """A drawing of an image's predictions.
 
     Attributes:
         image: uint8 RGB (H, W, 3).
         lines: Predictions as text, a line each.
-        rows: Predictions, each with the task's `COLUMNS`.
-        files: Predictions that are no rows: content by the ending of the file's name.
     """
 
     image: np.ndarray
     lines: list[str]
-    rows: Sequence[Mapping[str, Any]]
-    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def run(name: str, arguments: Sequence[str], *, output: Path | None = None, format: str | None = None) -> None:
@@ -88,10 +84,8 @@ def run(name: str, arguments: Sequence[str], *, output: Path | None = None, form
     places.require_writable(folder)
     images = given([str(argument) for argument in arguments], dataset=entry.dataset, size=dataset.size or ())
     task = load(dataset.task)
-    drawings = [
-        task.show(image.values, outputs, classes, settings, _frame(params, name, image.values))
-        for image, outputs in zip(images, _outputs(params, name, images), strict=True)
-    ]
+    found = _answers(params, name, images, settings)
+    drawings = [task.show(image.values, answer, classes, settings) for image, answer in zip(images, found, strict=True)]
     targets = _targets(images, name, folder)
     console = Console(soft_wrap=True)
     for image, target, drawing in zip(images, targets, drawings, strict=True):
@@ -101,21 +95,21 @@ def run(name: str, arguments: Sequence[str], *, output: Path | None = None, form
             console.print(f"  {line}")
         console.print(f"  drawn in {target}")
     if format:
-        for target, drawing in zip(targets, drawings, strict=True):
-            for ending, content in drawing.files.items():
+        for target, answer in zip(targets, found, strict=True):
+            for ending, content in answer.files.items():
                 _write(target.with_name(f"{target.stem}-{ending}"), content)
         file = folder / f"{name}.{format}"
-        _write(file, as_text(format, name, task.COLUMNS, images, targets, drawings).encode())
+        _write(file, as_text(format, name, answers.load(dataset.task).COLUMNS, images, targets, found).encode())
         console.print(f"predictions in {file}")
 
 
 def as_text(
     format: str,
     name: str,
-    columns: Sequence[str],
+    columns: Iterable[str],
     images: Sequence[Given],
     targets: Sequence[Path],
-    drawings: Sequence[Shown],
+    found: Sequence[Answer],
 ) -> str:
     """All predictions as `json`, or as `csv`: a row for each, with the file that it is of.
 
@@ -125,23 +119,23 @@ def as_text(
         columns: Keys of a prediction.
         images: What was looked at.
         targets: The drawing of each.
-        drawings: Their predictions.
+        found: Their predictions.
     """
     if format == "csv":
         text = io.StringIO()
         writer = csv.DictWriter(text, ("file", *columns), lineterminator="\n")
         writer.writeheader()
-        for image, drawing in zip(images, drawings, strict=True):
-            writer.writerows({"file": image.name, **row} for row in drawing.rows)
+        for image, answer in zip(images, found, strict=True):
+            writer.writerows({"file": image.name, **row} for row in answer.rows)
         return text.getvalue()
     entries = [
         {
             "file": image.name,
             "drawing": target.name,
-            **{Path(ending).stem: f"{target.stem}-{ending}" for ending in drawing.files},
-            "predictions": list(drawing.rows),
+            **{Path(ending).stem: f"{target.stem}-{ending}" for ending in answer.files},
+            "predictions": list(answer.rows),
         }
-        for image, target, drawing in zip(images, targets, drawings, strict=True)
+        for image, target, answer in zip(images, targets, found, strict=True)
     ]
     return json.dumps({"experiment": name, "images": entries}, indent=2, ensure_ascii=False) + "\n"
 
@@ -157,10 +151,19 @@ def _require_regions(params: Params, name: str, *, has_proposals: bool) -> None:
         )
 
 
+def _answers(params: Params, name: str, images: Sequence[Given], settings: Mapping[str, Any]) -> list[Answer]:
+    """What an experiment or ensemble says of each image or signal."""
+    look = replace(_look(params, params.models(name)[0]), postprocess=settings)
+    outputs = _outputs(params, name, images)
+    return [look.answer(image.values.shape[:2], values) for image, values in zip(images, outputs, strict=True)]
+
+
 def _outputs(params: Params, name: str, images: Sequence[Given]) -> list[np.ndarray]:
     """Outputs for each image or signal, as the task's `postprocess` takes them: averaged over views, merged over regions and combined over models."""
     if name not in params.ensembles:
-        return _model_outputs(params, name, images)
+        look, model = _look(params, name), load_model(name, seed=params.seed)
+        outputs = look.outputs(model, [image.values for image in images], _proposals(look, images))
+        return [look.averaged(values) for values in outputs]
     ensemble = params.ensemble(name)
     members = [_outputs(params, member, images) for member in ensemble.members]
     models = [len(params.models(member)) for member in ensemble.members]
@@ -171,44 +174,16 @@ def _outputs(params: Params, name: str, images: Sequence[Given]) -> list[np.ndar
     return [outputs.astype(tasks.load(params.task(name)).OUTPUT_DTYPE) for outputs in combined]
 
 
-def _model_outputs(params: Params, name: str, given: Sequence[Given]) -> list[np.ndarray]:
-    experiment = params.experiment(name)
-    settings, dataset = experiment.predict, params.dataset(experiment.dataset)
-    images = [each.values for each in given]
-    model = inference.load_model(name, seed=params.seed)
-    views = [view.call(view_kinds) for view in settings.views]
-    if views:
-        outputs = inference.view_outputs(model, images, views, settings.batch_size)
-    elif settings.regions:
-        regions = settings.regions.call(region_kinds)
-        proposals = read_proposals(regions.file, regions.sha256) if regions.file else {}
-        outputs = (
-            inference.region_outputs(model, each.values, regions, settings.batch_size, proposals.get(each.name, ()))
-            for each in given
-        )
-    else:
-        inputs = images if dataset.is_signal else [_input(dataset, experiment, image) for image in images]
-        outputs = (model.predict_on_batch(item[None])[0] for item in inputs)
-    # The same dtype as in the file of outputs that the stage `predict` writes.
-    outputs = [np.asarray(values, tasks.load(params.task(name)).OUTPUT_DTYPE) for values in outputs]
-    counts = [view.count for view in views]
-    return [average_views(values[None], counts)[0] for values in outputs] if counts else outputs
+def _look(params: Params, name: str) -> Look:
+    """How an experiment's model looks at an image."""
+    return Look(**look_at(params, name, params.experiment(name).postprocess))
 
 
-def _input(dataset: Dataset, experiment: Experiment, image: np.ndarray) -> np.ndarray:
-    """What the model gets of an image: as `augment` would pack it, and then by the fit of the experiment."""
-    packed, fit = resize(image, dataset.stored_size(image.shape[:2])), experiment.input.fit
-    return packed if fit is None else fit.call(fits).image(packed, experiment.input.size)
-
-
-def _frame(params: Params, name: str, image: np.ndarray) -> np.ndarray | None:
-    """Where an image lies in what the model gets of it, as `Fit.frame`; None: it fills it, or is seen in parts."""
-    experiment = params.first_experiment(name)
-    fit, settings = experiment.input.fit, experiment.predict
-    if fit is None or settings.views or settings.regions:
-        return None
-    shape = params.dataset(experiment.dataset).stored_size(image.shape[:2])
-    return fit.call(fits).frame(shape, experiment.input.size)
+def _proposals(look: Look, images: Sequence[Given]) -> list[Sequence[Proposal]]:
+    """Object proposals of each image, for regions that are made of them."""
+    regions = look.regions
+    proposals = read_proposals(regions.file, regions.sha256) if regions and regions.file else {}
+    return [proposals.get(image.name, ()) for image in images]
 
 
 def _targets(images: Sequence[Given], name: str, folder: Path) -> list[Path]:

@@ -14,13 +14,14 @@ import numpy as np
 from cnnkeras import tasks
 from cnnkeras.boxes import iou
 from cnnkeras.images import said
+from cnnkeras.jpeg import decode_jpeg, encode_jpeg
 from cnnkeras.label_maps import VOID, encode_png
 from cnnkeras.protocols import windows
 from cnnkeras.resizing import resize
 from pipeline import sources
 from pipeline.files import image_files
 from pipeline.files.published_archives import PublishedArchives
-from pipeline.formats.packed import Encoded, decode_jpeg, encode_jpeg
+from pipeline.formats.packed import Encoded
 from pipeline.formats.proposals import read_proposals
 from pipeline.images import annotated
 from pipeline.images.annotated import AnnotatedImage

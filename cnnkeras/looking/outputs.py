@@ -9,30 +9,18 @@ import numpy as np
 from cnnkeras.protocols.regions import Regions
 from cnnkeras.protocols.views import View
 from cnnkeras.protocols.windows import Proposal, cut
-from pipeline.backend import devices
-from pipeline.runtime import paths
 
 if TYPE_CHECKING:
     import keras
 
 
-def load_model(experiment: str, *, seed: int, part: str = "") -> "keras.Model":
-    """Set up the backend and load an experiment's model, ready for `predict_on_batch`.
-
-    Args:
-        experiment: Name of the experiment.
-        seed: As for `devices.set_up`.
-        part: Folder of a further seed's model; empty: the first one.
-    """
-    with devices.set_up(seed=seed):
-        from pipeline.backend import model_files
-
-        return model_files.load(paths.model_file(experiment, part))
-
-
 def batch_outputs(model: "keras.Model", inputs: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Outputs (batch, ...) of inputs (n, ...), batch by batch. The last batch is filled up: for one shape the model is compiled once."""
-    batch_size = max(1, min(batch_size, len(inputs)))
+    """Outputs (batch, ...) of inputs (n, ...), batch by batch. The last batch is filled up: for one shape the model is compiled once.
+
+    An input that is alone is computed beside a copy of itself, unless `batch_size` is 1: a processor multiplies a matrix by a vector in
+    another order than by a matrix, so that the last bits of one image would be others alone than in a batch.
+    """
+    batch_size = max(1, min(batch_size, max(2, len(inputs))))
     for start in range(0, len(inputs), batch_size):
         yield _outputs(model, inputs[start : start + batch_size], batch_size)
 
