@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -271,13 +272,23 @@ def test_the_requirements_are_what_it_needs(made):
     assert all(metadata.version(name) for name in names)
 
 
-def test_the_requirements_of_another_backend_lack_tensorflow():
-    """And the version has no word behind a plus, which no index has."""
+def test_a_model_of_another_backend_needs_no_tensorflow(made, said, tmp_path):
+    """The same weights as a model of JAX: with nothing else to import than what such a model is said to need, it gives the same digits."""
     from pipeline.tracking import models
 
-    names = [line.partition("==")[0] for line in models._requirements("jax")]
-    assert "jax" in names
-    assert not any("tensorflow" in name for name in names)
+    _, folder = model_of(made, "crops")
+    copy = tmp_path / "model"
+    shutil.copytree(folder, copy)
+    text = (copy / "MLmodel").read_text()
+    assert "backend: tensorflow" in text
+    (copy / "MLmodel").write_text(text.replace("backend: tensorflow", "backend: jax"))
+    needed = ["mlflow", *models._requirements("jax")]
+    assert not any("tensorflow" in line for line in needed)
+    (copy / "requirements.txt").write_text("\n".join(needed))
+    file = sorted((made / "files/crops").glob("*.png"))[0]
+    done = looking_project.run("-c", NEEDED_ALONE, copy, file, "jax", cwd=made)
+    first = said["crops"][file.stem]["predictions"][0]
+    assert f"'class': '{first['class']}'" in done.stdout, done.stderr
 
 
 # ---- what is given ----
@@ -306,9 +317,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 )
 def test_an_image_comes_as_its_user_has_it(image):
     """Alone, in a list, beside another, in a table: always the same pixels."""
-    import pandas as pd
-
-    table = pd.DataFrame({"image": [image, image]})
+    table = pytest.importorskip("pandas").DataFrame({"image": [image, image]})
     ways = [image, [image], (image, image), table, table["image"]]
     if isinstance(image, np.ndarray):
         ways.append(np.stack([image, image, image]))
