@@ -355,6 +355,23 @@ def export(experiment: str, format: str, output: Path | None) -> None:
 
 
 @main.command()
+@click.argument("experiment")
+@click.option("--name", help="Of the registered model. Default: the experiment's.")
+@click.option("--alias", default="champion", show_default=True, help="Of this version; the former one loses it.")
+def promote(experiment: str, name: str | None, alias: str) -> None:
+    """Give a logged model a name and an alias in MLflow.
+
+    `models:/NAME@ALIAS` then loads it, in Python and for `mlflow models serve`. A result is promoted as it is now and is logged; promoting
+    it again adds no second version.
+
+    Example: cnnkeras promote yolo --name digits
+    """
+    from pipeline.commands import promote
+
+    promote.run(experiment, name=name, alias=alias)
+
+
+@main.command()
 @click.option("--output", type=click.Path(path_type=Path), help="The report's file. Default: results/README.md.")
 @click.option(
     "--html", is_flag=True, help="Write results/report.html too, a page for a browser, with diagrams and a comparison."

@@ -4,7 +4,7 @@
 - `records`: each run that is to be shown, complete in a folder; `sending`: records on their way to the store.
 - `store`: the tracking store and the runs in it; `own_store`: the project's own; `runs`: reading and changing one run.
 - `live`: the curves of a training while it runs; `curves`: a training's history as points; `times`: when it ran.
-- `models`, `serving`: a model that `mlflow.pyfunc.load_model` loads; `server`: the UI.
+- `models`, `serving`: a model that `mlflow.pyfunc.load_model` loads; `registry`: models by name and alias; `server`: the UI.
 - `fingerprints`: digests that are equal for equal results; `provenance`: the commit and the data that a result comes from.
 
 MLflow takes seconds to import: `live`, `times`, `fingerprints` and `provenance` do not import it.

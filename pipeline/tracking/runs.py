@@ -124,7 +124,7 @@ class Run:
         """Add a model in MLflow's format, with params; returns its id. Ids are written into the folder."""
         experiment = self._run.info.experiment_id
         if not self._is_new:
-            for former in self._client.search_logged_models([experiment], f"source_run_id = '{self.id}'"):
+            for former in self._models():
                 if former.status == entities.LoggedModelStatus.READY:
                     return former.model_id
                 self._client.delete_logged_model(former.model_id)  # incomplete: an earlier `log` was interrupted
@@ -134,6 +134,14 @@ class Run:
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(self.id, [entities.LoggedModelOutput(logged.model_id, step=0)])
         return logged.model_id
+
+    def model(self) -> str | None:
+        """Id of the run's model; None if it has none that is complete."""
+        ready = (model.model_id for model in self._models() if model.status == entities.LoggedModelStatus.READY)
+        return next(ready, None)
+
+    def _models(self) -> list[entities.LoggedModel]:
+        return self._client.search_logged_models([self._run.info.experiment_id], f"source_run_id = '{self.id}'")
 
     def add_data(self, data: Data) -> None:
         """Add the dataset that the model was trained on."""
