@@ -133,6 +133,7 @@ def test_help_lists_stages_then_commands():
         "report",
         "ui",
         "export",
+        "promote",
         "summary",
         "output-size",
         "tour",
