@@ -41,6 +41,7 @@ WITHOUT = {
     "idx",
     "cifar",
     "hugging_face",
+    "video_folder",
     "digit_scenes",
     "mnist1d",
     "files",
