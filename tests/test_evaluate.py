@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cnnkeras import metrics
 from cnnkeras.boxes import Detections
 from cnnkeras.label_maps import encode_png
 from cnnkeras.tasks.detection import displayed
@@ -21,6 +22,7 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import InputError
 from pipeline.stages import evaluate
 from pipeline.stages.evaluate import detection
+from tests.conftest import DIGITS
 from tests.contents import digests
 
 
@@ -253,6 +255,57 @@ def test_segmentation_by_hand(project):
     assert [row["class"] for row in content["per_class"]] == ["background", "zero", "one", "two"]
     assert [row["iou"] for row in content["per_class"]] == [0.956522, None, 0.5, None]
     assert [row["pixels"] for row in content["per_class"]] == [110, 0, 10, 0]
+
+
+COUNTED = '''
+"""What a metric is given: boxes, examples or the pixels of label maps."""
+
+import numpy as np
+
+TASKS = ("classification", "detection", "segmentation")
+METRICS = ("given", "wanted", "classes_given")
+
+
+def measure(predictions, truth, *, classes, factor: float = 1.0):
+    given, wanted = (sum(np.size(each) for each in maps) if classes and hasattr(maps, "which") else len(maps) for maps in (predictions, truth))
+    return {"given": given * factor, "wanted": wanted, "classes_given": classes}
+'''
+
+
+@pytest.mark.parametrize(
+    ("experiment", "evaluates", "expected"),
+    [
+        ("crops", lambda project: classify(project, [0, 1], [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]), (4, 2)),
+        ("boxes", lambda project: detect(project, OBJECTS, FOUND), (2 * len(FOUND), 4)),
+        ("masks", lambda project: segment(project), None),
+    ],
+)
+def test_further_metrics_stand_beside_those_of_the_task(experiment, evaluates, expected, project, monkeypatch):
+    """Of the predictions and the truth, with their settings; those of the task stay as they are. Wrong numbers are one line."""
+    own = project.folder / "own"
+    own.mkdir()
+    (own / "counted.py").write_text(COUNTED)
+    monkeypatch.setattr(metrics, "__path__", [*metrics.__path__, str(own)])
+    monkeypatch.delitem(sys.modules, "cnnkeras.metrics.counted", raising=False)
+    before = evaluates(project)
+    project.edit("evaluate: {images: 4}", "evaluate: {images: 4, metrics: [{name: counted, factor: 2.0}]}")
+    after = evaluated(experiment)
+    assert {key: after[key] for key in before} == before
+    assert list(after)[: list(after).index("examples")][-3:] == ["given", "wanted", "classes_given"]
+    assert after["classes_given"] == len(DIGITS)
+    if expected is None:
+        assert after["given"] == 2 * after["wanted"] > 0  # as many pixels are predicted as annotated
+    else:
+        assert (after["given"], after["wanted"]) == expected
+
+    def wrong(predictions, truth, *, classes, factor=1.0):  # noqa: ARG001
+        return {"given": 1}
+
+    monkeypatch.setattr(metrics.load("counted"), "measure", wrong)
+    with pytest.raises(
+        InputError, match="metric counted: expected a mapping with given, wanted, classes_given from measure; "
+    ):
+        evaluated(experiment)
 
 
 def test_signals_are_drawn_and_called_signals(project):

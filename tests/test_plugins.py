@@ -183,6 +183,9 @@ def loaded(file: Path, text: str | None = None):
 VIGNETTE = example("transforms/vignette.py")
 
 
+CALIBRATION = example("metrics/calibration_error.py")
+
+
 def ours() -> list[tuple[str, str]]:
     return [
         (kind, name) for kind, package in plugins.PACKAGES.items() for name in importlib.import_module(package).names()
@@ -465,6 +468,91 @@ def test_a_transform_of_ones_own_augments_by_worker_processes(place):
     place.write("params.yaml", OWN_TRANSFORM.replace("vignette", "Affine"))
     place.write("plugins/transforms/Affine.py", VIGNETTE)
     assert "plugins/transforms/Affine" in place.run("check", code=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (CALIBRATION.replace('("calibration_error",)', '("examples",)'), "METRICS: expected a tuple of keys, none of examples, protocol"),
+        (CALIBRATION.replace('METRICS = ("calibration_error",)', 'METRICS = ("ece",)'), "expected a mapping with ece from measure; received: {'calibration_error': "),
+        (CALIBRATION.replace("float(np.abs(gaps).sum() / len(truth))", "gaps"), "expected a number for calibration_error from measure; received: array("),
+        (CALIBRATION.replace("    *,\n    classes", "    classes"), "measure: expected 2 positional arguments, then keyword-only ones; received: classes, bins"),
+        (CALIBRATION.replace("classes: int,", "count: int = 3,"), "expected measure(predictions, truth, *, classes); received: measure("),
+        (CALIBRATION.replace("bins: Annotated[int, Ge(1)] = 15", "bins: int"), "measure: expected a default for each setting; received: none for bins"),
+        (CALIBRATION.replace("    confidence, is", "    predictions[0] = 0\n    confidence, is"), "measure: expected a metric that leaves its arguments as they are"),
+        (CALIBRATION.replace("/ len(truth))}", "/ len(truth) * np.random.default_rng().random())}"), "measure: expected equal numbers for equal predictions; received: "),
+        (CALIBRATION.replace('("classification",)\nM', '("classifcation",)\nM'), "TASKS: expected a tuple of some of classification, detection, segmentation; received: ('classifcation',)"),
+    ],
+)  # fmt: skip
+def test_a_metric_is_held_to_what_it_says_of_itself(text, message, tmp_path):
+    """By a few predictions."""
+    require("metrics", loaded(tmp_path / "fine.py", CALIBRATION))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        require("metrics", loaded(tmp_path / "own.py", text))
+
+
+def test_the_example_of_a_metric_is_its_formula():
+    """By loops over the bins; by hand: .9 and right, .6 and wrong: .1 / 2 + .6 / 2."""
+    measure = loaded(EXAMPLES / "metrics/calibration_error.py").measure
+    rng = np.random.default_rng(0)
+    probabilities, labels = rng.dirichlet(np.full(3, 0.3), 200), rng.integers(0, 3, 200)
+    expected = 0.0
+    for m in range(10):
+        inside = [i for i in range(200) if m / 10 < probabilities[i].max() <= (m + 1) / 10]
+        if inside:
+            right = np.mean([probabilities[i].argmax() == labels[i] for i in inside])
+            expected += len(inside) / 200 * abs(right - np.mean([probabilities[i].max() for i in inside]))
+    assert measure(probabilities, labels, classes=3, bins=10)["calibration_error"] == pytest.approx(expected, rel=1e-9)
+    by_hand = measure(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]), classes=2)
+    assert by_hand["calibration_error"] == pytest.approx(0.35)
+
+
+def test_an_evaluation_depends_on_the_metrics_that_it_names(place):
+    """And on no other; what params.yaml says of them is checked by their signatures."""
+    place.write("plugins/metrics/calibration_error.py", CALIBRATION)
+    place.write("plugins/metrics/other.py", CALIBRATION)
+    named = TWO_LOSSES.replace("{name: focal, gamma: 3.0}", "{}").replace(
+        "evaluate: {images: 2}\n  usual:\n",
+        "evaluate: {images: 2, metrics: [{name: calibration_error, bins: 5}]}\n  usual:\n    evaluate: {images: 2}\n",
+    )
+    place.write("params.yaml", named)
+    assert "plugins/metrics/other.py: as cnnkeras.metrics has them" in place.run("check-plugin")
+    place.run("check")
+    codes = {name: (place.folder / f"results/code/evaluate@{name}").read_text() for name in ("own", "usual")}
+    assert "  plugins/metrics/calibration_error.py" in codes["own"]
+    assert "plugins/metrics/other.py" not in codes["own"]
+    assert "plugins/metrics" not in codes["usual"]
+    for old, new, message in (
+        (
+            "name: cal",
+            "name: kal",
+            "experiments.own.evaluate.metrics.0.name: unknown metric 'kalibration_error'; did you mean 'calibration_error'?",
+        ),
+        ("bins: 5", "bins: 0", "experiments.own.evaluate.metrics.0.bins: expected a number of at least 1; received: 0"),
+        ("bins: 5", "bin: 5", "unknown key 'bin'; did you mean 'bins'? (known: bins)"),
+        (
+            "name: calibration_error, ",
+            "",
+            "experiments.own.evaluate.metrics.0: expected the key 'name' (calibration_error, classification, ",
+        ),
+        (
+            "name: calibration_error, bins: 5",
+            "name: detection",
+            "expected a metric of classification; received: detection, one of detection",
+        ),
+        (
+            "name: calibration_error, bins: 5",
+            "name: classification",
+            "expected a metric with other keys than top1_accuracy of classification; received: classification",
+        ),
+        (
+            "bins: 5}",
+            "bins: 5}, {name: other}",
+            "metrics.1.name: expected a metric with other keys than calibration_error of calibration_error; received: other",
+        ),
+    ):
+        place.write("params.yaml", named.replace(old, new))
+        assert message in place.run("check", code=2)
 
 
 def test_a_name_of_params_is_no_path(place):

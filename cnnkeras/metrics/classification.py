@@ -2,8 +2,14 @@
 
 import numpy as np
 
+TASKS = ("classification",)
 ERROR_KINDS = ()
 METRICS = ("top1_accuracy", "top5_accuracy", "top1_error", "top5_error")
+
+
+def measure(predictions: np.ndarray, truth: np.ndarray, *, classes: int) -> dict[str, float]:  # noqa: ARG001 - as in the other tasks
+    """`evaluate` of probabilities (n, C) and labels (n,)."""
+    return evaluate(predictions, truth)
 
 
 def evaluate(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -37,6 +37,7 @@ import numpy as np
 
 from cnnkeras.boxes import Detections, Objects, covered_fraction, iou
 
+TASKS = ("detection",)
 METRICS = ("map_voc07", "map_voc10", "map_coco")
 
 VOC_IOU = 0.5
@@ -85,6 +86,11 @@ class DetectionMetrics:
     means: dict[str, float]
     per_class: dict[str, np.ndarray]
     curves: list[Curve]
+
+
+def measure(predictions: Detections, truth: Objects, *, classes: int) -> dict[str, float]:
+    """The means of `evaluate`."""
+    return evaluate(predictions, truth, classes=classes).means
 
 
 def evaluate(detections: Detections, objects: Objects, *, classes: int) -> DetectionMetrics:

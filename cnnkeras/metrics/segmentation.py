@@ -4,12 +4,22 @@ One confusion matrix is summed over the whole set and every measure is taken fro
 is another, higher number. "Classes" includes the background throughout.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cnnkeras.label_maps import VOID
 
+TASKS = ("segmentation",)
 ERROR_KINDS = ()
 METRICS = ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
+
+
+def measure(predictions: Sequence[np.ndarray], truth: Sequence[np.ndarray], *, classes: int) -> dict[str, float]:
+    """`evaluate` of the matrix of all label maps, uint8 (H, W) each; `classes` without the background."""
+    pairs = zip(truth, predictions, strict=True)
+    empty = np.zeros((classes + 1, classes + 1), np.int64)
+    return evaluate(sum((confusion_matrix(*maps, classes=classes + 1) for maps in pairs), empty))
 
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, *, classes: int) -> np.ndarray:

@@ -13,6 +13,7 @@ A task's file defines
   task has none;
 - `build_metrics`: the metrics shown during training; its loss is the file of its name in `cnnkeras/losses`;
 - `tiny_batch`: targets and outputs of a few examples, by which losses are tried;
+- `tiny_predictions`: predictions, truth and the number of classes of a few examples, by which metrics are tried;
 - `decode_outputs`: a model's outputs to predictions;
 - `postprocess`: the same with the settings under `postprocess`, its keyword arguments;
 - `describe_outputs`: facts about a model's outputs, to be stored with them.

@@ -40,6 +40,12 @@ def tiny_batch(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return encode_targets(generator.integers(0, 3, 4)), generator.normal(size=(4, 3)).astype(np.float32)
 
 
+def tiny_predictions(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+    """Probabilities (4, 3), labels (4,) and the number of classes, to try a metric by."""
+    labels, outputs = tiny_batch(generator)
+    return decode_outputs(outputs), labels, 3
+
+
 def build_metrics() -> "list[keras.metrics.Metric]":
     """`top1_accuracy` and `top5_accuracy`, fractions; with five classes or fewer the latter is 1."""
     return objectives.top_k_accuracies()

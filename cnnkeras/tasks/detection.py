@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from cnnkeras import objectives
-from cnnkeras.boxes import Detections, convert_boxes, non_maximum_suppression, suppress_by_class
+from cnnkeras.boxes import Detections, Objects, convert_boxes, non_maximum_suppression, suppress_by_class
 
 keras = lazy_loader.load("keras")
 
@@ -102,6 +102,19 @@ def tiny_batch(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     boxes = np.concatenate([corners, corners + generator.uniform(0.1, 0.5, (4, 1, 2))], axis=-1)
     targets = encode_targets(boxes, generator.integers(0, 3, (4, 1)), grid=2, classes=3)
     return targets, generator.uniform(0, 1, (4, 2, 2, 13)).astype(np.float32)
+
+
+def tiny_predictions(generator: np.random.Generator) -> tuple[Detections, Objects, int]:
+    """Detections and objects of two classes in four images of 100 pixels, and the number of classes, to try a metric by."""
+    corners, labels = generator.uniform(0, 50, (4, 2)), np.arange(4) % 2
+    boxes = np.concatenate([corners, corners + generator.uniform(20, 50, (4, 2))], axis=-1)
+    objects = Objects(np.arange(4), labels, boxes, np.zeros(4, bool), np.zeros(4, bool))
+    shifted = boxes + generator.uniform(-9, 9, (4, 4))
+    return (
+        Detections(np.arange(4), labels, shifted.astype(np.float32), generator.uniform(0, 1, 4).astype(np.float32)),
+        objects,
+        2,
+    )
 
 
 def build_metrics() -> "list[keras.metrics.Metric]":

@@ -38,6 +38,12 @@ def tiny_batch(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return encode_targets(masks), generator.normal(size=(4, 5, 6, 3)).astype(np.float32)
 
 
+def tiny_predictions(generator: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray], int]:
+    """Predicted and annotated label maps of four images, some pixels of the latter void, and the number of classes, to try a metric by."""
+    masks, scores = tiny_batch(generator)
+    return [decode_outputs(score, score.shape[:2]) for score in scores], list(masks), scores.shape[-1] - 1
+
+
 def build_metrics() -> "list[keras.metrics.Metric]":
     """`pixel_accuracy`: fraction of the pixels, void ones left out, with the highest score at their class."""
     return [objectives.ValidPixelAccuracy()]

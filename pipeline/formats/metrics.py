@@ -10,7 +10,7 @@ With several seeds the figures of merit are means over the trainings, and all el
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,23 @@ from pipeline.formats.json_values import json_value
 from pipeline.runtime.reading import read_object
 
 DECIMALS = 6
+# Keys that no figure of merit may have: those of this file, and of the tasks' analyses.
+RESERVED = ("examples", "protocol", "conditions", "per_class", "error_analysis", "standard_deviation", "seeds")
+
+
+def figures(measured: Any, keys: Sequence[str]) -> dict[str, float]:
+    """What a metric gave, as numbers for the file.
+
+    Raises:
+        ValueError: It is no mapping of these keys to numbers.
+    """
+    numbers = dict(measured) if isinstance(measured, Mapping) else measured
+    if not isinstance(numbers, dict) or list(numbers) != list(keys):
+        raise ValueError(f"expected a mapping with {', '.join(keys)} from measure; received: {numbers!r}")
+    for key, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            raise ValueError(f"expected a number for {key} from measure; received: {value!r}")
+    return {key: float(value) for key, value in numbers.items()}
 
 
 def over_seeds(content: Mapping[str, Any], by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:

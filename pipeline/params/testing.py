@@ -7,7 +7,7 @@ from pydantic import Field
 from cnnkeras.protocols import regions as region_kinds
 from cnnkeras.protocols import views as view_kinds
 from pipeline.params.values import Positive
-from pipeline.runtime.entries import Entry, functions, one_of
+from pipeline.runtime.entries import Arguments, Entry, functions, one_of
 
 View = one_of(functions(view_kinds), check=True)
 Regions = one_of(functions(region_kinds), check=True)
@@ -40,9 +40,12 @@ class Evaluate(Entry):
 
     Attributes:
         images: Number of images that are drawn with their predictions and true labels.
+        metrics: Metrics beside the task's own, files of `cnnkeras/metrics/`: each a mapping with the `name` and the keyword arguments of its
+            `measure`.
         similar_classes: Groups of similar classes; the analysis of a detector's errors counts confusions within a group apart.
     """
 
     images: Annotated[int, Field(ge=0, le=MAX_DRAWN)] = 12
     # Left out of the dump if it is not used, so that results without it keep their fingerprint.
+    metrics: tuple[Arguments, ...] = Field(default=(), exclude_if=lambda metrics: not metrics)
     similar_classes: tuple[tuple[str, ...], ...] = Field(default=(), exclude_if=lambda groups: not groups)

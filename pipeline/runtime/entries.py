@@ -136,7 +136,9 @@ def arguments_schema(function: Callable, *, reserved: Iterable[str] = (), **fiel
 
 
 def _field_type(annotation: Any) -> Any:
-    """Type of a field for an argument's annotation; `Annotated[Mapping, function]` becomes the schema of the function's arguments."""
+    """Type of a field for an argument's annotation; `Annotated[Mapping, function]` becomes the schema of the function's arguments, none any value."""
+    if annotation is inspect.Parameter.empty:
+        return Any
     if get_origin(annotation) in (Union, UnionType):
         return reduce(or_, map(_field_type, get_args(annotation)))
     function = next(filter(inspect.isfunction, getattr(annotation, "__metadata__", ())), None)

@@ -24,6 +24,7 @@ PACKAGES = {  # by the kind, which is the folder's name
     "architectures": "cnnkeras.architectures",
     "claims": f"{_STAGES}.lab.claims",
     "losses": "cnnkeras.losses",
+    "metrics": "cnnkeras.metrics",
     "sources": f"{_STAGES}.sources",
     "transforms": f"{_STAGES}.images.transforms",
     "weights": "cnnkeras.weights",

@@ -83,8 +83,14 @@ class Result:
         spread = deviations_of(self.metrics)
         return {
             key: with_deviation(self.metrics[key], spread[key]) if key in spread else _number(self.metrics[key])
-            for key in _compared(self.dataset.task)
+            for key in (*_compared(self.dataset.task), *self.further)
         }
+
+    @property
+    def further(self) -> list[str]:
+        """Keys of the result's metrics beside the task's own."""
+        keys = [key for named in self.experiment.evaluate.metrics for key in metrics.load(named["name"]).METRICS]
+        return [key for key in keys if key in (self.metrics or {})]
 
     @property
     def each_seed(self) -> list[str]:

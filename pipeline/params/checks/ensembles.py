@@ -2,7 +2,7 @@
 
 from cnnkeras import tasks
 from cnnkeras.by_name import unknown
-from pipeline.params.checks.testing import checked_postprocess
+from pipeline.params.checks.testing import checked_evaluate, checked_postprocess
 from pipeline.params.experiments import Ensemble
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.whole import Params
@@ -38,7 +38,8 @@ def checked_ensemble(file: ParsedFile, params: Params, name: str) -> Ensemble:
         update={
             "postprocess": checked_postprocess(
                 file, params, (*location, "postprocess"), ensemble.dataset, ensemble.postprocess
-            )
+            ),
+            "evaluate": checked_evaluate(file, params, location, ensemble.dataset, ensemble.evaluate),
         }
     )
 

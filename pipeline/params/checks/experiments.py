@@ -4,7 +4,13 @@ from cnnkeras import architectures
 from cnnkeras.architectures import check_task
 from cnnkeras.by_name import unknown
 from pipeline.params.checks.architectures import check_input, check_input_size, checked_model, known_architecture
-from pipeline.params.checks.testing import check_predict, check_similar_classes, checked_postprocess, completed_predict
+from pipeline.params.checks.testing import (
+    check_predict,
+    check_similar_classes,
+    checked_evaluate,
+    checked_postprocess,
+    completed_predict,
+)
 from pipeline.params.checks.training import check_normalization, check_training, checked_loss
 from pipeline.params.checks.transforms import check_end, check_transforms, check_visible_fraction
 from pipeline.params.experiments import Experiment, is_published
@@ -58,6 +64,7 @@ def checked_experiment(file: ParsedFile, params: Params, name: str) -> Experimen
             "train": experiment.train.model_copy(update={"loss": loss}),
             "predict": completed_predict(file, location, experiment.predict, postprocess),
             "postprocess": postprocess,
+            "evaluate": checked_evaluate(file, params, location, experiment.dataset, experiment.evaluate),
         }
     )
 

@@ -6,6 +6,8 @@ from typing import Any
 from cnnkeras import metrics, tasks
 from cnnkeras.by_name import unknown
 from cnnkeras.protocols import views
+from pipeline.formats.metrics import RESERVED
+from pipeline.params.checks.transforms import with_tuples
 from pipeline.params.experiments import Experiment
 from pipeline.params.parsed import ParsedFile
 from pipeline.params.sentences import checked_arguments
@@ -90,3 +92,31 @@ def check_similar_classes(
         for label in group:
             if label not in classes:
                 raise file.error((*location, position), unknown(label, classes, "class"))
+
+
+def checked_evaluate(
+    file: ParsedFile, params: Params, location: tuple[str, ...], dataset: str, evaluate: Evaluate
+) -> Evaluate:
+    """The section `evaluate` with the defaults of its metrics, which serve the task and write no key twice."""
+    task, completed = params.datasets[dataset].task, []
+    taken = dict.fromkeys(RESERVED, "the file itself") | dict.fromkeys(metrics.load(task).METRICS, task)
+    for position, written in enumerate(evaluate.metrics):
+        place, known = (*location, "evaluate", "metrics", position), metrics.names()
+        if "name" not in written:
+            raise file.error(place, f"expected the key 'name' ({', '.join(known)}); received: none")
+        name = written["name"]
+        if name not in known:
+            raise file.error((*place, "name"), unknown(name, known, "metric"))
+        module = metrics.load(name)
+        if task not in module.TASKS:
+            message = f"expected a metric of {task}; received: {name}, one of {', '.join(module.TASKS)}"
+            raise file.error((*place, "name"), message)
+        for key in module.METRICS:
+            if other := taken.get(key):
+                message = f"expected a metric with other keys than {key} of {other}; received: {name}"
+                raise file.error((*place, "name"), message)
+            taken[key] = name
+        settings = with_tuples({key: value for key, value in written.items() if key != "name"})
+        arguments = checked_arguments(file, place, module.measure, settings, reserved=metrics.SUPPLIED)
+        completed.append(Arguments({"name": name, **arguments}))
+    return evaluate.model_copy(update={"metrics": tuple(completed)}) if completed else evaluate

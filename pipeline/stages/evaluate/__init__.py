@@ -13,20 +13,22 @@ and the experiment's `postprocess` params; for a detector with `similar_classes`
 import csv
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cnnkeras import metrics
 from cnnkeras.by_name import Files
 from pipeline.drawing import diagrams
 from pipeline.drawing.overlays import INK, grid, write_png
 from pipeline.formats import history, packed
-from pipeline.formats.metrics import over_seeds, rounded, write_metrics
+from pipeline.formats.metrics import figures, over_seeds, rounded, write_metrics
 from pipeline.images.principal_components import evenly_spaced
 from pipeline.params import check_found_classes, load_params
 from pipeline.runtime import outcome, paths
+from pipeline.runtime.errors import InputError
 from pipeline.runtime.guard import stage
 
 # The tables for `dvc plots`, and their columns, which dvc.yaml names as axes.
@@ -71,6 +73,7 @@ class Evaluation:
         key: Explanation of the captions and drawings of the cases.
         columns: Number of cases in a row of a figure.
         show: A function that draws the example of an index.
+        judged: The predictions and the truth, as a metric of the task takes them (`cnnkeras/metrics/__init__.py`).
         analyses: Further tables for metrics.json, by key.
     """
 
@@ -88,6 +91,7 @@ class Evaluation:
     key: str
     columns: int
     show: Callable[[int], Case]
+    judged: tuple[Any, Any]
     analyses: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
 
@@ -116,8 +120,13 @@ def run(name: str) -> None:
         similar_classes = experiment.evaluate.similar_classes
         options = {"similar_classes": similar_classes} if similar_classes else {}
         evaluate, repeats = load(index.task).evaluate, params.repeats(name)
+        further = functools.partial(with_metrics, chosen=experiment.evaluate.metrics, classes=len(index.classes))
         evaluation, *others = (
-            evaluate(split, index.classes, paths.predictions(name) / repeat.folder, experiment.postprocess, **options)
+            further(
+                evaluate(
+                    split, index.classes, paths.predictions(name) / repeat.folder, experiment.postprocess, **options
+                )
+            )
             for repeat in repeats
         )
         numbers = content(evaluation, examples=len(split))
@@ -136,6 +145,24 @@ def run(name: str) -> None:
         draw_cases(images, title, evaluation, count=experiment.evaluate.images, examples=len(split))
     score = f"{evaluation.headline} {numbers[evaluation.headline]:.3f}"
     outcome.say("evaluate", name, score + (f", mean of {len(repeats)} seeds" if others else ""), paths.metrics(name))
+
+
+def with_metrics(evaluation: Evaluation, *, chosen: Sequence[Mapping[str, Any]], classes: int) -> Evaluation:
+    """The evaluation with further metrics beside the task's: `name` and settings of each.
+
+    Raises:
+        InputError: A metric did not give the numbers that it names.
+    """
+    numbers = dict(evaluation.metrics)
+    for settings in chosen:
+        name = settings["name"]
+        module, arguments = metrics.load(name), {key: value for key, value in settings.items() if key != "name"}
+        measured = module.measure(*evaluation.judged, classes=classes, **arguments)
+        try:
+            numbers |= figures(measured, module.METRICS)
+        except ValueError as error:
+            raise InputError(f"metric {name}: {error}") from error
+    return replace(evaluation, metrics=numbers)
 
 
 def content(evaluation: Evaluation, *, examples: int) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def evaluate(
         key="caption: predicted class and its probability; true class and its probability; the example's id",
         columns=6,
         show=functools.partial(_case, split, classes, probabilities),
+        judged=(probabilities, labels),
     )
 
 

@@ -109,6 +109,7 @@ def evaluate(
         key=_key(objects, threshold, display["display_nms_iou"]),
         columns=3,
         show=functools.partial(_case, split, classes, matches, f1),
+        judged=(detections, objects),
         analyses={"error_analysis": errors},
     )
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def evaluate(split: Split, classes: Sequence[str], predictions: Path, postproces
         key="left: annotated (void in white), right: predicted",
         columns=3,
         show=functools.partial(_case, split, classes, predictions, mean_iou),
+        judged=(_Maps(split, predictions, which=1), _Maps(split, predictions, which=0)),
     )
 
 
@@ -71,6 +73,23 @@ def _label_maps(split: Split, predictions: Path, index: int) -> tuple[np.ndarray
     """The annotated and the predicted label map of an example, uint8 (H, W) each."""
     annotated = decode_png(np.asarray(split["original_masks"][index]).tobytes())
     return annotated, read_label_map(predictions, str(split["ids"][index]))
+
+
+@dataclass(frozen=True)
+class _Maps(Sequence):
+    """The annotated (`which` 0) or the predicted (1) label maps of all examples, each read when it is asked for."""
+
+    split: Split
+    predictions: Path
+    which: int
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return _label_maps(self.split, self.predictions, index)[self.which]
 
 
 def _case(split: Split, classes: Sequence[str], predictions: Path, mean_iou: np.ndarray, index: int) -> Case:
