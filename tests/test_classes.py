@@ -252,6 +252,20 @@ def test_some_of_vocs_classes_are_found_in_its_label_maps(tmp_path, monkeypatch)
     assert sorted(np.unique(read_labels(write, "")).tolist()) == [0, 8, 12, 15, 255]
 
 
+def test_the_report_counts_images_that_are_left_out(tmp_path, monkeypatch):
+    """Each once, though three splits are drawn from their folder."""
+    monkeypatch.chdir(tmp_path)
+    write_files(tmp_path / "photos", class_folders() | {f"birds/{n}.png": noise(100 + n) for n in range(5)})
+    text = PARAMS.replace("../photos", "photos").replace("folders: all", "folders: [cats, dogs], other_classes: drop")
+    Path("params.yaml").write_text(text[: text.index("experiments:")] + "experiments: {}\n")
+    for command in (["download", "pets"], ["augment", "pets"]):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 0, result.output
+    assert "5 images of other classes dropped" in result.output
+    index = packed.open_index(Path("data/augmented/pets"))
+    assert (index.classes, index.dropped) == (("cats", "dogs"), {"images of other classes": 5})
+
+
 PARAMS = """\
 seed: 1
 sources:

@@ -24,7 +24,7 @@ def _is_expression(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"groups: expected a regular expression; received: {pattern!r}, {error}") from error
+        raise ValueError(f"expected a regular expression; received: {pattern!r}, {error}") from error
     return pattern
 
 

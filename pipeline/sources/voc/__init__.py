@@ -34,7 +34,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from cnnkeras.label_maps import VOID
 from pipeline import sources
 from pipeline.files import image_files, texts
 from pipeline.files.archives import Archives
@@ -45,6 +44,7 @@ from pipeline.images import reading
 from pipeline.runtime.entries import Entry
 from pipeline.runtime.errors import InputError
 from pipeline.sources.voc.annotations import read_annotation, read_names
+from pipeline.sources.voc.label_maps import of_our_classes, read_label_map
 
 TASKS = ("classification", "detection", "segmentation")
 HAS_OBJECTS = True
@@ -382,36 +382,6 @@ class _Reader:
             mask = read_label_map(self.archives[member], member)
         if list(self.palette) == list(self.classes.labels) == list(self.classes.names):
             return mask, {}
-        return self._of_our_classes(reading.read_labels(mask, member) if isinstance(mask, bytes) else mask, member)
-
-    def _of_our_classes(self, published: np.ndarray, member: str) -> tuple[np.ndarray, dict[str, int]]:
-        indices, others = self.classes.indices(), 0
-        labels = np.arange(256, dtype=np.uint8)
-        for index in set(np.unique(published).tolist()) - {0, VOID}:
-            name = self.palette[index - 1] if index <= len(self.palette) else f"index {index}"
-            if name not in indices and not self.classes.drops_others:
-                raise self.classes.refused(name, member)
-            others += name not in indices
-            labels[index] = indices.get(name, -1) + 1
-        return labels[published], {sources.OTHER_AREAS: others} if others else {}
-
-
-def read_label_map(mat: bytes, member: str) -> np.ndarray:
-    """Label map uint8 (H, W) of a file of Hariharan et al.: `GTcls.Segmentation`, 0 background, 1.. classes.
-
-    Args:
-        mat: The file, MATLAB's format 5.
-        member: Its name, for messages.
-
-    Raises:
-        InputError: It is no such file.
-    """
-
-    def pick(variables: dict[str, Any]) -> np.ndarray:
-        labels = np.asarray(variables["GTcls"]["Segmentation"])
-        if labels.ndim != 2 or labels.dtype != np.uint8:
-            raise ValueError(f"{labels.dtype} {labels.shape}")
-        return labels
-
-    expected = "MATLAB's format 5 with GTcls.Segmentation, uint8 (height, width)"
-    return image_files.read_matlab(mat, member, pick, expected=expected)
+        published = reading.read_labels(mask, member) if isinstance(mask, bytes) else mask
+        labels, others = of_our_classes(published, self.palette, self.classes, member)
+        return labels, {sources.OTHER_AREAS: others} if others else {}

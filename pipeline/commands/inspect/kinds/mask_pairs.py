@@ -81,8 +81,11 @@ def recognise(data: Data) -> Found | None:
     root = common_root(files) if files else ""
     folders = by_folder(below(files, root))
     start, pairs = f"{root}/" if root else "", {}
-    for masks in folders:
-        pair = _pair_of(folders, masks)
+    for masks, names in folders.items():
+        pair = _in_one_folder(masks, names)
+        # Who has a folder per class has a thousand folders, none of label maps: only these are compared with all others.
+        if pair is None and _values_of(data, [start + name for name in names[:1]]) is not None:
+            pair = _in_two_folders(folders, masks)
         if pair is not None and _values_of(data, [start + name for name in pair.files[:_TRIED]]) is not None:
             pairs[split_of(pair.images) or split_of(masks) or "all"] = pair
     parts = {"train": pairs["all"]} if set(pairs) == {"all"} else {name: pairs[name] for name in pairs if name != "all"}
@@ -92,13 +95,19 @@ def recognise(data: Data) -> Found | None:
     return _found(data, root, {split: pair.entry for split, pair in parts.items()}, masks)
 
 
-def _pair_of(folders: Mapping[str, Sequence[str]], masks: str) -> _Pair | None:
-    """The folder of the images that a folder's label maps are of, the one with the nearest name of several; it may be the folder itself."""
-    stems = {PurePosixPath(name).stem: name for name in folders[masks]}
-    for end in _ENDS:  # in one folder
+def _in_one_folder(folder: str, names: Sequence[str]) -> _Pair | None:
+    """Images and label maps in one folder, by how these are called."""
+    stems = {PurePosixPath(name).stem: name for name in names}
+    for end in _ENDS:
         own = {stem: name for stem, name in stems.items() if stem.endswith(end) and stem[: -len(end)] in stems}
         if own and len(own) >= _ENOUGH * len(stems) / 2:
-            return _Pair(masks, masks, "{}", "{}" + end, list(own.values()))
+            return _Pair(folder, folder, "{}", "{}" + end, list(own.values()))
+    return None
+
+
+def _in_two_folders(folders: Mapping[str, Sequence[str]], masks: str) -> _Pair | None:
+    """The folder of the images that a folder's label maps are of, the one with the nearest name of several."""
+    stems = {PurePosixPath(name).stem for name in folders[masks]}
     found = []
     for folder, names in folders.items():
         images = [PurePosixPath(name).stem for name in names if image_files.is_image(name)]
