@@ -345,7 +345,8 @@ def export(experiment: str, format: str, output: Path | None) -> None:
     """Write a trained model for other programs.
 
     It takes RGB images of any size as they are, uint8, and gives probabilities, boxes after suppression in pixels of the image, or label
-    maps of the image's size. A JSON file beside it has the classes, the thresholds, and what goes in and comes out.
+    maps of the image's size. A JSON file beside it has the classes, the thresholds, and what goes in and comes out. EXPERIMENT may be an
+    ensemble.
 
     Example: cnnkeras export yolo --format onnx
     """

@@ -158,6 +158,10 @@ def test_mlflow_has_a_parent_and_a_child_for_each_seed(copy, empty_store, monkey
     models = client.search_logged_models([store.experiment_id])
     assert {logged.source_run_id for logged in models} == {run.info.run_id for run in children}
     assert parents[0].info.start_time == min(run.info.start_time for run in children)
+    succeed(copy, "promote", "digits")
+    version = client.get_model_version_by_alias("digits", "champion")
+    (first,) = (run for run in children if run.data.params["train.seed"] == "4")
+    assert version.run_id == first.info.run_id
 
 
 def test_a_further_seed_trains_one_model(copy):

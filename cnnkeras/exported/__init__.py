@@ -9,7 +9,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "combining": ["CombinePosteriors"],
         "detections": ["DetectBoxes"],
+        "fitting": ["FitImages"],
         "label_maps": ["LabelMaps"],
         "stretching": ["ResizeImages"],
     },

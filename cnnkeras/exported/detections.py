@@ -13,7 +13,7 @@ class DetectBoxes(keras.layers.Layer):
 
     Maps a grid (batch, S, S, C + 5B) (`cnnkeras.tasks.detection` describes it) and images (batch, H, W, 3) to boxes float32 (batch, n, 4) -
     left, top, right, bottom -, scores float32 (batch, n), labels int32 (batch, n) and counts int32 (batch,), how many of the n are
-    detections. The others have a score of 0, a label of -1 and a box of zeros. n is the number of all boxes for all classes, so that none is left out.
+    detections. Where the images lie in a part of the model's input, `frame` says in which (`FitImages`). The others have a score of 0, a label of -1 and a box of zeros. n is the number of all boxes for all classes, so that none is left out.
 
     Args:
         classes: C.
@@ -25,8 +25,8 @@ class DetectBoxes(keras.layers.Layer):
         super().__init__(**kwargs)
         self.classes, self.confidence_threshold, self.nms_iou = classes, confidence_threshold, nms_iou
 
-    def call(self, outputs, images):
-        """A grid (batch, S, S, C + 5B) and images (batch, H, W, 3) to boxes, scores, labels and counts."""
+    def call(self, outputs, images, frame=None):
+        """A grid (batch, S, S, C + 5B), images (batch, H, W, 3) and a frame (4,) to boxes, scores, labels and counts."""
         rows, columns, numbers = outputs.shape[1:]
         per_cell = (numbers - self.classes) // 5
         total = rows * columns * per_cell
@@ -36,7 +36,7 @@ class DetectBoxes(keras.layers.Layer):
         scores = confidences[..., None] * probabilities[..., None, :]
         scores = ops.transpose(ops.reshape(scores, (-1, total, self.classes)), (0, 2, 1))  # (batch, C, boxes)
         kept = self._suppressed(boxes, scores)
-        boxes = self._in_pixels(boxes, images)
+        boxes = self._in_pixels(boxes, images, frame)
         hundredths = ops.round(boxes * 100)
         visible = ops.all(ops.greater(hundredths[..., 2:], hundredths[..., :2]), axis=-1)
         scores = ops.where(ops.logical_and(kept, visible[:, None]), scores, 0.0)
@@ -84,8 +84,11 @@ class DetectBoxes(keras.layers.Layer):
         area = (right - left) * (bottom - top)
         return ops.greater(shared, self.nms_iou * (area[..., None] + area[..., None, :] - shared))
 
-    def _in_pixels(self, boxes, images):
+    def _in_pixels(self, boxes, images, frame):
         """Boxes (batch, n, 4) in pixels of the images, cut at their edges."""
+        if frame is not None:
+            start = ops.concatenate([frame[:2], frame[:2]])
+            boxes = (boxes - start) / (ops.concatenate([frame[2:], frame[2:]]) - start)
         height, width = (ops.cast(side, "float32") for side in ops.shape(images)[1:3])
         sides = ops.stack([width, height, width, height])
         return ops.clip(boxes * sides, 0.0, sides)
@@ -103,7 +106,7 @@ class DetectBoxes(keras.layers.Layer):
             ops.sum(ops.cast(exists, "int32"), axis=-1),
         )
 
-    def compute_output_spec(self, outputs, _images):
+    def compute_output_spec(self, outputs, _images, _frame=None):
         """Boxes, scores, labels and counts."""
         batch, rows, columns, numbers = outputs.shape
         count = self.classes * rows * columns * ((numbers - self.classes) // 5)

@@ -8,47 +8,55 @@ import keras
 from keras import ops
 
 
-def averaging(length, size):
-    """Weights float32 (size, length) of OpenCV's INTER_AREA: a new pixel is the mean of the old ones under it. Sizes are int32."""
-    pixel, new = _positions(length, size)
-    covered = ops.minimum((pixel + 1) * size, (new + 1) * length) - ops.maximum(pixel * size, new * length)
+def averaging(length, size, pixels, places):
+    """Weights float32 (places, pixels) of OpenCV's INTER_AREA: a new pixel is the mean of the old ones under it. All are int32.
+
+    Args:
+        length: Of the old side.
+        size: Of the new one.
+        pixels: Column of each old pixel, (1, n).
+        places: Row of each new pixel that is wanted, (m, 1).
+    """
+    covered = ops.minimum((pixels + 1) * size, (places + 1) * length) - ops.maximum(pixels * size, places * length)
     return _quotient(ops.maximum(covered, 0), length)
 
 
-def interpolating(length, size):
-    """Weights float32 (size, length) of OpenCV's INTER_LINEAR: linear between the centres of pixels, constant beyond the last ones."""
-    pixel, new = _positions(length, size)
-    centre = ops.clip((2 * new + 1) * length - size, 0, 2 * size * (length - 1))
-    return _quotient(ops.maximum(2 * size - ops.abs(2 * size * pixel - centre), 0), 2 * size)
+def interpolating(length, size, pixels, places):
+    """Weights of OpenCV's INTER_LINEAR: linear between the centres of pixels, constant beyond the last ones; arguments as of `averaging`."""
+    centre = ops.clip((2 * places + 1) * length - size, 0, 2 * size * (length - 1))
+    return _quotient(ops.maximum(2 * size - ops.abs(2 * size * pixels - centre), 0), 2 * size)
 
 
-def nearest(length, size):
-    """Weights float32 (size, length), 1 for the pixel that holds the new one's centre: OpenCV's INTER_NEAREST_EXACT."""
-    pixel, new = _positions(length, size)
-    return ops.cast(ops.equal((2 * new + 1) * length // (2 * size), pixel), "float32")
+def nearest(length, size, pixels, places):
+    """Weights of OpenCV's INTER_NEAREST_EXACT: 1 for the pixel that holds the new one's centre; arguments as of `averaging`."""
+    return ops.cast(ops.equal((2 * places + 1) * length // (2 * size), pixels), "float32")
 
 
-def averaging_or_interpolating(length, size):
+def averaging_or_interpolating(length, size, pixels, places):
     """`averaging` where a side shrinks, `interpolating` where it grows."""
-    return ops.where(ops.less(size, length), averaging(length, size), interpolating(length, size))
+    sides = length, size, pixels, places
+    return ops.where(ops.less(size, length), averaging(*sides), interpolating(*sides))
 
 
-def stretch(maps, size, weights):
+def stretch(maps, size, weights, *, part=None, places=None):
     """Maps float32 (batch, H, W, C) at another height and width.
 
     Args:
         maps: What is stretched.
         size: Height and width, numbers or int32 tensors.
         weights: A function of this file.
+        part: Of each side where the part that is stretched begins and how long it is, int32; None: all.
+        places: Of each side the new pixels that are wanted, int32 (n,); None: all.
     """
-    _, height, width, channels = sizes = ops.shape(maps)
-    rows, columns = (weights(_int(old), _int(new)) for old, new in zip(sizes[1:3], size, strict=True))
+    _, height, width, channels = sides = ops.shape(maps)
+    part = part or [(0, _int(side)) for side in sides[1:3]]
+    places = places or [ops.arange(side, dtype="int32") for side in size]
+    rows, columns = (
+        weights(length, _int(new), ops.arange(old, dtype="int32")[None, :] - start, wanted[:, None])
+        for old, (start, length), new, wanted in zip(sides[1:3], part, size, places, strict=True)
+    )
     stretched = ops.matmul(rows, ops.reshape(maps, (-1, height, width * channels)))
-    return ops.matmul(columns, ops.reshape(stretched, (-1, size[0], width, channels)))
-
-
-def _positions(length, size):
-    return ops.arange(length, dtype="int32")[None, :], ops.arange(size, dtype="int32")[:, None]
+    return ops.matmul(columns, ops.reshape(stretched, (-1, ops.shape(rows)[0], width, channels)))
 
 
 def _quotient(dividend, divisor):

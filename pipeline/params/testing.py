@@ -1,5 +1,6 @@
 """The sections `predict` and `evaluate` of an experiment: how it is tested."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -30,6 +31,16 @@ class Predict(Entry):
     views: tuple[View, ...] = Field(default=(), exclude_if=lambda views: not views)
     regions: Regions | None = Field(default=None, exclude_if=lambda regions: regions is None)
     validation: bool = Field(default=False, exclude_if=lambda validation: not validation)
+
+    def describe(self, size: Sequence[int]) -> list[str]:
+        """What the model sees of an image in its `views` or `regions`, a phrase each; empty: the whole image, once.
+
+        Args:
+            size: Height and width of the model's input.
+        """
+        if self.regions:
+            return [self.regions.call(region_kinds).describe()]
+        return [view.call(view_kinds).describe(tuple(size)) for view in self.views]
 
 
 MAX_DRAWN = 1000  # images in one figure, a row each

@@ -89,13 +89,13 @@ def _describe(model: "keras.Model", index: Index, name: str, experiment: Experim
     shape, settings = model.output_shape[1:], experiment.predict
     facts = {"experiment": name, "dataset": experiment.dataset, "task": index.task, "classes": index.classes}
     facts |= tasks.load(index.task).describe_outputs(shape, len(index.classes))
+    if seen := settings.describe(model.input_shape[1:3]):
+        facts |= {"protocol": seen}
     if settings.views:
-        protocols = [view.call(views) for view in settings.views]
-        facts |= {"views": [protocol.count for protocol in protocols]}
-        facts |= {"protocol": [protocol.describe(model.input_shape[1:3]) for protocol in protocols]}
-        shape = (sum(protocol.count for protocol in protocols), *shape)
+        counts = [view.call(views).count for view in settings.views]
+        facts |= {"views": counts}
+        shape = (sum(counts), *shape)
     elif settings.regions:
-        facts |= {"protocol": [settings.regions.call(regions).describe()]}
         shape = shape[-1:]
     elif experiment.input.fit:
         size, fit = experiment.input.size, experiment.input.fit

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 
 def build(
-    _images: "keras.KerasTensor", outputs: "keras.KerasTensor", classes: Sequence[str], _settings: Mapping[str, Any]
+    _images: "keras.KerasTensor",
+    outputs: "keras.KerasTensor",
+    classes: Sequence[str],
+    _settings: Mapping[str, Any],
+    _frame: "keras.KerasTensor | None",
 ) -> dict[str, Output]:
     """The softmax of logits (batch, C); `pipeline.commands.export` describes the arguments."""
     import keras

@@ -10,13 +10,17 @@ if TYPE_CHECKING:
 
 
 def build(
-    images: "keras.KerasTensor", outputs: "keras.KerasTensor", classes: Sequence[str], settings: Mapping[str, Any]
+    images: "keras.KerasTensor",
+    outputs: "keras.KerasTensor",
+    classes: Sequence[str],
+    settings: Mapping[str, Any],
+    frame: "keras.KerasTensor | None",
 ) -> dict[str, Output]:
     """The boxes that are measured, of grids (batch, S, S, C + 5B); `pipeline.commands.export` describes the arguments."""
     from cnnkeras.exported import DetectBoxes
 
     layer = DetectBoxes(len(classes), settings["confidence_threshold"], settings["nms_iou"], name="detections")
-    boxes, scores, labels, counts = layer(outputs, images)
+    boxes, scores, labels, counts = layer(outputs, images, frame)
     threshold = settings.get("display_threshold", 0.2)
     return {
         "boxes": Output(boxes, "left, top, right, bottom in pixels of the image; zeros beyond `counts`"),

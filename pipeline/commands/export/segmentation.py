@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 
 def build(
-    images: "keras.KerasTensor", outputs: "keras.KerasTensor", _classes: Sequence[str], settings: Mapping[str, Any]
+    images: "keras.KerasTensor",
+    outputs: "keras.KerasTensor",
+    _classes: Sequence[str],
+    settings: Mapping[str, Any],
+    frame: "keras.KerasTensor | None",
 ) -> dict[str, Output]:
     """The class of the highest score of each pixel; `pipeline.commands.export` describes the arguments.
 
@@ -23,7 +27,7 @@ def build(
         raise ValueError(
             "expected the highest score of each pixel, which every format can compute; received: greedy. Export an experiment without it"
         )
-    labels = LabelMaps(settings.get("resize", "bilinear"), name="label_maps")(outputs, images)
+    labels = LabelMaps(settings.get("resize", "bilinear"), name="label_maps")(outputs, images, frame)
     return {
         "label_maps": Output(labels, "the class of each pixel of the image: 0 the background, 1 and up the classes")
     }
