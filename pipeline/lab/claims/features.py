@@ -16,24 +16,21 @@ from cnnkeras.boxes import Detections
 from cnnkeras.resizing import resize
 from cnnkeras.tasks import detection
 from pipeline.backend import devices, model_files
-from pipeline.lab import slides
+from pipeline.lab import scenes, slides
 from pipeline.lab.claims import ClaimEntry, Findings, Models
+from pipeline.lab.scenes import CLASSES, TEST_SCENES
 from pipeline.runtime import paths
 from pipeline.runtime.paths import SCRATCH
-from pipeline.sources.digit_scenes.drawing import Scene, draw_scene
-from pipeline.sources.digit_scenes.entry import CLASSES as DIGITS
-from pipeline.sources.digit_scenes.entry import Source
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from pipeline.sources.digit_scenes.drawing import Scene
+
 cv2 = lazy_loader.load("cv2")  # every command that checks params.yaml imports the claims
 
-TEST_SCENES = 400  # in the default params.yaml
-SEED = 2  # of the scenes in the default params.yaml; with it, the models have not seen the digits of the test split
-CLASSES = len(DIGITS)
 TASKS = (
     "classification",
     "classification",
@@ -87,7 +84,7 @@ def measure(settings: Settings, *, seed: int) -> Findings:
     """Run one scene through the four models, and measure the filters, maps and boxes of the figure."""
     with devices.set_up(seed=seed):
         models = {role: model_files.load(paths.model_file(name)) for role, name in settings.models.model_dump().items()}
-        scene = _scene(settings.scene)
+        scene = scenes.draw(settings.scene)
         filters = _first_filters(models["classifier"])
         down = {role: _maps(models[role], scene) for role in ("classifier", "encoder", "segmenter")}
         unpooling = _unpooling(models["segmenter"], scene)
@@ -162,20 +159,7 @@ def _findings(
     )
 
 
-def _scene(number: int) -> Scene:
-    source = Source(
-        kind="digit_scenes",
-        seed=SEED,
-        scenes={"train": 1, "val": 1, "test": 1},
-        digits_per_scene=(0.0, 1.0),
-        scene_size=(96, 112),
-        digit_height=(50, 72),
-        max_covered_fraction=0.1,
-    )
-    return draw_scene(source, "test", number)
-
-
-def _fitted(model: "keras.Model", scene: Scene) -> np.ndarray:
+def _fitted(model: "keras.Model", scene: "Scene") -> np.ndarray:
     """The scene's image, resized to the model's input, as a batch of one: uint8 (1, H, W, 3)."""
     height, width = model.input_shape[1:3]
     return resize(scene.image, (height, width))[None]
@@ -198,7 +182,7 @@ def _smoothness(filters: np.ndarray) -> tuple[float, float]:
     return float(products.mean() / (centred**2).mean() + 1 / (weights - 1)), len(products) ** -0.5
 
 
-def _maps(model: "keras.Model", scene: Scene) -> dict[str, np.ndarray]:
+def _maps(model: "keras.Model", scene: "Scene") -> dict[str, np.ndarray]:
     """Feature maps (1, H, W, C) of every convolution, pooling and unpooling, by layer, in order."""
     import keras
 
@@ -208,7 +192,7 @@ def _maps(model: "keras.Model", scene: Scene) -> dict[str, np.ndarray]:
     return {layer.name: np.asarray(value) for layer, value in zip(layers, values, strict=True)}
 
 
-def _unpooling(model: "keras.Model", scene: Scene) -> dict[str, Any]:
+def _unpooling(model: "keras.Model", scene: "Scene") -> dict[str, Any]:
     """Of the last unpooling's output: the fraction of filled positions, and the number of those that are no maximum of the first pooling."""
     import keras
 
