@@ -109,7 +109,7 @@ def test_names_are_safe_in_paths_and_commands(section, name):
         (["      epochs: 1\n", "      batch_size: 1\n"], "16: experiments.crops.train: expected the keys 'epochs' and 'batch_size'; received: none"),
         ([", val: 2, test: 2"], "3: sources.scenes.scenes: expected the keys 'val' and 'test'; received: none"),
         (["confidence_threshold: 0.25, nms_iou: 0.5, "], "34: experiments.boxes.postprocess: expected the keys 'confidence_threshold' and 'nms_iou'; received: none"),
-        (["kind: digit_scenes, "], "3: sources.scenes: expected the key 'kind' (cifar, coco, csv_boxes, csv_labels, digit_scenes, files, idx, image_folder, labelme, mask_pairs, mnist1d, voc, yolo); received: none. `cnnkeras inspect PATH` says which kind a folder or an archive is"),
+        (["kind: digit_scenes, "], "3: sources.scenes: expected the key 'kind' (cifar, coco, csv_boxes, csv_labels, digit_scenes, files, hugging_face, idx, image_folder, labelme, mask_pairs, mnist1d, video_folder, voc, yolo); received: none. `cnnkeras inspect PATH` says which kind a folder or an archive is"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("project")

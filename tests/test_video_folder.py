@@ -80,6 +80,16 @@ def test_frames_by_hand():
     assert len(opened("test", splits={"val": ".", "test": "."}, every_seconds=0.001, folders="all")) == 71
 
 
+def test_colors_are_rgb():
+    """A red video stays red, but for what its codec loses."""
+    Path("data").mkdir()
+    writer = cv2.VideoWriter("data/red.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (48, 40))
+    writer.write(np.full((40, 48, 3), (20, 30, 240), np.uint8))  # OpenCV's order: blue, green, red
+    writer.release()
+    pixels = Frames(Path("data/red.avi").read_bytes(), "red.avi").read(0)
+    assert np.abs(pixels.mean(axis=(0, 1)) - [240, 30, 20]).max() < 12
+
+
 @pytest.mark.parametrize(
     ("frames", "per_second", "every", "expected"),
     [(50, 10, 1.0, [0, 10, 20, 30, 40]), (51, 10, 1.0, [0, 10, 20, 30, 40, 50]), (5, 29.97, 10.0, [0]), (4, 25, 0.01, [0, 1, 2, 3]), (100, 29.97, 1.0, [0, 30, 60, 90])],
