@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.killed_training import TRAIN, VARIABLES, outputs, write_small_project
-from tests.test_environment import TRAIN as HASH_OF_WEIGHTS
 from tests.test_environment import python
 from tests.test_train_predict import finish, start
 
 JAX, NONE = VARIABLES["jax"], {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 STEP = "jit_train_step-"  # Keras' name for the step of a training
 PLACE = """
+import os, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
 from pipeline.backend import devices
-devices.set_up(seed=1, threads=1)
+devices.set_up(seed=1, threads=int(sys.argv[2]) or None)
 import jax
 print(jax.config.jax_compilation_cache_dir)
 """
@@ -79,23 +80,22 @@ def test_processes_share_a_cache_that_is_bounded(reference, root, tmp_path):
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-def test_machines_that_round_otherwise_share_no_program(root, monkeypatch):
-    """What was compiled for one core is not taken on two, whose bits are those of two cores without a cache."""
+def test_what_was_compiled_for_one_core_is_not_taken_on_two(root, monkeypatch):
+    """JAX gives both programs one name, but divides them among the cores when it compiles. One thread on two cores is one core."""
     monkeypatch.chdir(root)
-    python(HASH_OF_WEIGHTS, "one core", "0", **JAX)
-    cached = python(HASH_OF_WEIGHTS, "all cores", "0", **JAX)
-    assert programs(root)
-    assert cached == python(HASH_OF_WEIGHTS, "all cores", "0", **JAX, **NONE)
+    one, other, thread = [python(PLACE, *machine, **JAX) for machine in (("1", "0"), ("2", "0"), ("2", "1"))]
+    assert one != other
+    assert thread == one
 
 
 def test_where_the_cache_lies(root, monkeypatch, tmp_path):
     """In the project; nowhere outside of one and where its folder cannot be made; where the user says."""
     monkeypatch.chdir(root)
-    assert Path(python(PLACE, **JAX)).parent == root / ".cnnkeras/compiled"
+    assert Path(python(PLACE, "1", "1", **JAX)).parent == root / ".cnnkeras/compiled"
     own = str(tmp_path / "own")
-    assert python(PLACE, **JAX, JAX_COMPILATION_CACHE_DIR=own) == own
+    assert python(PLACE, "1", "1", **JAX, JAX_COMPILATION_CACHE_DIR=own) == own
     shutil.rmtree(root / ".cnnkeras")
     (root / ".cnnkeras").write_text("in its place")
-    assert python(PLACE, **JAX) == "None"
+    assert python(PLACE, "1", "1", **JAX) == "None"
     monkeypatch.chdir(tmp_path)
-    assert python(PLACE, **JAX, KERAS_BACKEND="jax") == "None"
+    assert python(PLACE, "1", "1", **JAX, KERAS_BACKEND="jax") == "None"

@@ -1,8 +1,8 @@
 """What JAX has compiled, kept for later starts: JAX's own persistent cache, in `.cnnkeras/compiled`.
 
 A process compiles its first step for seconds, on a GPU for up to half a minute. A program from the cache is the one that was compiled, so no
-bit changes. JAX names a program by a digest of its operations, versions and flags. On a processor a program depends also on the kind of
-processor and on the number of threads, so each of these machines has a folder of its own:
+bit changes. JAX names a program by a digest of its operations, versions and flags. A program for a processor is also divided among its threads and
+made for its kind, which the digest does not know (jax 0.10.2), so each of these machines has a folder of its own:
 
     .cnnkeras/compiled/MACHINE/NAME-DIGEST-cache    a program
                                NAME-DIGEST-atime    when it was last used, written after the program

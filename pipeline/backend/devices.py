@@ -81,7 +81,7 @@ def set_up(
     import keras
 
     if backend == "jax":
-        compiled.keep(processor(), os.environ.get(_JAX_THREADS) or available())
+        compiled.keep(processor(), str(os.environ.get(_JAX_THREADS) or available()))
 
     deterministic = profile == "deterministic"
     if backend == "torch":
