@@ -633,6 +633,7 @@ EXPERIMENTS = ("vgg", "yolo_classifier", "yolo", "masks", "authors")
     ("file", "added", "expected"),
     [
         ("cnnkeras/losses/detection.py", CODE, stages_of("yolo", "authors", of=["train"])),
+        ("cnnkeras/objectives/detection.py", CODE, stages_of("yolo", "authors", of=["train"])),
         (
             "cnnkeras/architectures/yolo.py",
             CODE,
