@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks import measuring
 from cnnkeras import losses, tasks
 from cnnkeras.training import optimizers
-from pipeline.backend import adam, devices, normalization
+from pipeline.backend import devices, normalization
 from pipeline.params import load_params
 from pipeline.stages.train.training import Training, resolve
 
@@ -73,7 +73,6 @@ def step(name: str, profile: devices.Profile) -> Iterator[tuple[Callable[[], obj
         shapes = {"input_shape": training.input_shape, "output_shape": training.output_shape}
         model = training.architecture.build(**shapes, input_mean=128.0, input_std=64.0, **training.model)
         optimizer = settings.optimizer.call(optimizers)
-        adam.use_kernel(optimizer.update)
         set_weight_decay(model, optimizer.weight_decay, optimizer.normalization_decay)
         model.compile(
             optimizer.update,

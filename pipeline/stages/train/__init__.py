@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkeras import losses, tasks
 from cnnkeras.training import optimizers, schedules
-from pipeline.backend import adam, devices, environment, model_files, normalization
+from pipeline.backend import devices, environment, model_files, normalization
 from pipeline.formats import history
 from pipeline.formats.packed import Index, open_index
 from pipeline.params import Params, Repeat, load_params
@@ -260,15 +260,13 @@ def _fit(
         followers.go_on(past)  # before the history has the former epochs, which are shown with their times
         watch.go_on(start.logs, past["seconds"], elapsed=past["elapsed"], step=start.step)
         kept.go_on(start)
-    optimizer = settings.optimizer.call(optimizers)
-    adam.use_kernel(optimizer.update)
     try:
         fit(
             model,
             train,
             val,
             epochs=settings.epochs,
-            optimizer=optimizer,
+            optimizer=settings.optimizer.call(optimizers),
             schedule=settings.schedule.call(schedules),
             loss=loss,
             metrics=task.build_metrics(),
