@@ -52,6 +52,14 @@ def test_every_claim_has_an_entry_in_the_default_lab():
     assert all(name == entry.claim for name, entry in entries.items())
 
 
+def test_findings_are_numbers():
+    """A text among them would end the report on all claims."""
+    texts = {"claim": "c", "paragraph": "p", "title": "t", "draw": print, "holds": True}
+    claims.Findings(**texts, published={"error": None}, measured={"error": np.float32(0.5)}, expected={"error": 1})
+    with pytest.raises(TypeError, match="expected numbers in `expected`; received: error: 'small'"):
+        claims.Findings(**texts, published={}, measured={"error": 0.5}, expected={"error": "small"})
+
+
 def test_size_is_the_lectures():
     """224 x 224 x 3 = 150,528 inputs; fully connected 150,528 x 3,211,264 + 3,211,264 parameters, convolution 27 x 64 + 64."""
     found = size.measure(settings(size, sides=(7, 56, 224)), seed=1)

@@ -11,6 +11,7 @@ Formulas and definitions are in `cnnkeras/`; a claim's file compares them with m
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from cnnkeras.by_name import Files
@@ -61,6 +62,9 @@ class Findings:
         title: Heading of the figure.
         draw: Function that draws on the figure.
         spread: Standard deviations over the seeds, by the same names as in `measured`; empty if nothing is random.
+
+    Raises:
+        TypeError: What should be a number is none, which no table could show.
     """
 
     claim: str
@@ -72,6 +76,12 @@ class Findings:
     draw: "Callable[[Figure], None]"
     spread: Mapping[str, float] = field(default_factory=dict)
     expected: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for kind in ("published", "expected", "measured", "spread"):
+            for name, value in getattr(self, kind).items():
+                if not isinstance(value, Real | None):
+                    raise TypeError(f"expected numbers in `{kind}`; received: {name}: {value!r}")
 
 
 DEFINES = ("Settings", "measure")
