@@ -93,6 +93,8 @@ def _words(place: str, value: object) -> list[str]:
 
 def launcher(stage: str, entry: str) -> list[str]:
     """The launcher of a stage of an entry; empty: it runs here. `stage` may be a key of dvc.yaml or a command."""
+    if not paths.launchers().is_file():  # a stage alone needs no dvc.yaml
+        return []
     command, found = definition.command(stage), launchers()
     return found.get(definition.label(command, entry), found.get(command, []))
 
