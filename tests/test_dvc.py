@@ -637,13 +637,12 @@ EXPERIMENTS = ("vgg", "yolo_classifier", "yolo", "masks", "authors")
         (
             "cnnkeras/architectures/yolo.py",
             CODE,
-            stages_of("yolo", "yolo_classifier", "authors", of=["train", "log"])
-            | {"import-weights@published", "log_ensemble@both"},
+            stages_of("yolo", "yolo_classifier", "authors", of=["train"]) | {"import-weights@published"},
         ),
         (
             "cnnkeras/architectures/deconvnet.py",
             CODE,
-            {"train@masks", "log@masks", "lab@geometry"},
+            {"train@masks", "lab@geometry"},
         ),
         ("cnnkeras/weights/darknet.py", CODE, {"import-weights@published"}),
         (
