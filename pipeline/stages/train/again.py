@@ -183,7 +183,8 @@ def run(order: Order, conversation: _Conversation) -> None:
 
 def main() -> None:
     """Main function of the process."""
-    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # a comparison owes nothing to what was compiled before
+    # A comparison owes nothing to what was compiled before, and leaves nothing in the project.
+    os.environ |= {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_COMPILATION_CACHE_DIR": os.devnull}
     conversation, order = _Conversation(), Order(**json.loads(sys.argv[1]))
     end_with_parent(signal.SIGKILL, lambda: os.getppid() != order.parent)
     try:
