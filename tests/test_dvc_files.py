@@ -12,6 +12,7 @@ import networkx
 import pytest
 
 from pipeline.commands import repro
+from pipeline.commands.shares import Shares
 from pipeline.commands.stage_lines import StageLines
 from tests.test_dvc import REPRO, Project, forget, project, ran, reproduced, until  # noqa: F401 - two are fixtures
 
@@ -207,7 +208,7 @@ def test_a_failure_of_the_view_stops_nothing(monkeypatch, tmp_path, first, start
     monkeypatch.setattr(repro, "_DVC", (sys.executable, "-c", program))
     parts = {name: repro.Chain((name,), frozenset(), depth, 0) for name, depth in ((first, 2), ("train@b", 1))}
     with StageLines(2) as lines:
-        outcome = repro._run_chains(parts, 1, set(), lines, keep_going=False)
+        outcome = repro._run_chains(parts, 1, Shares(), set(), lines, keep_going=False)
     assert (outcome.code, outcome.failed) == (1, [first])
     assert {file.name for file in tmp_path.iterdir()} == started
 
@@ -220,7 +221,7 @@ def test_of_equally_deep_chains_the_one_that_much_had_to_run_before_begins_first
     graph = networkx.DiGraph([("train@a", "log@a"), ("train@a", "lab@of_a")])
     graph.add_nodes_from(["lab@alone", "lab@other"])
     with StageLines(5) as lines:
-        repro._run_chains(repro.chains(graph), 1, set(), lines, keep_going=False)
+        repro._run_chains(repro.chains(graph), 1, Shares(), set(), lines, keep_going=False)
     assert (tmp_path / "began").read_text().split() == ["train@a", "lab@of_a", "log@a", "lab@alone", "lab@other"]
 
 
